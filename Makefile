@@ -1,0 +1,42 @@
+# `make demo` plays a month end to end; `make test` proves it. Each sets up everything it needs.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fast lint lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+help: ## what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: $(STAMP) ## the environment in .venv, from the locked dependencies
+
+$(STAMP): requirements.lock build.lock pyproject.toml .ci/find-python
+	@python=$$(sh .ci/find-python) && echo "setting up $(VENV) with $$python" && $$python -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r build.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## a generated month through the whole pipeline
+	$(BIN)/clearbook demo
+
+test: $(STAMP) lint ## everything that must hold
+	$(BIN)/python -m pytest -n 2
+
+fast: $(STAMP) ## the tests that take seconds
+	$(BIN)/python -m pytest tests/unit tests/property tests/golden
+
+lint: $(STAMP) ## style, strict types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(STAMP) ## take newer dependencies into the lock files
+	$(BIN)/python -m pip install -q uv
+	printf 'setuptools>=80\nwheel>=0.45\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q - -o build.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q --extra dev pyproject.toml -o requirements.lock
+
+clean: ## remove what was built
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache *.egg-info
