@@ -1,0 +1,1 @@
+"""The demonstration: a generated month, played through the whole pipeline."""
