@@ -1,0 +1,30 @@
+"""Run the local Tablestore: `python -m infra.localcloud.tablestore --home DIR --port N`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from infra.localcloud import common
+from infra.localcloud.tablestore.state import Store
+from infra.localcloud.tablestore.wire import application
+
+
+def main() -> None:
+    """Serve until terminated."""
+    parser = argparse.ArgumentParser(prog="python -m infra.localcloud.tablestore", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="the folder of the local cloud")
+    parser.add_argument("--port", type=int, default=0, help="the loopback port; 0 takes a free one")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    keys = common.load_keys(arguments.home)
+    store = Store(arguments.home / "tablestore", keys.instance)
+    try:
+        common.run(application(store, keys), arguments.port)
+    finally:
+        store.close()
+
+
+if __name__ == "__main__":
+    main()
