@@ -1,0 +1,169 @@
+"""The whole local cloud: OSS, Tablestore, BSS OpenAPI and the function host over one home folder.
+
+The services are processes of their own that end with the one that started them; state stays in the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from infra.localcloud import common
+from infra.localcloud.client import HostClient
+from infra.localcloud.common import LOOPBACK, Keys, LocalCloudError, Service
+
+DATA_SERVICES = ("oss", "tablestore", "bss")
+
+
+class LocalCloud:
+    """A running local cloud; make it with `start`, end it with `stop` or by leaving its `with` block."""
+
+    def __init__(self, home: Path, lock: int) -> None:
+        self._home, self._lock = home, lock
+        self._services: dict[str, Service] = {}
+        self._keys = common.load_keys(home)
+
+    def __enter__(self) -> LocalCloud:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def home(self) -> Path:
+        """The folder that holds its state."""
+        return self._home
+
+    @property
+    def keys(self) -> Keys:
+        """Its one account and access key."""
+        return self._keys
+
+    @property
+    def host(self) -> HostClient:
+        """Speaks to its function host."""
+        return HostClient(self._url("host"), self._keys.control_token)
+
+    def endpoints(self) -> dict[str, dict[str, str]]:
+        """Where each service answers and what to sign with, as the SDKs take it."""
+        signing = {
+            "region": self._keys.region,
+            "access_key_id": self._keys.access_key_id,
+            "access_key_secret": self._keys.access_key_secret,
+        }
+        return {
+            "oss": {"endpoint": self._url("oss"), **signing},
+            "tablestore": {"endpoint": self._url("tablestore"), "instance": self._keys.instance, **signing},
+            "bss": {"endpoint": self._url("bss").removeprefix("http://"), "protocol": "HTTP", **signing},
+            "host": {"endpoint": self._url("host"), "token": self._keys.control_token},
+        }
+
+    def check(self) -> None:
+        """Raise LocalCloudError when a service has ended by itself, naming it and its log."""
+        for service in self._services.values():
+            code = service.process.poll()
+            if code is not None:
+                raise LocalCloudError(
+                    f"the local {service.name} service ended with exit code {code}; "
+                    f"see {self._home / 'logs' / f'{service.name}.log'}, then start the local cloud again"
+                )
+
+    def stop(self) -> None:
+        """End every service, functions first; state stays. Does nothing the second time."""
+        for name in reversed(list(self._services)):
+            self._services.pop(name).stop()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _url(self, name: str) -> str:
+        return f"http://{LOOPBACK}:{self._services[name].port}"
+
+    def _start(self, name: str, port: int, *arguments: str) -> None:
+        self._services[name] = common.start(name, self._home, *arguments, port=_usable(port))
+
+
+def start(
+    home: Path,
+    template: Path,
+    code: Path,
+    python_path: Sequence[Path],
+    environment: Mapping[str, str] | None = None,
+    instances: int = 4,
+) -> LocalCloud:
+    """Start all services over `home` and wait until they answer.
+
+    Functions get the template's environment, the endpoints, then `environment`, the later winning. Call it from a
+    thread that lives as long as the cloud: the kernel ends the services with the thread that started them.
+    """
+    home = home.resolve()
+    cloud = LocalCloud(home, _lock(home))
+    try:
+        ports = _ports(home)
+        for name in DATA_SERVICES:
+            cloud._start(name, ports.get(name, 0))
+        settings = home / "host" / "environment.json"
+        settings.parent.mkdir(exist_ok=True)
+        overrides = {**_endpoint_settings(cloud), **(environment or {})}
+        common.write_atomically(settings, json.dumps(overrides, indent=2).encode(), mode=0o600)
+        paths = [argument for path in python_path for argument in ("--python-path", str(path))]
+        cloud._start(
+            "host", ports.get("host", 0), "--template", str(template), "--code", str(code), *paths,
+            "--environment", str(settings), "--instances", str(instances),
+        )  # fmt: skip
+        now = {name: service.port for name, service in cloud._services.items()}
+        common.write_atomically(home / "ports.json", json.dumps(now, indent=2).encode())
+    except BaseException:
+        cloud.stop()
+        raise
+    return cloud
+
+
+def _endpoint_settings(cloud: LocalCloud) -> dict[str, str]:
+    return {
+        "CLEARBOOK_OSS_ENDPOINT": cloud._url("oss"),
+        "CLEARBOOK_TABLESTORE_ENDPOINT": cloud._url("tablestore"),
+        "CLEARBOOK_TABLESTORE_INSTANCE": cloud.keys.instance,
+        "CLEARBOOK_BSS_ENDPOINT": cloud._url("bss").removeprefix("http://"),
+        "CLEARBOOK_BSS_PROTOCOL": "HTTP",
+        "CLEARBOOK_REGION": cloud.keys.region,
+    }
+
+
+def _lock(home: Path) -> int:
+    home.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
+        os.close(descriptor)
+        raise LocalCloudError(
+            f"a local cloud already runs over {home} (process {holder}); stop it, or give another home"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor
+
+
+def _ports(home: Path) -> dict[str, int]:
+    with contextlib.suppress(FileNotFoundError):
+        return {str(name): int(port) for name, port in json.loads((home / "ports.json").read_bytes()).items()}
+    return {}
+
+
+def _usable(port: int) -> int:
+    """`port` when it is free, else 0: links and settings of an earlier run stay good where they can."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return 0
+    return port

@@ -1,0 +1,1 @@
+"""The local stand-in for Function Compute 3.0: reads `s.yaml`, fires its triggers, runs its functions."""

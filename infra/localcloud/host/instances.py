@@ -1,0 +1,301 @@
+"""Function instances: operating system processes that each serve one event at a time, kept warm between events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from infra.localcloud.common import Keys
+from infra.localcloud.host import runtime
+from infra.localcloud.host.template import Function
+
+# Importing the function's module has a limit of its own: it is no part of the function's timeout.
+LOAD_TIMEOUT_S = 60
+IDLE_S = 300.0
+IDLE_MAX = 16
+UNHANDLED = "UnhandledInvocationError"
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one delivery ended: `body` is the function's answer, or Function Compute's error document.
+
+    `error_type` is empty for an answer; otherwise it is the header `X-Fc-Error-Type`. Python errors are all
+    UnhandledInvocationError there ("Error handling", Python runtime, 2026-03-31; HandledInvocationError is what
+    Node.js callbacks return).
+    """
+
+    body: bytes
+    error_type: str
+    busy_ms: float
+    peak_mb: float
+    cold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What every instance is started with."""
+
+    home: Path
+    code: Path
+    python_path: tuple[Path, ...]
+    overrides: Mapping[str, str]
+    keys: Keys
+
+
+class InstanceDiedError(Exception):
+    """The process ended before it answered."""
+
+
+class Instance:
+    """One running process of one function."""
+
+    def __init__(self, function: Function, launch: Launch, number: int) -> None:
+        self.function = function
+        self.idle_since = 0.0
+        self._launch = launch
+        self._folder = launch.home / "host" / "tmp" / f"{function.name}-{os.getpid()}-{number}"
+        self._folder.mkdir(parents=True)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._socket = ours
+        with theirs, _log_file(launch.home, function.name) as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
+                # -S: site-packages come from the python path alone, as on Function Compute, and start-up is quicker.
+                # -P: this folder must not shadow modules of the standard library.
+                [sys.executable, "-S", "-s", "-P", str(Path(runtime.__file__).resolve()), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=launch.code,
+                env=environment(function, launch, self._folder),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                preexec_fn=_die_with_host(os.getpid()),
+            )
+
+    async def load(self) -> list[bytes]:
+        """Send the configuration and wait until the function can take events; returns the last message."""
+        function, launch = self.function, self._launch
+        self._reader, self._writer = await asyncio.open_connection(sock=self._socket)
+        texts = [
+            function.name, function.handler, function.initializer, str(function.memory_mb), str(function.timeout_s),
+            launch.keys.region, launch.keys.account_id, function.log_project, function.log_store,
+            str(launch.code), *map(str, launch.python_path),
+        ]  # fmt: skip
+        self._writer.write(runtime.pack(*(text.encode() for text in texts)))
+        async with asyncio.timeout(LOAD_TIMEOUT_S):
+            message = await self._receive()
+        if message == [b"loaded"]:
+            async with asyncio.timeout(function.initializer_timeout_s):
+                message = await self._receive()
+        return message
+
+    async def invoke(self, request_id: str, event: bytes) -> list[bytes]:
+        """Deliver one event and wait for the answer; TimeoutError after the function's timeout."""
+        self._reset_peak()
+        self._writer.write(runtime.pack(request_id.encode(), event))
+        async with asyncio.timeout(self.function.timeout_s):
+            return await self._receive()
+
+    def peak_mb(self) -> float:
+        """The most memory the process held at once during its last event; 0 where the system does not tell."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 1024
+        return 0.0
+
+    def kill(self) -> None:
+        """End the process and everything it started, at once, and remove its /tmp."""
+        if self._process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        if hasattr(self, "_writer"):
+            self._writer.close()
+        self._socket.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _receive(self) -> list[bytes]:
+        try:
+            size = int.from_bytes(await self._reader.readexactly(runtime.LENGTH_BYTES), "big")
+            return runtime.unpack(await self._reader.readexactly(size))
+        except (asyncio.IncompleteReadError, ConnectionError) as exc:
+            raise InstanceDiedError from exc
+
+    def _reset_peak(self) -> None:
+        # "5" resets VmHWM (man proc_pid_clear_refs). getrusage cannot be used: after exec it still has the parent's.
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+
+class Pool:
+    """The instances of all functions: warm ones are used again, the longest idle ones end first."""
+
+    def __init__(self, launch: Launch, idle_max: int = IDLE_MAX) -> None:
+        self._launch = launch
+        self._idle_max = idle_max
+        self._idle: dict[str, deque[Instance]] = {}
+        self._busy: set[Instance] = set()
+        self._started = 0
+        shutil.rmtree(launch.home / "host" / "tmp", ignore_errors=True)
+
+    async def run(self, function: Function, request_id: str, event: bytes) -> Outcome:
+        """Deliver one event to a warm instance of `function`, or to a new one."""
+        idle = self._idle.get(function.name)
+        if idle:
+            instance, cold = idle.pop(), False
+        else:
+            self._started += 1
+            instance, cold = Instance(function, self._launch, self._started), True
+        self._busy.add(instance)
+        try:
+            outcome, reusable = await _delivered(instance, request_id, event, cold)
+        except BaseException:
+            self._dispose(instance)
+            raise
+        if reusable:
+            self._keep(instance)
+        else:
+            self._dispose(instance)
+        return outcome
+
+    def end_idle(self) -> None:
+        """End the instances that have been idle for long."""
+        limit = time.monotonic() - IDLE_S
+        for instances in self._idle.values():
+            while instances and instances[0].idle_since < limit:
+                instances.popleft().kill()
+
+    def close(self) -> None:
+        """End every instance."""
+        for instance in [*self._busy, *(one for idle in self._idle.values() for one in idle)]:
+            instance.kill()
+        self._busy.clear()
+        self._idle.clear()
+
+    def _keep(self, instance: Instance) -> None:
+        self._busy.discard(instance)
+        instance.idle_since = time.monotonic()
+        self._idle.setdefault(instance.function.name, deque()).append(instance)
+        if sum(map(len, self._idle.values())) > self._idle_max:
+            min((idle for idle in self._idle.values() if idle), key=lambda idle: idle[0].idle_since).popleft().kill()
+
+    def _dispose(self, instance: Instance) -> None:
+        self._busy.discard(instance)
+        instance.kill()
+
+
+async def _delivered(instance: Instance, request_id: str, event: bytes, cold: bool) -> tuple[Outcome, bool]:
+    """Deliver to an instance; returns how it ended and whether the instance may serve again."""
+    started = time.perf_counter()
+    function = instance.function
+
+    def outcome(body: bytes, error_type: str) -> Outcome:
+        return Outcome(body, error_type, (time.perf_counter() - started) * 1000, instance.peak_mb(), cold)
+
+    try:
+        if cold:
+            message = await instance.load()
+            if message[0] == b"error":
+                return outcome(_error_document(message), UNHANDLED), False
+            started = time.perf_counter()
+        message = await instance.invoke(request_id, event)
+    except TimeoutError:
+        error = {"errorMessage": f"Function time out after {function.timeout_s} seconds"}
+        return outcome(json.dumps(error).encode(), UNHANDLED), False
+    except InstanceDiedError:
+        return outcome(_exit_document(started, instance.peak_mb()), UNHANDLED), False
+    if message[0] == b"error":
+        return outcome(_error_document(message), UNHANDLED), True
+    answered = outcome(message[1], "")
+    if answered.peak_mb > function.memory_mb:
+        # The cloud would have ended it in the middle; here it is noticed afterwards, which a repeat must bear too.
+        text = f"Function ran out of memory: it used {answered.peak_mb:.0f} MB of its {function.memory_mb} MB"
+        error = {"errorMessage": text, "errorType": "FunctionOOMError"}
+        return outcome(json.dumps(error).encode(), UNHANDLED), False
+    return answered, True
+
+
+def environment(function: Function, launch: Launch, tmp: Path) -> dict[str, str]:
+    """The environment of an instance: the template's, the overrides, Function Compute's own; nothing inherited.
+
+    `/code` in PYTHONPATH, where Function Compute mounts the code, is the code folder here. Each instance has its
+    own temporary folder, as each has its own /tmp there; clocks run in UTC.
+    """
+    mine = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    mine |= {"LANG": "C.UTF-8", "TZ": "UTC", "TMPDIR": str(tmp)}
+    mine |= {**function.environment, **launch.overrides}
+    if "PYTHONPATH" in mine:
+        parts = mine["PYTHONPATH"].split(os.pathsep)
+        mine["PYTHONPATH"] = os.pathsep.join(
+            str(launch.code) + part.removeprefix("/code") if part == "/code" or part.startswith("/code/") else part
+            for part in parts
+        )
+    return mine | {
+        "FC_FUNC_CODE_PATH": str(launch.code),
+        "FC_FUNCTION_NAME": function.name,
+        "FC_REGION": launch.keys.region,
+        "FC_ACCOUNT_ID": launch.keys.account_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": launch.keys.access_key_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": launch.keys.access_key_secret,
+    }
+
+
+def log_path(home: Path, function: str) -> Path:
+    """Where a function's output goes."""
+    return home / "logs" / "functions" / f"{function}.log"
+
+
+def _log_file(home: Path, function: str) -> BinaryIO:
+    path = log_path(home, function)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")
+
+
+def _die_with_host(host: int) -> Callable[[], None] | None:
+    if _LIBC is None:
+        return None
+    libc = _LIBC
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != host:  # the host ended before the kernel was asked
+            os._exit(1)
+
+    return ask
+
+
+def _error_document(message: list[bytes]) -> bytes:
+    """An exception as Function Compute returns it, each stack frame a list of four texts."""
+    _, kind, text, *frames = message
+    stack = []
+    for frame in frames:
+        file, line, name, source = frame.decode().split("\n", 3)
+        stack.append([f'File "{file}"', f"line {line}", f"in {name}", source])
+    document = {"errorMessage": text.decode(), "errorType": kind.decode(), "stackTrace": stack}
+    return json.dumps(document, indent=4, ensure_ascii=False).encode()
+
+
+def _exit_document(started: float, peak_mb: float) -> bytes:
+    spent_ms = (time.perf_counter() - started) * 1000
+    text = f"(duration: {spent_ms:.0f}ms, maxMemoryUsage: {peak_mb:.0f}MB)"
+    return json.dumps({"errorMessage": f"Process exited unexpectedly before completing request {text}"}).encode()
