@@ -1,0 +1,172 @@
+"""What the service remembers, in SQLite: payers and their keys, bill items, and their totals by visibility.
+
+Items are only ever added. Whether one is on the bill is decided when it is asked for, from the instants between
+which it is visible. `tally` holds counts and exact sums for every combination that a total may be asked by, so
+that overviews and the TotalCount of a page need not read the items.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from infra.localcloud.bss.item import AMOUNTS
+from infra.localcloud.common import Keys
+
+ALWAYS = 1 << 62
+WRITE_WAIT_S = 600
+SUMS = tuple(f"a{place}" for place in range(len(AMOUNTS)))
+# By what totals may be asked. `product_name` and `product_detail` are those of the first line.
+TALLY_KEY = (
+    "bill",
+    "date",
+    "visible_from",
+    "visible_until",
+    "is_zero",
+    "owner",
+    "product",
+    "product_type",
+    "pip",
+    "commodity",
+    "subscription",
+    "kind",
+    "biz_type",
+    "currency",
+)
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS setting(name TEXT PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS payer(
+    account TEXT PRIMARY KEY, name TEXT NOT NULL,
+    access_key_id TEXT NOT NULL UNIQUE, access_key_secret TEXT NOT NULL, not_applicable INT NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS customer(payer TEXT, uid TEXT, PRIMARY KEY(payer, uid)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS bill(id INTEGER PRIMARY KEY, payer TEXT NOT NULL, cycle TEXT NOT NULL, UNIQUE(payer, cycle));
+CREATE TABLE IF NOT EXISTS batch(name TEXT PRIMARY KEY, items INT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shape(
+    id INTEGER PRIMARY KEY, owner TEXT, product TEXT, product_type TEXT, pip TEXT, subscription TEXT, instance TEXT,
+    body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS item(
+    seq INTEGER PRIMARY KEY, bill INT NOT NULL, date TEXT NOT NULL, instance_key INT NOT NULL, item_key INT NOT NULL,
+    shape INT NOT NULL, visible_from INT NOT NULL, visible_until INT NOT NULL, is_zero INT NOT NULL,
+    usage TEXT, package TEXT, period TEXT, price TEXT, digits TEXT NOT NULL,
+    {", ".join(f"{name} INT NOT NULL" for name in SUMS)});
+CREATE INDEX IF NOT EXISTS item_by_date ON item(bill, date, instance_key);
+CREATE INDEX IF NOT EXISTS item_by_instance ON item(bill, instance_key, item_key);
+CREATE TABLE IF NOT EXISTS tally(
+    {", ".join(f"{name} NOT NULL" for name in TALLY_KEY)}, product_name TEXT, product_detail TEXT,
+    items INT NOT NULL, round_down INT NOT NULL, {", ".join(f"{name} INT NOT NULL" for name in SUMS)},
+    PRIMARY KEY({", ".join(TALLY_KEY)})) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """For whom a call is answered, and the secret that its signature must come from."""
+
+    account: str
+    name: str
+    secret: str
+    is_applicable: bool
+
+
+def connect(home: Path) -> sqlite3.Connection:
+    """A connection to the service's database in `home`, which is made where there is none."""
+    path = home / "bss" / "bss.db"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=WRITE_WAIT_S, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'tally'").fetchone() is None:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    connection.create_aggregate("decimal_sum", 1, _DecimalSum)  # type: ignore[arg-type] # its stub wants floats
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, kind: str = "DEFERRED") -> Iterator[None]:
+    """Everything inside sees, or leaves, one state of the database."""
+    connection.execute(f"BEGIN {kind}")
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+class State:
+    """Who may call and what is remembered of calls; the bills themselves are read by `bills`."""
+
+    def __init__(self, home: Path, keys: Keys) -> None:
+        self.connection = connect(home)
+        self._keys = keys
+        self._nonces = _Nonces(home)
+        row = self.connection.execute("SELECT value FROM setting WHERE name = 'token_key'").fetchone()
+        if row is None:
+            row = (secrets.token_bytes(32),)
+            self.connection.execute("INSERT INTO setting VALUES('token_key', ?)", row)
+        self.token_key: bytes = row[0]
+
+    def caller(self, access_key_id: str) -> Caller | None:
+        """Whose key it is: a payer's own, or the main account's, which answers for the first payer."""
+        query = "SELECT account, name, access_key_secret, not_applicable FROM payer"
+        row = self.connection.execute(f"{query} WHERE access_key_id = ?", (access_key_id,)).fetchone()
+        if row is not None:
+            return Caller(row[0], row[1], row[2], not row[3])
+        if access_key_id != self._keys.access_key_id:
+            return None
+        first = self.connection.execute(f"{query} ORDER BY rowid LIMIT 1").fetchone()
+        account, name, _, not_applicable = first or (self._keys.account_id, self._keys.account_id, "", 0)
+        return Caller(account, name, self._keys.access_key_secret, not not_applicable)
+
+    def customers(self, payer: str) -> list[str]:
+        """The accounts that pay through `payer`."""
+        rows = self.connection.execute("SELECT uid FROM customer WHERE payer = ? ORDER BY uid", (payer,))
+        return [uid for (uid,) in rows]
+
+    def take_nonce(self, access_key_id: str, nonce: str, now_s: float, keep_s: float) -> bool:
+        """Remember a nonce; False where it was used before."""
+        return self._nonces.take(access_key_id, nonce, now_s, keep_s)
+
+
+class _Nonces:
+    """Used nonces, in a file of their own: a bulk load holds the other file's write lock for long."""
+
+    _PURGE_EVERY = 1000
+
+    def __init__(self, home: Path) -> None:
+        self._connection = sqlite3.connect(home / "bss" / "nonces.db", timeout=WRITE_WAIT_S, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=OFF")
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS nonce(key TEXT, nonce TEXT, until REAL, PRIMARY KEY(key, nonce)) WITHOUT ROWID"
+        )
+        self._taken = 0
+
+    def take(self, key: str, nonce: str, now_s: float, keep_s: float) -> bool:
+        if self._taken % self._PURGE_EVERY == 0:
+            self._connection.execute("DELETE FROM nonce WHERE until < ?", (now_s,))
+        self._taken += 1
+        cursor = self._connection.execute("INSERT OR IGNORE INTO nonce VALUES(?, ?, ?)", (key, nonce, now_s + keep_s))
+        return cursor.rowcount == 1
+
+
+class _DecimalSum:
+    """Adds numbers kept as text, exactly; one that is no number leaves the sum empty."""
+
+    def __init__(self) -> None:
+        self._sum: Decimal | None = Decimal(0)
+
+    def step(self, text: str) -> None:
+        try:
+            self._sum = None if self._sum is None else self._sum + Decimal(text)
+        except ArithmeticError:
+            self._sum = None
+
+    def finalize(self) -> str:
+        return "" if self._sum is None else format(self._sum, "f")
