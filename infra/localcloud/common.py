@@ -13,6 +13,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,10 +118,11 @@ class Service:
             self.process.wait()
 
 
-def start(name: str, home: Path, *arguments: str, port: int = 0) -> Service:
+def start(name: str, home: Path, *arguments: str, port: int = 0, hold: Sequence[int] = ()) -> Service:
     """Start `python -m infra.localcloud.<name>` over `home` and wait until it answers.
 
-    `port` 0 takes a free one. Its log goes to `home/logs/<name>.log`. Raises LocalCloudError when it does not
+    `port` 0 takes a free one; the descriptors in `hold` stay open in it, so that a lock behind one is held until the
+    service has ended too. Its log goes to `home/logs/<name>.log`. Raises LocalCloudError when it does not
     come up, with the end of that log.
     """
     log_path = home / "logs" / f"{name}.log"
@@ -130,7 +132,13 @@ def start(name: str, home: Path, *arguments: str, port: int = 0) -> Service:
     environment = {k: v for k, v in os.environ.items() if k.lower() not in {"http_proxy", "https_proxy", "all_proxy"}}
     with log_path.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True, env=environment
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+            pass_fds=tuple(hold),
         )
     assert process.stdout is not None  # noqa: S101 - stdout=PIPE above
     line = process.stdout.readline().split()
@@ -159,7 +167,8 @@ def run(app: web.Application, port: int) -> None:
     from aiohttp import web
 
     async def serve() -> None:
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        # A body is what was sent: aiohttp would otherwise unpack one whose Content-Encoding is gzip.
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, auto_decompress=False)
         await runner.setup()
         site = web.TCPSite(runner, LOOPBACK, port, reuse_address=True)
         await site.start()

@@ -1,0 +1,1 @@
+"""A local stand-in for Object Storage Service: its wire protocol, its rules, its events."""

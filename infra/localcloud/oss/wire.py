@@ -1,0 +1,183 @@
+"""The local OSS over HTTP: authenticate, find the operation, run it, and turn refusals into answers."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+
+from infra.localcloud.common import BODY_MAX
+from infra.localcloud.oss import buckets, errors, listing, objects, sign, uploads
+from infra.localcloud.oss.call import Call, Endpoint, check_bucket_name, check_key, new_request_id, read
+from infra.localcloud.oss.documents import document, element
+from infra.localcloud.oss.errors import OssError
+
+LOG = logging.getLogger(__name__)
+SIGNING: Final = frozenset(
+    {
+        "x-oss-signature-version",
+        "x-oss-credential",
+        "x-oss-date",
+        "x-oss-expires",
+        "x-oss-additional-headers",
+        "x-oss-signature",
+    }
+)
+RESPONSE_PARAMS: Final = frozenset(f"response-{header}" for header in objects.OVERRIDABLE)
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation: the parameters that select it and those it may also take."""
+
+    handler: Handler
+    required: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+
+
+def _operation(handler: Handler, required: str = "", optional: str = "") -> Operation:
+    return Operation(handler, frozenset(required.split()), frozenset(optional.split()))
+
+
+SERVICE: Final = {"GET": [_operation(buckets.list_buckets, optional="prefix marker max-keys")]}
+BUCKET: Final = {
+    "PUT": [
+        _operation(buckets.create),
+        _operation(buckets.put_lifecycle, "lifecycle"),
+    ],
+    "GET": [
+        _operation(listing.list_v1, optional="prefix marker delimiter max-keys encoding-type"),
+        _operation(
+            listing.list_v2,
+            "list-type",
+            "prefix start-after continuation-token delimiter max-keys encoding-type fetch-owner",
+        ),
+        _operation(buckets.info, "bucketInfo"),
+        _operation(buckets.location, "location"),
+        _operation(buckets.acl, "acl"),
+        _operation(buckets.versioning, "versioning"),
+        _operation(buckets.get_lifecycle, "lifecycle"),
+        _operation(buckets.get_worm, "worm"),
+    ],
+    "HEAD": [_operation(buckets.head)],
+    "DELETE": [
+        _operation(buckets.delete),
+        _operation(buckets.delete_lifecycle, "lifecycle"),
+        _operation(buckets.abort_worm, "worm"),
+    ],
+    "POST": [
+        _operation(objects.delete_many, "delete", "encoding-type"),
+        _operation(buckets.initiate_worm, "worm"),
+        _operation(buckets.complete_worm, "wormId"),
+        _operation(buckets.extend_worm, "wormId wormExtend"),
+    ],
+}
+OBJECT: Final = {
+    "PUT": [_operation(objects.put), _operation(uploads.put_part, "partNumber uploadId")],
+    "GET": [Operation(objects.get, optional=RESPONSE_PARAMS)],
+    "HEAD": [Operation(objects.head, optional=RESPONSE_PARAMS), _operation(objects.head, "objectMeta")],
+    "DELETE": [_operation(objects.delete), _operation(uploads.abort, "uploadId")],
+    "POST": [
+        _operation(uploads.initiate, "uploads", "encoding-type"),
+        _operation(uploads.complete, "uploadId", "encoding-type"),
+    ],
+}
+# Operations whose name does not follow from method and parameter.
+NAMES: Final = {
+    "append": "AppendObject",
+    "policy": "a bucket policy",
+    "uploadId": "ListParts",
+    "uploads": "ListMultipartUploads",
+    "versions": "ListObjectVersions",
+    "versionId": "a version of an object",
+    "x-oss-process": "processing of an object",
+    "x-oss-security-token": "a security token (STS)",
+}
+
+
+def application(endpoint: Endpoint) -> web.Application:
+    """The service as an application; routing is its own, because keys may look like any path."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await _answer(endpoint, request)
+
+    app = web.Application(client_max_size=BODY_MAX)
+    app.router.add_route("*", "/{target:.*}", answer)
+    return app
+
+
+async def _answer(endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+    request_id = new_request_id()
+    try:
+        call = read(endpoint, request, request_id)
+        sign.verify(call.signed(), endpoint.keys, datetime.now(UTC))
+        response = await _find(call).handler(call)
+    except OssError as refusal:
+        response = _refusal(refusal, request, request_id)
+    except ConnectionError:
+        raise
+    except Exception:
+        LOG.exception("%s %s failed", request.method, request.raw_path.partition("?")[0])
+        text = "We encountered an internal error. Please try again."
+        response = _refusal(OssError(500, "InternalError", text), request, request_id)
+    if not response.prepared:
+        response.headers["x-oss-request-id"] = request_id
+        response.headers["Server"] = "AliyunOSS"
+    return response
+
+
+def _find(call: Call) -> Operation:
+    """The operation a call asks for, once bucket and key are well-formed."""
+    level, operations = "Service", SERVICE
+    if call.bucket_name:
+        check_bucket_name(call.bucket_name)
+        level, operations = "Bucket", BUCKET
+    if call.key:
+        check_key(call.key)
+        level, operations = "Object", OBJECT
+    names = frozenset(name for name, _ in call.query) - SIGNING
+    candidates = [
+        operation
+        for operation in operations.get(call.request.method, [])
+        if operation.required <= names <= operation.required | operation.optional
+    ]
+    if not candidates:
+        raise errors.not_implemented(_name(call.request.method, level, names))
+    return max(candidates, key=lambda operation: len(operation.required))
+
+
+def _name(method: str, level: str, names: frozenset[str]) -> str:
+    for name in sorted(names):
+        if name in NAMES:
+            return NAMES[name]
+    unknown = "".join(name[:1].upper() + name[1:] for name in sorted(names - RESPONSE_PARAMS)[:1])
+    return f"{method.capitalize()}{level}{unknown}"
+
+
+def _refusal(refusal: OssError, request: web.Request, request_id: str) -> web.Response:
+    fields = {
+        "Code": refusal.code,
+        "Message": refusal.message,
+        "RequestId": request_id,
+        "HostId": request.headers.get("Host", ""),
+        **refusal.fields,
+    }
+    if refusal.ec:
+        fields["EC"] = refusal.ec
+        fields["RecommendDoc"] = f"https://api.aliyun.com/troubleshoot?q={refusal.ec}"
+    body = document("Error", [element(name, value) for name, value in fields.items()])
+    headers = {"x-oss-ec": refusal.ec} if refusal.ec else {}
+    if refusal.status == 304:
+        return web.Response(status=304, headers=headers)
+    if request.method == "HEAD":
+        # A HEAD has no body to say why; OSS puts the document into this header and the SDKs read it there.
+        headers["x-oss-err"] = base64.b64encode(body).decode()
+        return web.Response(status=refusal.status, headers=headers)
+    return web.Response(status=refusal.status, body=body, content_type="application/xml", headers=headers)
