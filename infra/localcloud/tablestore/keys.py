@@ -43,19 +43,19 @@ class Schema:
         """The schema in a TableMeta."""
         return cls(tuple((column.name.encode(), KINDS[column.type]) for column in meta.primary_key))
 
-    def key(self, cells: Sequence[plain.Cell]) -> Key:
-        """The key of one row, or OtsError."""
+    def key(self, cells: Sequence[plain.Cell], part: bytes) -> Key:
+        """The key of one row, or OtsError; `part` are the bytes that `cells` were read from."""
         self._check_size(cells)
         parts = []
         for cell, (name, kind) in zip(cells, self.columns, strict=True):
             if cell.name != name or cell.value[:1] != plain.KIND_BYTES[kind] or cell.op or cell.timestamp is not None:
                 raise _mismatch(cell, name, kind)
             parts.append(_encode(name, kind, cell.value))
-        return Key(b"".join(parts), plain.key_part(cells), bytes([cell.check for cell in cells]))
+        return Key(b"".join(parts), part, bytes([cell.check for cell in cells]))
 
     def bound(self, data: bytes) -> bytes:
         """One end of a range, which may say INF_MIN and INF_MAX, as bytes that no row's key equals or is cut by."""
-        cells = read_bare_key(data)
+        cells = read_bare_key(data).key
         self._check_size(cells)
         parts = []
         for cell, (name, kind) in zip(cells, self.columns, strict=True):
@@ -72,14 +72,14 @@ class Schema:
             raise invalid_key(f"Validate PK size fail. Input: {len(cells)}, Meta: {len(self.columns)}.")
 
 
-def read_bare_key(data: bytes) -> list[plain.Cell]:
-    """The cells of a primary key sent to read with."""
+def read_bare_key(data: bytes) -> plain.Change:
+    """A primary key sent to read with, and nothing else."""
     change = plain.read_change(data)
     if change.cells:
         raise invalid("Attribute column cannot be given while reading data.")
     if change.deleted:
         raise invalid("Delete marker cannot be given.")
-    return change.key
+    return change
 
 
 def _mismatch(cell: plain.Cell, name: bytes, kind: int) -> Exception:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from infra.localcloud.tablestore.errors import OtsError, broken, invalid, not_implemented
@@ -88,9 +88,10 @@ class Cell(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A row as a request sends it, checksums verified. `cells` is empty for a primary key."""
+    """A row as a request sends it, checksums verified; `part` are the bytes of its primary key."""
 
     key: list[Cell]
+    part: bytes
     cells: list[Cell]
     deleted: bool
 
@@ -144,6 +145,7 @@ def read_change(data: bytes) -> Change:
     """Read the one row of a request, whatever its cells say."""
     try:
         position, key = _read_cells(data, _start(data))
+        part = data[4:position]
         cells: list[Cell] = []
         if data[position] == DATA:
             position, cells = _read_cells(data, position + 1)
@@ -152,7 +154,7 @@ def read_change(data: bytes) -> Change:
         _check_end(data, position + deleted, checks + _BYTE[deleted])
     except (IndexError, struct.error):
         raise invalid("data format is invalid.") from None
-    return Change(key, cells, deleted)
+    return Change(key, part, cells, deleted)
 
 
 def read_key(data: bytes) -> tuple[list[Cell], int]:
@@ -255,15 +257,6 @@ def stored_cell(name: bytes, value: bytes, stamps: Stamps) -> bytes:
         + value
         + stamps[check]
     )
-
-
-def key_part(key: Sequence[Cell]) -> bytes:
-    """The bytes of a primary key, without header and row checksum."""
-    parts = [_BYTE[PK]]
-    for name, value, _, _, check in key:
-        head = struct.pack("<BBI", CELL, NAME, len(name)) + name + struct.pack("<BI", VALUE, len(value))
-        parts.append(head + value + _BYTE[CHECK] + _BYTE[check])
-    return b"".join(parts)
 
 
 def join_row(key: bytes, checks: bytes, cells: dict[bytes, bytes]) -> bytes:

@@ -94,8 +94,7 @@ def batch_write_row(store: Store, request: Any) -> Any:
     _refuse_transaction(request)
     _check_tables(request.tables, "No row is specified in BatchWriteRow.", BATCH_WRITE_ROWS_MAX, "rows")
     batches = _batches(store, request)
-    if request.ByteSize() > WRITE_BYTES_MAX:  # the data cannot be more than the message
-        _check_size("BatchWriteRow", *(row.row_change for table in request.tables for row in table.rows))
+    _check_size("BatchWriteRow", *(row.row_change for table in request.tables for row in table.rows))
     response = pb.BatchWriteRowResponse()
     with store.writing():
         for name, writes in batches:
@@ -109,7 +108,7 @@ def get_row(store: Store, request: Any) -> Any:
     _refuse_transaction(request)
     table = store.table(request.table_name)
     selection = _selection(table, request)
-    found = store.get(table, table.schema.key(read_bare_key(request.primary_key)).encoded)
+    found = store.get(table, _wanted(table, read_bare_key(request.primary_key)))
     return pb.GetRowResponse(consumed=_read_units(found), row=_with_header(selection, found))
 
 
@@ -122,9 +121,9 @@ def batch_get_row(store: Store, request: Any) -> Any:
         selection = _selection(table, part)
         answer = response.tables.add(table_name=part.table_name)
         for sent in part.primary_key:
-            cells = read_bare_key(sent)
+            key = read_bare_key(sent)
             try:
-                found = store.get(table, table.schema.key(cells).encoded)
+                found = store.get(table, _wanted(table, key))
             except OtsError as error:
                 answer.rows.add(is_ok=False, error=_row_error(error))
                 continue
@@ -197,7 +196,7 @@ def _batches(store: Store, request: Any) -> list[tuple[str, list[Write | OtsErro
 
 def _put(table: Table, data: bytes, request: Any, stamps: plain.Stamps) -> Write:
     cells, position = plain.read_key(data)
-    key = table.schema.key(cells)
+    key = table.schema.key(cells, data[4:position])
     columns = plain.read_put_cells(data, position, key.checks, table.names, stamps)
     row = plain.join_row(key.part, key.checks, columns)
     return Write(table, key, _apply_put, row, *_terms(table, request))
@@ -205,7 +204,7 @@ def _put(table: Table, data: bytes, request: Any, stamps: plain.Stamps) -> Write
 
 def _update(table: Table, data: bytes, request: Any, stamps: plain.Stamps) -> Write:
     change = plain.read_change(data)
-    key = table.schema.key(change.key)
+    key = table.schema.key(change.key, change.part)
     if change.deleted:
         raise invalid("Invalid request of put/update row: unexpected RowDeleteMarker in request.")
     if not change.cells:
@@ -228,7 +227,7 @@ def _delete(table: Table, data: bytes, request: Any, _stamps: plain.Stamps) -> W
         raise invalid("Invalid request of delete row: missing RowDeleteMarker in request.")
     if request.condition.row_existence == pb.EXPECT_NOT_EXIST:
         raise invalid("Invalid row-existence expectation: EXPECT_NOT_EXIST.")
-    return Write(table, table.schema.key(change.key), _apply_delete, None, *_terms(table, request))
+    return Write(table, table.schema.key(change.key, change.part), _apply_delete, None, *_terms(table, request))
 
 
 _BUILDERS = {pb.PUT: _put, pb.UPDATE: _update, pb.DELETE: _delete}
@@ -408,6 +407,11 @@ def _check_size(operation: str, *rows: bytes) -> None:
 def _refuse_transaction(request: Any) -> None:
     if request.HasField("transaction_id"):
         raise not_implemented("A local transaction")
+
+
+def _wanted(table: Table, sent: plain.Change) -> bytes:
+    """The key of the row a read asks for."""
+    return table.schema.key(sent.key, sent.part).encoded
 
 
 def _with_header(selection: Selection, row: bytes | None) -> bytes:

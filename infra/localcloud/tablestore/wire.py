@@ -88,6 +88,8 @@ def _perform(operation: str, body: bytes, store: Store) -> bytes:
         request = message.FromString(body)
     except DecodeError:
         raise invalid("Parse PBMessage from RawString failed.") from None
+    if not request.IsInitialized():
+        raise invalid("Cannot deserialize the request data.")
     answer: bytes = perform(store, request).SerializeToString()
     return answer
 
