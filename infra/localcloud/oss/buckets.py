@@ -14,6 +14,7 @@ from infra.localcloud.oss.call import Call
 from infra.localcloud.oss.documents import (
     document,
     element,
+    integer,
     lifecycle,
     parse,
     parse_lifecycle,
@@ -29,13 +30,11 @@ BUCKETS_PAGE = 100
 async def list_buckets(call: Call) -> web.Response:
     """ListBuckets (GetService)."""
     prefix, marker = call.params.get("prefix", ""), call.params.get("marker", "")
-    text = call.params.get("max-keys", str(BUCKETS_PAGE))
-    if not (text.isascii() and text.isdigit() and len(text) < 8 and 1 <= int(text) <= 1000):
-        raise errors.invalid_argument("max-keys", text, "max-keys must be an integer between 1 and 1000.")
+    limit = integer(call.params.get("max-keys") or str(BUCKETS_PAGE), "max-keys", 1, 1000)
     found = [b for b in call.endpoint.store.buckets() if b.name.startswith(prefix) and b.name > marker]
-    shown, is_cut = found[: int(text)], len(found) > int(text)
+    shown, is_cut = found[:limit], len(found) > limit
     parts = [element("Owner", _owner(call)), element("Buckets", [element("Bucket", _summary(call, b)) for b in shown])]
-    parts += [element("Prefix", prefix), element("Marker", marker), element("MaxKeys", text)]
+    parts += [element("Prefix", prefix), element("Marker", marker), element("MaxKeys", str(limit))]
     parts += [element("IsTruncated", "true" if is_cut else "false")]
     parts += [element("NextMarker", shown[-1].name)] if is_cut else []
     return _xml("ListAllMyBucketsResult", parts)

@@ -123,7 +123,7 @@ def read(endpoint: Endpoint, request: web.Request, request_id: str) -> Call:
     if not target.startswith("/"):  # absolute form, as sent through a proxy
         target = "/" + target.partition("://")[2].partition("/")[2]
     path, _, query = target.partition("?")
-    bucket, key = _address(_decode(path), request.headers.get("Host", ""))
+    bucket, key = _address(_decode(path), request.headers.get("Host", ""), endpoint.keys.region)
     pairs = tuple(
         (_decode(name.replace("+", " ")), _decode(value.replace("+", " ")))
         for name, _, value in (pair.partition("=") for pair in query.split("&") if pair)
@@ -163,20 +163,22 @@ def _decode(text: str) -> str:
     return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
 
-def _address(path: str, host: str) -> tuple[str, str]:
-    bucket = _bucket_of_host(host)
+def _address(path: str, host: str, region: str) -> tuple[str, str]:
+    bucket = _bucket_of_host(host, region)
     if bucket:
         return bucket, path[1:]
     bucket, _, key = path[1:].partition("/")
     return bucket, key
 
 
-def _bucket_of_host(host: str) -> str:
-    name = host.rsplit(":", 1)[0]
+def _bucket_of_host(host: str, region: str) -> str:
+    """The bucket a host name begins with; an address, a bare name or the region's own host has none."""
+    name = host.rsplit(":", 1)[0].lower()
     if name.startswith("["):
         return ""
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        return name.partition(".")[0] if "." in name else ""
+        first, dot, _ = name.partition(".")
+        return first if dot and first != f"oss-{region}" else ""
     return ""

@@ -93,7 +93,7 @@ def parse_complete(body: bytes) -> list[Listed]:
     root = parse(body, "CompleteMultipartUpload")
     listed = []
     for node in root.findall("Part"):
-        number = _integer(_text(node, "PartNumber"), "PartNumber", 1, PARTS_MAX)
+        number = integer(_text(node, "PartNumber"), "PartNumber", 1, PARTS_MAX)
         listed.append(Listed(number, _text(node, "ETag").strip().strip('"').upper()))
     if not 1 <= len(listed) <= PARTS_MAX:
         raise errors.malformed_xml(f"1 to {PARTS_MAX} parts can be completed, not {len(listed)}")
@@ -102,7 +102,7 @@ def parse_complete(body: bytes) -> list[Listed]:
 
 def parse_worm_days(body: bytes, root: str) -> int:
     """The retention period that a policy is to have."""
-    return _integer(_text(parse(body, root), "RetentionPeriodInDays"), "RetentionPeriodInDays", 1, DAYS_MAX)
+    return integer(_text(parse(body, root), "RetentionPeriodInDays"), "RetentionPeriodInDays", 1, DAYS_MAX)
 
 
 def parse_lifecycle(body: bytes) -> list[Rule]:
@@ -145,7 +145,7 @@ def _due(node: ET.Element | None) -> Due | None:
         # help/en/oss/support/0014-00000060
         raise errors.malformed_xml(f"{node.tag} needs either Days or CreatedBeforeDate")
     if days is not None:
-        return Due(days=_integer(days, "Days", 1, 2**31 - 1))
+        return Due(days=integer(days, "Days", 1, 2**31 - 1))
     return Due(before=_midnight(before or ""))
 
 
@@ -172,7 +172,8 @@ def _text(node: ET.Element, name: str) -> str:
     return text
 
 
-def _integer(text: str, name: str, least: int, most: int) -> int:
+def integer(text: str, name: str, least: int, most: int) -> int:
+    """A number a request gives, in a document or as a parameter."""
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 12 or not least <= int(digits) <= most:
         raise errors.invalid_argument(name, text, f"{name} must be an integer between {least} and {most}.")

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from infra.localcloud.oss import errors
 from infra.localcloud.oss.call import Call
-from infra.localcloud.oss.documents import document, element, timestamp
+from infra.localcloud.oss.documents import document, element, integer, timestamp
 from infra.localcloud.oss.state import Listed, Page, Position
 
 KEYS_DEFAULT: Final = 100
@@ -62,16 +62,14 @@ async def list_v1(call: Call) -> web.Response:
 
 def _query(call: Call) -> _Query:
     params = call.params
-    text = params.get("max-keys", str(KEYS_DEFAULT))
-    if not (text.isascii() and text.isdigit() and len(text) < 8 and 1 <= int(text) <= KEYS_MAX):
-        raise errors.invalid_argument("max-keys", text, f"max-keys must be an integer between 1 and {KEYS_MAX}.")
+    limit = integer(params.get("max-keys") or str(KEYS_DEFAULT), "max-keys", 1, KEYS_MAX)
     encoding = params.get("encoding-type", "")
     if encoding not in {"", "url"}:
         raise errors.invalid_argument("encoding-type", encoding, "Invalid Encoding Method specified in Request.")
     for name in ("prefix", "delimiter", "marker", "start-after"):
         if not _is_utf8(params.get(name, "")):
             raise errors.invalid_argument(name, "", f"{name} must be UTF-8.")
-    return _Query(params.get("prefix", ""), params.get("delimiter", ""), int(text), encoding == "url")
+    return _Query(params.get("prefix", ""), params.get("delimiter", ""), limit, encoding == "url")
 
 
 def _page(call: Call, query: _Query, start: Position | None) -> Page:

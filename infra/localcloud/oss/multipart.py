@@ -8,12 +8,13 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
 from infra.localcloud.oss import errors
 from infra.localcloud.oss.blobs import Content, joined
-from infra.localcloud.oss.database import Cause, to_ms
+from infra.localcloud.oss.database import Cause, from_ms, to_ms
 from infra.localcloud.oss.state import Bucket, Store, StoredObject, described, event_object
 
 PART_MIN: Final = 100 << 10  # developer-reference/uploadpart: 100 KB to 5 GB, the last part may be smaller
@@ -36,6 +37,7 @@ class Part:
     size: int
     md5: bytes
     file: str
+    modified: datetime
 
     @property
     def etag(self) -> str:
@@ -75,8 +77,8 @@ class Uploads:
                 replaced = self._database.execute(
                     "SELECT file FROM part WHERE upload=? AND number=?", upload, number
                 ).fetchone()
-                values = (upload, number, content.size, content.md5, content.file)
-                self._database.execute("INSERT OR REPLACE INTO part VALUES(?,?,?,?,?)", *values)
+                values = (upload, number, content.size, content.md5, content.file, to_ms(cause.at))
+                self._database.execute("INSERT OR REPLACE INTO part VALUES(?,?,?,?,?,?)", *values)
                 etag = content.md5.hex().upper()
                 self._emit(bucket, key, "ObjectCreated:UploadPart", cause, content.size, etag, headers)
         except BaseException:
@@ -117,10 +119,15 @@ class Uploads:
             self._emit(bucket, key, "ObjectRemoved:AbortMultipartUpload", cause, 0, "", headers)
         self._store.contents.remove(files)
 
-    def _chosen(self, bucket: Bucket, key: str, upload: str, listed: Sequence[Listed] | None) -> list[Part]:
+    def parts(self, bucket: Bucket, key: str, upload: str) -> list[Part]:
+        """The parts uploaded so far, by number."""
         self.headers(bucket, key, upload)
-        query = "SELECT number,size,md5,file FROM part WHERE upload=? ORDER BY number"
-        uploaded = {row[0]: Part(*row) for row in self._database.execute(query, upload)}
+        query = "SELECT number,size,md5,file,modified FROM part WHERE upload=? ORDER BY number"
+        rows = self._database.execute(query, upload)
+        return [Part(number, size, md5, file, from_ms(at)) for number, size, md5, file, at in rows]
+
+    def _chosen(self, bucket: Bucket, key: str, upload: str, listed: Sequence[Listed] | None) -> list[Part]:
+        uploaded = {part.number: part for part in self.parts(bucket, key, upload)}
         if listed is None:
             listed = [Listed(part.number, part.etag) for part in uploaded.values()]
         numbers = [part.number for part in listed]

@@ -53,6 +53,11 @@ class _Claim:
 def verify(request: Request, keys: Keys, now: datetime) -> None:
     """Return when the request is signed by the holder of `keys`; raise the refusal OSS gives otherwise."""
     query = dict(request.query)
+    for name in ("authorization", "x-oss-date"):
+        _check_ascii(name, request.headers.get(name, ""))
+    for name, value in query.items():
+        if name.startswith("x-oss-"):
+            _check_ascii(name, value)
     if "x-oss-signature-version" in query or "x-oss-signature" in query:
         claim = _claim_of_url(query)
         _check_credential(claim, keys)
@@ -99,6 +104,11 @@ def _claim_of_header(headers: Mapping[str, str], query: Mapping[str, str]) -> _C
     access_key_id, scope = _split_credential(fields["Credential"])
     additional = _additional(fields.get("AdditionalHeaders", ""))
     return _Claim(access_key_id, scope, headers.get("x-oss-date", ""), additional, fields["Signature"])
+
+
+def _check_ascii(name: str, value: str) -> None:
+    if not value.isascii():
+        raise invalid_argument(name, value, f"{name} is invalid.")
 
 
 def _split_credential(credential: str) -> tuple[str, str]:

@@ -6,10 +6,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from infra.localcloud.oss import errors
 from infra.localcloud.oss.call import Call
-from infra.localcloud.oss.documents import document, element, parse_complete
-from infra.localcloud.oss.multipart import PARTS_MAX
+from infra.localcloud.oss.documents import document, element, integer, parse_complete, timestamp
+from infra.localcloud.oss.multipart import PARTS_MAX, Part
 from infra.localcloud.oss.objects import forbids_overwrite, kept_headers, received
 
 
@@ -26,15 +25,12 @@ async def initiate(call: Call) -> web.Response:
 
 async def put_part(call: Call) -> web.Response:
     """UploadPart."""
-    number = call.params["partNumber"]
-    if not (number.isascii() and number.isdigit() and len(number) < 8 and 1 <= int(number) <= PARTS_MAX):
-        text = f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive."
-        raise errors.invalid_argument("partNumber", number, text)
+    number = _number(call, "partNumber", 0, 1)
     upload = call.params["uploadId"]
     call.endpoint.uploads.headers(call.bucket(), call.key, upload)
     content = await received(call, always_file=True)
     cause = call.cause()
-    call.endpoint.uploads.put_part(call.bucket(cause.at), call.key, upload, int(number), content, cause)
+    call.endpoint.uploads.put_part(call.bucket(cause.at), call.key, upload, number, content, cause)
     etag, crc64 = content.md5.hex().upper(), str(content.crc64)
     return web.Response(headers={"ETag": f'"{etag}"', "x-oss-hash-crc64ecma": crc64})
 
@@ -55,11 +51,42 @@ async def complete(call: Call) -> web.Response:
     return response
 
 
+async def list_parts(call: Call) -> web.Response:
+    """ListParts."""
+    upload, marker = call.params["uploadId"], _number(call, "part-number-marker", 0, 0)
+    limit = _number(call, "max-parts", 1000, 1, 1000)
+    parts = call.endpoint.uploads.parts(call.bucket(), call.key, upload)
+    found = [part for part in parts if part.number > marker]
+    shown, is_cut = found[:limit], len(found) > limit
+    answer = [
+        element("UploadId", upload),
+        element("StorageClass", "Standard"),
+        element("PartNumberMarker", str(marker)),
+        element("NextPartNumberMarker", str(shown[-1].number if shown else marker)),
+        element("MaxParts", str(limit)),
+        element("IsTruncated", "true" if is_cut else "false"),
+    ]
+    return _answer(call, "ListPartsResult", answer + [element("Part", _part(part)) for part in shown])
+
+
 async def abort(call: Call) -> web.Response:
     """AbortMultipartUpload."""
     cause = call.cause()
     call.endpoint.uploads.abort(call.bucket(cause.at), call.key, call.params["uploadId"], cause)
     return web.Response(status=204)
+
+
+def _number(call: Call, name: str, default: int, least: int, most: int = PARTS_MAX) -> int:
+    return integer(call.params.get(name) or str(default), name, least, most)
+
+
+def _part(part: Part) -> list[str]:
+    return [
+        element("PartNumber", str(part.number)),
+        element("LastModified", timestamp(part.modified)),
+        element("ETag", f'"{part.etag}"'),
+        element("Size", str(part.size)),
+    ]
 
 
 def _answer(call: Call, name: str, parts: list[str]) -> web.Response:

@@ -81,7 +81,10 @@ BUCKET: Final = {
 }
 OBJECT: Final = {
     "PUT": [_operation(objects.put), _operation(uploads.put_part, "partNumber uploadId")],
-    "GET": [Operation(objects.get, optional=RESPONSE_PARAMS)],
+    "GET": [
+        Operation(objects.get, optional=RESPONSE_PARAMS),
+        _operation(uploads.list_parts, "uploadId", "part-number-marker max-parts encoding-type"),
+    ],
     "HEAD": [Operation(objects.head, optional=RESPONSE_PARAMS), _operation(objects.head, "objectMeta")],
     "DELETE": [_operation(objects.delete), _operation(uploads.abort, "uploadId")],
     "POST": [
@@ -93,7 +96,6 @@ OBJECT: Final = {
 NAMES: Final = {
     "append": "AppendObject",
     "policy": "a bucket policy",
-    "uploadId": "ListParts",
     "uploads": "ListMultipartUploads",
     "versions": "ListObjectVersions",
     "versionId": "a version of an object",
