@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from infra.localcloud import common
 from infra.localcloud.client import HostClient
 from infra.localcloud.common import LOOPBACK, Keys, LocalCloudError, Service
 
+PREDECESSOR_WAIT_S = 15.0
 DATA_SERVICES = ("oss", "tablestore", "bss")
 
 
@@ -86,7 +88,7 @@ class LocalCloud:
         return f"http://{LOOPBACK}:{self._services[name].port}"
 
     def _start(self, name: str, port: int, *arguments: str) -> None:
-        self._services[name] = common.start(name, self._home, *arguments, port=_usable(port))
+        self._services[name] = common.start(name, self._home, *arguments, port=_usable(port), hold=[self._lock])
 
 
 def start(
@@ -137,19 +139,37 @@ def _endpoint_settings(cloud: LocalCloud) -> dict[str, str]:
 
 
 def _lock(home: Path) -> int:
+    """Keep others out of `home`; the services hold the lock too, so it is free only once all of them have ended."""
     home.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
-        os.close(descriptor)
-        raise LocalCloudError(
-            f"a local cloud already runs over {home} (process {holder}); stop it, or give another home"
-        ) from None
+    deadline = time.monotonic() + PREDECESSOR_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode().strip()
+            # A starter that was killed leaves services that are just ending; a living one keeps its home.
+            if _is_alive(holder) or time.monotonic() > deadline:
+                os.close(descriptor)
+                raise LocalCloudError(
+                    f"a local cloud already runs over {home} (process {holder or 'unknown'}); "
+                    "stop it, or give another home"
+                ) from None
+            time.sleep(0.02)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        return True
+    return True
 
 
 def _ports(home: Path) -> dict[str, int]:

@@ -28,6 +28,7 @@ LOAD_TIMEOUT_S = 60
 IDLE_S = 300.0
 IDLE_MAX = 16
 UNHANDLED = "UnhandledInvocationError"
+INITIALIZATION = "InitializationError"
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -90,22 +91,24 @@ class Instance:
                 preexec_fn=_die_with_host(os.getpid()),
             )
 
-    async def load(self) -> list[bytes]:
-        """Send the configuration and wait until the function can take events; returns the last message."""
-        function, launch = self.function, self._launch
+    async def load(self) -> tuple[bytes, str] | None:
+        """Make the process ready for events; returns the error document and its type when it cannot be."""
         self._reader, self._writer = await asyncio.open_connection(sock=self._socket)
-        texts = [
-            function.name, function.handler, function.initializer, str(function.memory_mb), str(function.timeout_s),
-            launch.keys.region, launch.keys.account_id, function.log_project, function.log_store,
-            str(launch.code), *map(str, launch.python_path),
-        ]  # fmt: skip
-        self._writer.write(runtime.pack(*(text.encode() for text in texts)))
-        async with asyncio.timeout(LOAD_TIMEOUT_S):
-            message = await self._receive()
-        if message == [b"loaded"]:
-            async with asyncio.timeout(function.initializer_timeout_s):
+        self._writer.write(runtime.pack(*(text.encode() for text in self._configuration())))
+        try:
+            async with asyncio.timeout(LOAD_TIMEOUT_S):
                 message = await self._receive()
-        return message
+        except TimeoutError:
+            return _document(f"Loading the function's code time out after {LOAD_TIMEOUT_S} seconds"), UNHANDLED
+        if message[0] == b"error":
+            return _error_document(message), UNHANDLED
+        limit_s = self.function.initializer_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                message = await self._receive()
+        except TimeoutError:
+            return _document(f"Function initialization time out after {limit_s} seconds"), INITIALIZATION
+        return (_error_document(message), INITIALIZATION) if message[0] == b"error" else None
 
     async def invoke(self, request_id: str, event: bytes) -> list[bytes]:
         """Deliver one event and wait for the answer; TimeoutError after the function's timeout."""
@@ -133,6 +136,14 @@ class Instance:
             self._writer.close()
         self._socket.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _configuration(self) -> list[str]:
+        function, launch = self.function, self._launch
+        return [
+            function.name, function.handler, function.initializer, str(function.memory_mb), str(function.timeout_s),
+            launch.keys.region, launch.keys.account_id, function.log_project, function.log_store,
+            str(launch.code), *map(str, launch.python_path),
+        ]  # fmt: skip
 
     async def _receive(self) -> list[bytes]:
         try:
@@ -214,14 +225,13 @@ async def _delivered(instance: Instance, request_id: str, event: bytes, cold: bo
 
     try:
         if cold:
-            message = await instance.load()
-            if message[0] == b"error":
-                return outcome(_error_document(message), UNHANDLED), False
+            refused = await instance.load()
+            if refused is not None:
+                return outcome(*refused), False
             started = time.perf_counter()
         message = await instance.invoke(request_id, event)
     except TimeoutError:
-        error = {"errorMessage": f"Function time out after {function.timeout_s} seconds"}
-        return outcome(json.dumps(error).encode(), UNHANDLED), False
+        return outcome(_document(f"Function time out after {function.timeout_s} seconds"), UNHANDLED), False
     except InstanceDiedError:
         return outcome(_exit_document(started, instance.peak_mb()), UNHANDLED), False
     if message[0] == b"error":
@@ -230,8 +240,7 @@ async def _delivered(instance: Instance, request_id: str, event: bytes, cold: bo
     if answered.peak_mb > function.memory_mb:
         # The cloud would have ended it in the middle; here it is noticed afterwards, which a repeat must bear too.
         text = f"Function ran out of memory: it used {answered.peak_mb:.0f} MB of its {function.memory_mb} MB"
-        error = {"errorMessage": text, "errorType": "FunctionOOMError"}
-        return outcome(json.dumps(error).encode(), UNHANDLED), False
+        return outcome(_document(text, "FunctionOOMError"), UNHANDLED), False
     return answered, True
 
 
@@ -298,4 +307,8 @@ def _error_document(message: list[bytes]) -> bytes:
 def _exit_document(started: float, peak_mb: float) -> bytes:
     spent_ms = (time.perf_counter() - started) * 1000
     text = f"(duration: {spent_ms:.0f}ms, maxMemoryUsage: {peak_mb:.0f}MB)"
-    return json.dumps({"errorMessage": f"Process exited unexpectedly before completing request {text}"}).encode()
+    return _document(f"Process exited unexpectedly before completing request {text}")
+
+
+def _document(message: str, kind: str | None = None) -> bytes:
+    return json.dumps({"errorMessage": message, **({} if kind is None else {"errorType": kind})}).encode()

@@ -228,6 +228,7 @@ def _function(resource: _Node, code: Path) -> Function:
     if not _NAME.match(name.text()):
         raise name.refuse("1 to 64 letters, digits, _ and -, not beginning with a digit or -")
     props.need("runtime").one_of((RUNTIME,))
+    props.need("region").text()
     props.need("code")
     _check_size(props)
     life = props.get("instanceLifecycleConfig")

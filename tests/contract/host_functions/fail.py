@@ -18,3 +18,7 @@ def handler(event: bytes, context: object) -> str:
     if event == b"unserialisable":
         return object()  # type: ignore[return-value]
     return "fine"
+
+
+def initialize(context: object) -> None:
+    raise RuntimeError("no settings")
