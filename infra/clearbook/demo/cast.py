@@ -182,20 +182,20 @@ _PAYEES = (
     {
         "reseller": "aurora",
         "name": "Aurora Cloud Services Co., Ltd.",
-        "iban_or_account": "6217000010001234567",
+        "account": "6217000010001234567",
         "bank": "PCBCCNBJ",
     },
     {
         "reseller": "borealis",
         "name": "Borealis Digital Co., Ltd.",
-        "iban_or_account": "6222020200098765432",
+        "account": "6222020200098765432",
         "bank": "ICBKCNBJ",
     },
     # The example account of the IBAN registry: valid check digits, nobody's money.
     {
         "reseller": "cygnus",
         "name": "Cygnus Systems GmbH",
-        "iban_or_account": "DE89370400440532013000",
+        "account": "DE89370400440532013000",
         "bank": "COBADEFF",
     },
 )

@@ -1,0 +1,1 @@
+"""Agreements: what a reseller earns on which lines, in versions that people approve."""

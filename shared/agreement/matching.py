@@ -1,0 +1,114 @@
+"""Which condition a line meets first: JMESPath over the line's descriptive fields.
+
+Conditions are tried once per distinct value of the fields they read, never once per line, and in order until
+one is true. One that is tried and fails, or yields anything but true or false, is `bad` (semantics, rules).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+
+from shared.errors import ClearbookError
+
+# Amounts, dates and line ids are not visible to conditions (semantics, rules).
+FIELDS = (
+    "kind",
+    "subscription_type",
+    "order_type",
+    "product_code",
+    "commodity_code",
+    "billing_item_code",
+    "region",
+    "zone",
+    "instance_id",
+    "instance_spec",
+    "resource_group",
+    "cost_unit",
+    "tags",
+    "currency",
+    "account",
+    "customer",
+    "customer_class",
+)
+LENGTH_MAX = 2000
+
+
+class ConditionError(ClearbookError):
+    """A condition that cannot be used."""
+
+    code = "bad_condition"
+
+    def __init__(self, when: str, problem: str) -> None:
+        super().__init__(f"{problem} (in {when!r})")
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled condition and the fields it reads, in a fixed order."""
+
+    when: str
+    fields: tuple[str, ...]
+    expression: Any
+
+    def outcome(self, line: Mapping[str, object]) -> bool | None:
+        """True or false; None when it fails or yields something else."""
+        try:
+            result = self.expression.search(line)
+        except (JMESPathError, ArithmeticError, TypeError, ValueError, AttributeError, RecursionError):
+            return None
+        return result if isinstance(result, bool) else None
+
+
+def compile_condition(when: str) -> Condition:
+    """The condition; refused where it is no JMESPath, reads an unknown field, or fails on a line without values."""
+    if len(when) > LENGTH_MAX:
+        raise ConditionError(when[:60], f"longer than {LENGTH_MAX} characters; split it into several rules")
+    try:
+        expression = jmespath.compile(when)
+    except (JMESPathError, RecursionError) as exc:
+        raise ConditionError(when, f"is no JMESPath: {str(exc).splitlines()[0]}") from exc
+    read = _fields(expression.parsed)
+    unknown = sorted(read - set(FIELDS))
+    if unknown:
+        raise ConditionError(when, f"reads {', '.join(unknown)}; a line has {', '.join(FIELDS)}")
+    condition = Condition(when, tuple(field for field in FIELDS if field in read), expression)
+    if condition.outcome(dict.fromkeys(FIELDS)) is None:
+        raise ConditionError(
+            when, "does not answer true or false on a line whose fields are absent; compare with ==, or guard with &&"
+        )
+    return condition
+
+
+def first_met(conditions: Sequence[tuple[int, Condition]], line: Mapping[str, object]) -> tuple[int, bool] | None:
+    """The number of the first condition that is true or bad, and whether it is bad; None when none is."""
+    for number, condition in conditions:
+        outcome = condition.outcome(line)
+        if outcome is not False:
+            return number, outcome is None
+    return None
+
+
+def _fields(node: Mapping[str, Any], root: bool = True) -> set[str]:
+    """The fields of the line that an expression reads: names that are looked up on the line itself."""
+    kind, children = node["type"], node.get("children", [])
+    if kind == "field":
+        return {node["value"]} if root else set()
+    if kind == "current":
+        # `@` alone would be the whole line; inside a function argument or filter it is an element.
+        return {"@"} if root else set()
+    if kind in ("subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"):
+        first, *rest = children
+        return _fields(first, root).union(*(_fields(child, False) for child in rest))
+    if kind == "expref":
+        return set().union(*(_fields(child, False) for child in children))
+    found: set[str] = set()
+    for child in children:
+        if isinstance(child, Mapping):
+            found |= _fields(child, root)
+    return found

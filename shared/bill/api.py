@@ -1,0 +1,157 @@
+"""Bill pages of BSS OpenAPI: what a page must look like, and its items as rows of text.
+
+Numbers keep the digits they were sent with: the body is read with every number as text, because the SDK's typed
+models hold floats and drop fields they do not know. Shapes: DescribeInstanceBill 2017-12-14.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import BadInputError
+
+# Our column (or a helper column) for each field that is read.
+FIELDS: Mapping[str, str] = {
+    "BillAccountID": "bill_account",
+    "OwnerID": "account",
+    "BillingDate": "date",
+    "ProductCode": "product_code",
+    "ProductType": "product_type",
+    "ProductName": "product_name",
+    "CommodityCode": "commodity_code",
+    "BillingItemCode": "billing_item_code",
+    "BillingItem": "billing_item",
+    "Region": "region",
+    "Zone": "zone",
+    "InstanceID": "instance_id",
+    "NickName": "instance_name",
+    "InstanceSpec": "instance_spec",
+    "ResourceGroup": "resource_group",
+    "CostUnit": "cost_unit",
+    "Tag": "tags",
+    "SubscriptionType": "subscription_type",
+    "Item": "item",
+    "Usage": "usage",
+    "UsageUnit": "usage_unit",
+    "ListPrice": "list_price",
+    "ListPriceUnit": "list_price_unit",
+    "PretaxGrossAmount": "gross",
+    "InvoiceDiscount": "discount",
+    "RoundDownDiscount": "round_down",
+    "DeductedByCoupons": "coupon",
+    "PretaxAmount": "pretax",
+    "DeductedByCashCoupons": "cash_coupon",
+    "DeductedByPrepaidCard": "prepaid_card",
+    "PaymentAmount": "payment",
+    "OutstandingAmount": "outstanding",
+    "Currency": "currency",
+}
+
+# Known, and not carried into the line: names beside a code, and figures that others repeat.
+UNUSED = frozenset(
+    {
+        *("BillAccountName", "OwnerName", "BizType", "PipCode", "ProductDetail", "ItemName", "RecordID", "Tax"),
+        *("InstanceConfig", "InternetIP", "IntranetIP", "BillingType", "ServicePeriod", "ServicePeriodUnit"),
+        *("DeductedByResourcePackage", "AfterDiscountAmount", "CashAmount", "AdjustAmount"),
+    }
+)
+
+KINDS: Mapping[str, str] = {
+    "SubscriptionOrder": "subscription",
+    "PayAsYouGoBill": "usage",
+    "Refund": "refund",
+    "Adjustment": "adjustment",
+}
+
+RAW_COLUMNS: tuple[str, ...] = (*FIELDS.values(), "problem", "source_object", "source_row")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of DescribeInstanceBill, its items still as sent."""
+
+    items: list[Mapping[str, Any]]
+    next_token: str
+    total: int
+
+
+class RefusedByProviderError(BadInputError):
+    """HTTP 200 with Success false: the provider answers, and answers no."""
+
+    code = "refused_by_provider"
+
+
+def parse_body(body: bytes, place: str) -> Mapping[str, Any]:
+    """The `Data` of a successful answer, numbers as text; `place` names the call or object in errors."""
+    try:
+        answer = json.loads(body, parse_float=str, parse_int=str, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as exc:
+        raise BadInputError(place, f"the answer is no JSON ({exc})", "the raw bytes are kept; pull again") from exc
+    if not isinstance(answer, dict):
+        raise BadInputError(place, "the answer is no JSON object", "the raw bytes are kept; pull again")
+    if answer.get("Success") is not True or answer.get("Code") not in ("Success", "200"):
+        raise RefusedByProviderError(
+            place,
+            f"the provider answered Success={answer.get('Success')} Code={answer.get('Code')} "
+            f"Message={answer.get('Message')} RequestId={answer.get('RequestId')}",
+            "check the account's connector and its right to bssapi:DescribeInstanceBill",
+        )
+    data = answer.get("Data")
+    if not isinstance(data, dict):
+        raise BadInputError(place, "the answer has no object 'Data'", "the raw bytes are kept; pull again")
+    return data
+
+
+def parse_page(body: bytes, place: str) -> Page:
+    """A page of DescribeInstanceBill."""
+    data = parse_body(body, place)
+    items, total = data.get("Items"), data.get("TotalCount")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise BadInputError(place, "'Data.Items' is no list of objects", "the raw bytes are kept; pull again")
+    if not isinstance(total, str) or not total.isdecimal():
+        raise BadInputError(place, f"'Data.TotalCount' is {total!r}, no count", "the raw bytes are kept; pull again")
+    return Page(items, data.get("NextToken") or "", int(total))
+
+
+def parse_overview(body: bytes, place: str) -> list[Mapping[str, Any]]:
+    """The rows of QueryBillOverview: a list inside an object, `Data.Items.Item`."""
+    items = parse_body(body, place).get("Items")
+    rows = items.get("Item") if isinstance(items, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise BadInputError(place, "'Data.Items.Item' is no list of objects", "the raw bytes are kept; pull again")
+    return rows
+
+
+def raw_rows(page: Page, source_object: str) -> Iterator[list[str]]:
+    """The items as rows of RAW_COLUMNS, text as sent; an item that cannot be text says so in `problem`."""
+    for number, item in enumerate(page.items):
+        row = ["" if (value := item.get(field)) is None else value for field in FIELDS]
+        problem = ""
+        if not all(isinstance(value, str) for value in row) or any("\x00" in value for value in row):
+            problem = _unusable(item)
+            row = [str(value).replace("\x00", "\\u0000") for value in row]
+        yield [*row, problem, source_object, str(number)]
+
+
+def unknown_fields(page: Page) -> set[str]:
+    """Fields that no part of Clearbook knows: kept in the raw page, and worth a look."""
+    known = FIELDS.keys() | UNUSED
+    return {field for item in page.items for field in item if field not in known}
+
+
+def _unusable(item: Mapping[str, Any]) -> str:
+    for field in FIELDS:
+        value = item.get(field)
+        if isinstance(value, str):
+            if "\x00" in value:
+                return f"{field} holds a NUL character"
+        elif value is not None:
+            return f"{field} holds {json.dumps(value)[:60]}, expected text or a number"
+    return "unusable"
+
+
+def _refuse_constant(name: str) -> str:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,83 @@
+"""Control totals: the provider's own sums beside those of the lines, per owner account, product and currency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from shared.errors import BadInputError
+from shared.money import NotAnAmountError, amount, text
+
+Group = tuple[str, str, str]  # owner account, product code, currency
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A group whose lines do not sum to the provider's control total, in exact text."""
+
+    account: str
+    product: str
+    currency: str
+    lines: str
+    control: str
+    difference: str
+    cause: str  # "round_down" where the provider's own rounding discount is exactly the difference, else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A control total and the round-down discount in it."""
+
+    pretax: Decimal
+    round_down: Decimal
+
+
+def overview_totals(rows: Iterable[Mapping[str, Any]], place: str) -> dict[Group, Control]:
+    """The sums of QueryBillOverview rows by group; rows differ in item and subscription type too."""
+    totals: dict[Group, Control] = {}
+    for number, row in enumerate(rows):
+        where = f"{place}, row {number}"
+        group = (_text(row, "OwnerID", where), _text(row, "ProductCode", where), _text(row, "Currency", where))
+        before = totals.get(group, Control(Decimal(0), Decimal(0)))
+        totals[group] = Control(
+            before.pretax + _amount(row, "PretaxAmount", where),
+            before.round_down + _amount(row, "RoundDownDiscount", where),
+        )
+    return totals
+
+
+def compare(lines: Mapping[Group, Decimal], controls: Mapping[Group, Control]) -> list[Difference]:
+    """Every group where the two disagree, in order; there is no tolerance."""
+    found = []
+    for group in sorted(lines.keys() | controls.keys()):
+        ours = lines.get(group, Decimal(0))
+        theirs = controls.get(group, Control(Decimal(0), Decimal(0)))
+        difference = ours - theirs.pretax
+        if difference != 0:
+            cause = "round_down" if difference == theirs.round_down else ""
+            found.append(Difference(*group, text(ours), text(theirs.pretax), text(difference), cause))
+    return found
+
+
+def as_json(differences: Iterable[Difference]) -> list[dict[str, str]]:
+    """The differences as plain data."""
+    return [asdict(difference) for difference in differences]
+
+
+def _text(row: Mapping[str, Any], name: str, where: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise BadInputError(where, f"{name} is {value!r}", "expected a text")
+    return value.strip()
+
+
+def _amount(row: Mapping[str, Any], name: str, where: str) -> Decimal:
+    value = row.get(name)
+    if value is None or value == "":
+        return Decimal(0)
+    try:
+        return amount(value)
+    except NotAnAmountError as exc:
+        raise BadInputError(where, f"{name}: {exc}", "the raw bytes are kept; ask the provider") from exc

@@ -1,0 +1,258 @@
+"""Day parts: the bill of one payer account, cycle and date, from rows of text to typed, ordered, named Parquet.
+
+Every row that comes in goes out as a line of the part or as a reject that says why (rows in = lines + rejects).
+A part is named by the digest of its canonical rows, so the same content is the same part whenever it is seen.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from shared.bill import api
+from shared.bill.line import AMOUNT, AMOUNTS, COLUMNS, IDENTITY, QUANTITIES, QUANTITY
+from shared.bill.tags import parse_api_tags
+from shared.errors import BadInputError
+from shared.ids import Digest, canonical_json, digest
+from shared.money import text
+
+FORMAT = "clearbook-part-1"  # changes whenever the canonical rows do
+
+# JSON numbers and numeric text, plain or with a small exponent; what would need rounding is refused, because a
+# cast to DECIMAL rounds in silence.
+_PLAIN_AMOUNT = r"[+-]?[0-9]{1,18}(\.[0-9]{0,10}0*)?"
+_PLAIN_QUANTITY = r"[+-]?[0-9]{1,20}(\.[0-9]{0,18}0*)?"
+_SCIENTIFIC = r"[+-]?[0-9](\.[0-9]{1,7})?[eE](-?0?[0-9]|-10)"
+_BLANKS = " \\t\\r\\n\\v\\f\u00a0\u3000\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that is no line, where it lies in the raw bill, and why."""
+
+    source_object: str
+    source_row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is known of a day part without opening it."""
+
+    digest: Digest
+    rows: int
+    totals: Mapping[str, Mapping[str, str]]  # currency -> {"gross": ..., "pretax": ...} as exact text
+    accounts: Mapping[str, int]  # owner account -> lines
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which bill a part belongs to, and how its source writes refunds."""
+
+    payer: str
+    cycle: str
+    date: str
+    refund_sign: str  # "negative" or "positive", declared by the connector
+
+
+def write_raw_csv(path: Path, pages: Iterable[tuple[str, api.Page]]) -> int:
+    """Write the items of (object key, page) as text rows to `path`; how many there are."""
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        for key, page in pages:
+            writer.writerows(api.raw_rows(page, key))
+            count += len(page.items)
+    return count
+
+
+def build(
+    connection: duckdb.DuckDBPyConnection, raw_csv: Path, scope: Scope, part_path: Path, trace_path: Path
+) -> tuple[Part, list[Reject]]:
+    """Build the day part of `scope` from `raw_csv` into `part_path`, and (line id, object, row) into `trace_path`."""
+    _load_raw(connection, raw_csv)
+    _load_tags(connection)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {_checked_sql()}", _scope_parameters(scope))
+    rejects = _rejects(connection)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS {_part_sql()}")
+    _write(connection, part_path, trace_path)
+    part = _describe(connection)
+    for table in ("raw", "tag", "checked", "part"):
+        connection.execute(f"DROP TABLE {table}")
+    return part, rejects
+
+
+def _load_raw(connection: duckdb.DuckDBPyConnection, raw_csv: Path) -> None:
+    names = ", ".join(f"'{name}': 'VARCHAR'" for name in api.RAW_COLUMNS)
+    # parallel = false: a quoted cell may hold line ends.
+    source = f"""read_csv(?, header=false, columns={{{names}}}, quote='"', escape='"', nullstr='', strict_mode=true,
+                          parallel=false, max_line_size=16777216, auto_detect=false, delim=',')"""
+    trimmed = ", ".join(
+        f"nullif(trim({name}, e'{_BLANKS}'), '') AS {name}" for name in api.RAW_COLUMNS if not name.startswith("source")
+    )
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE raw AS "  # noqa: S608 - names from our own mapping
+        f"SELECT {trimmed}, source_object, CAST(source_row AS INTEGER) AS source_row FROM {source}",
+        [str(raw_csv)],
+    )
+
+
+def _load_tags(connection: duckdb.DuckDBPyConnection) -> None:
+    """Read each distinct tag text once, in Python, for the join back."""
+    connection.execute("CREATE OR REPLACE TEMP TABLE tag (raw VARCHAR, parsed VARCHAR, problem VARCHAR)")
+    rows: list[tuple[str, str | None, str | None]] = []
+    for (raw,) in connection.execute("SELECT DISTINCT tags FROM raw WHERE tags IS NOT NULL").fetchall():
+        try:
+            rows.append((raw, parse_api_tags(raw), None))
+        except BadInputError as exc:
+            rows.append((raw, None, str(exc)))
+    if rows:
+        connection.execute(
+            "INSERT INTO tag SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
+            [[row[i] for row in rows] for i in range(3)],
+        )
+
+
+def _scope_parameters(scope: Scope) -> dict[str, str]:
+    if scope.refund_sign not in ("negative", "positive"):
+        raise BadInputError(
+            f"connector of payer {scope.payer}",
+            f"refund_sign is {scope.refund_sign!r}",
+            "declare 'negative' or 'positive', as this source writes refunds",
+        )
+    flip = "-1" if scope.refund_sign == "positive" else "1"
+    return {"payer": scope.payer, "cycle": scope.cycle, "date": scope.date, "flip": flip}
+
+
+def _amount_sql(name: str, plain: str, type_: str) -> str:
+    return (
+        f"CASE WHEN regexp_full_match({name}, '{plain}') OR regexp_full_match({name}, '{_SCIENTIFIC}') "
+        f"THEN try_cast({name} AS {type_}) END"
+    )
+
+
+def _checked_sql() -> str:
+    """Every raw row with its typed values and, where it cannot be a line, the reason."""
+    typed = {name: _amount_sql(f"raw.{name}", _PLAIN_AMOUNT, AMOUNT) for name in AMOUNTS if name != "tax"}
+    typed |= {name: _amount_sql(f"raw.{name}", _PLAIN_QUANTITY, QUANTITY) for name in QUANTITIES}
+    kinds = " ".join(f"WHEN '{item}' THEN '{kind}'" for item, kind in api.KINDS.items())
+    needed = {
+        "OwnerID": "account",
+        "BillingDate": "date",
+        "ProductCode": "product_code",
+        "Item": "item",
+        "SubscriptionType": "subscription_type",
+        "Currency": "currency",
+        "PretaxGrossAmount": "gross",
+        "PretaxAmount": "pretax",
+    }
+    field_of = {column: field for field, column in api.FIELDS.items()}
+    reasons = [
+        "raw.problem",
+        *(f"CASE WHEN raw.{column} IS NULL THEN '{field} is missing' END" for field, column in needed.items()),
+        "CASE WHEN raw.bill_account <> $payer THEN 'BillAccountID ' || raw.bill_account || ' is not the payer' END",
+        "CASE WHEN raw.date <> $date THEN 'BillingDate ' || raw.date || ' is not ' || $date END",
+        "CASE WHEN raw.currency NOT SIMILAR TO '[A-Z]{3}' THEN 'Currency ' || raw.currency || ' is no ISO code' END",
+        f"CASE WHEN raw.item IS NOT NULL AND CASE raw.item {kinds} END IS NULL "
+        "THEN 'Item ' || raw.item || ' is of no known kind' END",
+        "tag.problem",
+        *(
+            f"CASE WHEN raw.{name} IS NOT NULL AND {sql} IS NULL "
+            f"THEN '{field_of[name]} ' || raw.{name} || ' is no number that can be held exactly' END"
+            for name, sql in typed.items()
+        ),
+    ]
+    flipped = "CASE WHEN raw.item = 'Refund' THEN CAST($flip AS TINYINT) ELSE 1 END"
+    values = {
+        "payer": "$payer",
+        "cycle": "$cycle",
+        "date": "CAST($date AS DATE)",
+        "tags": "tag.parsed",
+        "kind": f"CASE raw.item {kinds} END",
+        "service_from": "NULL",
+        "service_until": "NULL",
+        "order_type": "NULL",
+        "related_record": "NULL",
+        "tax": "NULL",
+        **{name: f"({sql}) * {flipped}" for name, sql in typed.items() if name in AMOUNTS},
+        **{name: sql for name, sql in typed.items() if name in QUANTITIES},
+    }
+    select = ", ".join(
+        f"CAST({values.get(name, f'raw.{name}')} AS {type_}) AS {name}"
+        for name, type_ in COLUMNS.items()
+        if name != "line_id"
+    )
+    return (
+        f"SELECT {select}, source_object, source_row, coalesce({', '.join(reasons)}) AS reason "  # noqa: S608
+        "FROM raw LEFT JOIN tag ON tag.raw = raw.tags"
+    )
+
+
+def _rejects(connection: duckdb.DuckDBPyConnection) -> list[Reject]:
+    rows = connection.execute(
+        "SELECT source_object, source_row, reason FROM checked WHERE reason IS NOT NULL ORDER BY ALL"
+    ).fetchall()
+    return [Reject(*row) for row in rows]
+
+
+def _part_sql() -> str:
+    """The lines with their ids: a hash of the identity, and an ordinal among equal ones."""
+    absent = "chr(30)"
+    identity = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {absent})" for name in IDENTITY)
+    content = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {absent})" for name in COLUMNS if name != "line_id")
+    ordered = ", ".join([*AMOUNTS, "usage"])
+    kept = ", ".join(name for name in COLUMNS if name != "line_id")
+    return f"""
+        WITH hashed AS (
+            SELECT *, left(sha256(concat_ws(chr(31), {identity})), 32) AS identity,
+                   concat_ws(chr(31), {content}) AS content
+            FROM checked WHERE reason IS NULL
+        ), numbered AS (
+            SELECT *, identity || '-' || row_number() OVER (
+                PARTITION BY identity ORDER BY {ordered}, content, source_object, source_row) AS line_id
+            FROM hashed
+        )
+        SELECT line_id, {kept}, sha256(line_id || chr(31) || content) AS row_hash, source_object, source_row
+        FROM numbered"""  # noqa: S608 - names from our own schema
+
+
+def _write(connection: duckdb.DuckDBPyConnection, part_path: Path, trace_path: Path) -> None:
+    for select, path in (
+        (f"{', '.join(COLUMNS)}, row_hash", part_path),
+        ("line_id, source_object, source_row", trace_path),
+    ):
+        connection.execute(
+            f"COPY (SELECT {select} FROM part ORDER BY account, line_id) TO '{path}' "  # noqa: S608
+            "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
+        )
+
+
+def _describe(connection: duckdb.DuckDBPyConnection) -> Part:
+    hashes, rows = connection.execute(
+        "SELECT coalesce(string_agg(row_hash, '' ORDER BY account, line_id), ''), count(*) FROM part"
+    ).fetchall()[0]
+    totals = connection.execute(
+        "SELECT currency, sum(gross), sum(pretax) FROM part GROUP BY currency ORDER BY currency"
+    ).fetchall()
+    accounts = connection.execute("SELECT account, count(*) FROM part GROUP BY account ORDER BY account").fetchall()
+    return Part(
+        digest(canonical_json([FORMAT, list(COLUMNS)]) + hashes.encode()),
+        rows,
+        {currency: {"gross": text(gross), "pretax": text(pretax)} for currency, gross, pretax in totals},
+        dict(accounts),
+    )
+
+
+def rejects_json(rejects: Iterable[Reject]) -> bytes:
+    """The rejects as canonical JSON, for the object that keeps them."""
+    return canonical_json([[r.source_object, r.source_row, r.reason] for r in rejects])
+
+
+def parse_rejects(body: bytes) -> list[Reject]:
+    """The rejects kept by `rejects_json`."""
+    return [Reject(*row) for row in json.loads(body)]

@@ -1,0 +1,65 @@
+"""Appending to the chain and reading it: one conditional put is the change and its audit record together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shared.chain.entry import Draft, Entry, Head, parse
+from shared.errors import ClearbookError
+from shared.ports import Rows
+
+TABLE = "chain"
+CONFLICTS_MAX = 64
+
+
+class TooManyConflictsError(ClearbookError):
+    """Others kept appending to the stream first."""
+
+    code = "chain_conflicts"
+    retryable = True
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"{CONFLICTS_MAX} others appended to {stream!r} first; run the step again")
+
+
+class Chain:
+    """The streams, over rows of the table `chain` with the key (stream, seq)."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def read(self, stream: str) -> list[Entry]:
+        """All entries, oldest first. A stream is one party's decisions, hundreds a year, never a bill's lines."""
+        start, end = (("stream", stream), ("seq", 0)), (("stream", stream), ("seq", 1 << 62))
+        return [parse(str(row["entry"])) for row in self._rows.range(TABLE, start, end)]
+
+    def append(self, stream: str, decide: Callable[[list[Entry]], Draft | None]) -> Entry | None:
+        """Fold, decide, append; when someone else was first, fold and decide again.
+
+        `decide` gets the stream's entries and answers what to append, or None when nothing is (any longer) to be
+        done. Returns the entry in its place, or None.
+        """
+        entries = self.read(stream)
+        for _ in range(CONFLICTS_MAX):
+            draft = decide(entries)
+            if draft is None:
+                return None
+            entry = Entry.place(draft, stream, entries[-1].head if entries else Head())
+            if self._put(entry):
+                return entry
+            entries = self.read(stream)
+        raise TooManyConflictsError(stream)
+
+    def _put(self, entry: Entry) -> bool:
+        key = (("stream", entry.stream), ("seq", entry.seq))
+        columns = {"entry": entry.canonical().decode(), "hash": entry.hash, "kind": entry.kind}
+        if self._rows.create(TABLE, key, columns):
+            return True
+        # A retry after a lost answer meets its own entry: it is ours if it has our hash.
+        row = self._rows.get(TABLE, key)
+        return row is not None and row["hash"] == entry.hash
+
+
+def head_of(entries: list[Entry]) -> Head:
+    """The head of a stream that was read."""
+    return entries[-1].head if entries else Head()

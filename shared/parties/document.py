@@ -1,0 +1,130 @@
+"""The party document: checked as a whole before anybody can approve it."""
+
+from __future__ import annotations
+
+from datetime import date
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from shared.documents import DocumentRefusedError, Model, check
+from shared.ids import canonical_json
+
+
+def _as_date(value: object) -> object:
+    return date.fromisoformat(value) if isinstance(value, str) and len(value) == 10 else value
+
+
+Day = Annotated[date, BeforeValidator(_as_date), PlainSerializer(lambda day: day.isoformat(), return_type=str)]
+Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+Account = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
+Name = dict[Literal["en", "zh"], str]
+Label = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class OperatorModel(Model):
+    id: Id
+    name: Name | str
+
+
+class ConnectorModel(Model):
+    endpoint: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,200}$")]
+    site: Literal["china", "international"]
+    secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+    settled_source: Literal["api"]  # the other sources are not read yet
+    refund_sign: Literal["negative", "positive"]
+    since: Day
+
+
+class PayerModel(Model):
+    account: Account
+    name: Label
+    connector: ConnectorModel
+
+
+class PartyModel(Model):
+    id: Id
+    name: Name
+
+
+class AssignmentModel(Model):
+    account: Account
+    customer: Id | None = None
+    reseller: Id | None = None
+    direct: bool = False
+    own_use: bool = False
+    from_: Day = Field(alias="from")
+    until: Day | None = None
+
+
+class PayeeModel(Model):
+    reseller: Id
+    name: Label
+    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9 ]{4,64}$")]
+    bank: Label
+
+
+class PartyDocument(Model):
+    operator: OperatorModel
+    payers: list[PayerModel]
+    resellers: list[PartyModel]
+    customers: list[PartyModel]
+    assignments: list[AssignmentModel]
+    payees: list[PayeeModel] = Field(default_factory=list)
+
+
+def party_document(data: Any, name: str) -> bytes:
+    """The checked document in canonical JSON; DocumentRefusedError lists everything that is wrong."""
+    document = check(PartyDocument, data, name)
+    findings = [
+        *_repeated("payers", [payer.account for payer in document.payers]),
+        *_repeated("resellers", [one.id for one in document.resellers]),
+        *_repeated("customers", [one.id for one in document.customers]),
+        *_repeated("payees", [one.reseller for one in document.payees]),
+        *_unknown(document),
+        *_overlaps(document.assignments),
+    ]
+    if findings:
+        raise DocumentRefusedError(name, findings)
+    return canonical_json(document.model_dump(by_alias=True))
+
+
+def _repeated(place: str, ids: list[str]) -> list[tuple[str, str]]:
+    return [
+        (f"{place}.{index}", f"{one!r} stands here a second time; keep one")
+        for index, one in enumerate(ids)
+        if one in ids[:index]
+    ]
+
+
+def _unknown(document: PartyDocument) -> list[tuple[str, str]]:
+    resellers, customers = {one.id for one in document.resellers}, {one.id for one in document.customers}
+    findings = []
+    for index, one in enumerate(document.assignments):
+        place = f"assignments.{index} (account {one.account})"
+        if one.reseller is not None and one.reseller not in resellers:
+            findings.append((f"{place}.reseller", f"{one.reseller!r} is not among the resellers; add it there"))
+        if one.customer is not None and one.customer not in customers:
+            findings.append((f"{place}.customer", f"{one.customer!r} is not among the customers; add it there"))
+        if one.direct + one.own_use + (one.reseller is not None) != 1:
+            findings.append((place, "needs exactly one of reseller, direct: true, own_use: true"))
+        if one.customer is None and not one.own_use:
+            findings.append((place, "needs a customer"))
+        if one.until is not None and one.until < one.from_:
+            findings.append((f"{place}.until", f"{one.until} is before its from {one.from_}"))
+    for index, payee in enumerate(document.payees):
+        if payee.reseller not in resellers:
+            findings.append((f"payees.{index}.reseller", f"{payee.reseller!r} is not among the resellers"))
+    return findings
+
+
+def _overlaps(assignments: list[AssignmentModel]) -> list[tuple[str, str]]:
+    findings = []
+    ordered = sorted(enumerate(assignments), key=lambda pair: (pair[1].account, pair[1].from_))
+    for (_, one), (index, other) in pairwise(ordered):
+        if one.account == other.account and (one.until is None or one.until >= other.from_):
+            until = f"until {one.until}" if one.until else "without an end"
+            problem = f"account {other.account} is already assigned from {one.from_} {until}; end that the day before"
+            findings.append((f"assignments.{index}.from", problem))
+    return findings

@@ -1,0 +1,118 @@
+"""The parties as the steps use them, read from an approved document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from shared.cycle import Cycle
+from shared.errors import ClearbookError
+
+STREAM = "parties"
+OPERATOR = "operator"  # the share of lines that no reseller owns: direct, own use, unmapped
+
+
+class NoPartiesError(ClearbookError):
+    """Nothing is known yet about payers, resellers and customers."""
+
+    code = "no_parties"
+
+    def __init__(self) -> None:
+        super().__init__("no party document is in force: import one with `clearbook party import FILE` and approve it")
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """How the bill of a payer account is reached."""
+
+    account: str
+    name: str
+    endpoint: str  # "default" or a host of the provider's site
+    secret: str  # name of the secret that holds the access key
+    refund_sign: str
+    since: date
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """An account's customer and reseller from a date to a date, both included."""
+
+    account: str
+    customer: str | None
+    reseller: str | None
+    how: str  # "reseller", "direct" or "own_use"
+    begins: date
+    ends: date | None
+
+    def touches(self, cycle: Cycle) -> bool:
+        """Whether it is in force on a day of the cycle."""
+        return self.begins <= cycle.last and (self.ends is None or self.ends >= cycle.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Payee:
+    """A reseller's bank account."""
+
+    reseller: str
+    name: str
+    account: str
+    bank: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """One approved state of everyone."""
+
+    operator: str
+    connectors: Mapping[str, Connector]
+    resellers: Mapping[str, Mapping[str, str]]  # id -> name by language
+    customers: Mapping[str, Mapping[str, str]]
+    assignments: tuple[Assignment, ...]
+    payees: Mapping[str, Payee]
+
+    def in_cycle(self, cycle: Cycle) -> list[Assignment]:
+        """The assignments in force on a day of the cycle, in order."""
+        return [one for one in self.assignments if one.touches(cycle)]
+
+    def shares_of(self, accounts: set[str], cycle: Cycle) -> set[str]:
+        """The resellers that hold one of the accounts in the cycle, and the operator where something is left over."""
+        shares = {one.reseller or OPERATOR for one in self.in_cycle(cycle) if one.account in accounts}
+        return shares | {OPERATOR} if accounts else shares
+
+
+def parse_parties(body: bytes) -> Parties:
+    """The parties of an approved document in canonical JSON."""
+    data: dict[str, Any] = json.loads(body)
+    connectors = {
+        payer["account"]: Connector(
+            payer["account"],
+            payer["name"],
+            payer["connector"]["endpoint"],
+            payer["connector"]["secret"],
+            payer["connector"]["refund_sign"],
+            date.fromisoformat(payer["connector"]["since"]),
+        )
+        for payer in data["payers"]
+    }
+    assignments = [
+        Assignment(
+            one["account"],
+            one["customer"],
+            one["reseller"],
+            "own_use" if one["own_use"] else "direct" if one["direct"] else "reseller",
+            date.fromisoformat(one["from"]),
+            date.fromisoformat(one["until"]) if one["until"] else None,
+        )
+        for one in data["assignments"]
+    ]
+    return Parties(
+        data["operator"]["id"],
+        connectors,
+        {one["id"]: one["name"] for one in data["resellers"]},
+        {one["id"]: one["name"] for one in data["customers"]},
+        tuple(sorted(assignments, key=lambda one: (one.account, one.begins))),
+        {one["reseller"]: Payee(one["reseller"], one["name"], one["account"], one["bank"]) for one in data["payees"]},
+    )

@@ -1,0 +1,132 @@
+"""What the steps need from outside: object storage, rows, the provider's bill, secrets. Adapters are in `cloud`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import ClearbookError
+
+Value = str | int | bool
+Key = tuple[tuple[str, str | int], ...]
+Row = dict[str, Value]  # key columns and attributes together
+
+
+class ObjectMissingError(ClearbookError):
+    """There is no such object."""
+
+    code = "object_missing"
+
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__(
+            f"there is no object {key!r} in bucket {bucket!r}; check the name, or run the step that makes it"
+        )
+        self.bucket, self.key = bucket, key
+
+
+class ObjectConflictError(ClearbookError):
+    """A name that is made once already holds other content."""
+
+    code = "object_conflict"
+
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__(
+            f"object {key!r} in bucket {bucket!r} already exists with other content; it is never overwritten: "
+            "find out which of the two is right before anything else is run"
+        )
+        self.bucket, self.key = bucket, key
+
+
+class ServiceError(ClearbookError):
+    """A service refused or could not be reached; `retryable` says whether later may work."""
+
+    code = "service_error"
+
+    def __init__(self, doing: str, problem: str, remedy: str, *, retryable: bool) -> None:
+        super().__init__(f"{doing}: {problem}; {remedy}")
+        self.retryable = retryable
+
+
+class ObjectStore(Protocol):
+    """One bucket."""
+
+    @property
+    def bucket(self) -> str:
+        """Its name."""
+
+    def get(self, key: str) -> bytes:
+        """The whole object; raises ObjectMissingError."""
+
+    def find(self, key: str) -> bytes | None:
+        """The whole object, or None."""
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+
+    def put_once(self, key: str, body: bytes) -> bool:
+        """Create the object; False if exactly it was there already; raises ObjectConflictError otherwise."""
+
+    def put_again(self, key: str, body: bytes) -> None:
+        """Write the object whether or not it is there: delivers its event once more."""
+
+    def upload_once(self, key: str, path: Path) -> bool:
+        """Create the object from a file, under a name made from its content; False if it was there already."""
+
+    def download(self, key: str, path: Path) -> None:
+        """Fetch the object into a file, which appears whole or not at all."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The names that begin with `prefix`, in order."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object if it is there."""
+
+    def link(self, key: str, expires_s: int, filename: str) -> str:
+        """A signed link that downloads the object as `filename` until it expires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The four buckets (design, the flow)."""
+
+    inbox: ObjectStore
+    work: ObjectStore
+    records: ObjectStore
+    reports: ObjectStore
+
+
+class Rows(Protocol):
+    """Tables of rows by key."""
+
+    def get(self, table: str, key: Key) -> Row | None:
+        """One row, or None."""
+
+    def create(self, table: str, key: Key, columns: Mapping[str, Value]) -> bool:
+        """Put the row if there is none; False if there is one, whichever its content."""
+
+    def put(self, table: str, key: Key, columns: Mapping[str, Value]) -> None:
+        """Put the row, whatever was there."""
+
+    def put_newer(self, table: str, rows: Iterable[tuple[Key, Mapping[str, Value]]], column: str) -> int:
+        """Put each row unless one with the same or a higher whole number in `column` is there; how many were put."""
+
+    def range(
+        self, table: str, start: Key, end: Key, *, backward: bool = False, limit: int | None = None
+    ) -> Iterator[Row]:
+        """Rows from `start` (included) to `end` (not included) in key order; a key may be shorter than the table's."""
+
+
+class BillApi(Protocol):
+    """The provider's bill calls for one payer account."""
+
+    def call(self, action: str, query: Mapping[str, str | int | bool]) -> bytes:
+        """The raw JSON body of a successful HTTP answer; raises ServiceError."""
+
+
+class Secrets(Protocol):
+    """Named secrets, held elsewhere."""
+
+    def get(self, name: str) -> Mapping[str, str]:
+        """The fields of a secret; raises SettingError when there is none of this name."""
