@@ -7,7 +7,6 @@ that overviews and the TotalCount of a page need not read the items.
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,11 +55,13 @@ CREATE TABLE IF NOT EXISTS item(
     usage TEXT, package TEXT, period TEXT, price TEXT, digits TEXT NOT NULL,
     {", ".join(f"{name} INT NOT NULL" for name in SUMS)});
 CREATE INDEX IF NOT EXISTS item_by_date ON item(bill, date, instance_key);
-CREATE INDEX IF NOT EXISTS item_by_instance ON item(bill, instance_key, item_key);
+CREATE INDEX IF NOT EXISTS item_by_instance ON item(
+    bill, instance_key, item_key, date, visible_from, visible_until, is_zero);
 CREATE TABLE IF NOT EXISTS tally(
     {", ".join(f"{name} NOT NULL" for name in TALLY_KEY)}, product_name TEXT, product_detail TEXT,
     items INT NOT NULL, round_down INT NOT NULL, {", ".join(f"{name} INT NOT NULL" for name in SUMS)},
     PRIMARY KEY({", ".join(TALLY_KEY)})) WITHOUT ROWID;
+INSERT OR IGNORE INTO setting VALUES('token_key', randomblob(32));
 """
 
 
@@ -107,9 +108,6 @@ class State:
         self._keys = keys
         self._nonces = _Nonces(home)
         row = self.connection.execute("SELECT value FROM setting WHERE name = 'token_key'").fetchone()
-        if row is None:
-            row = (secrets.token_bytes(32),)
-            self.connection.execute("INSERT INTO setting VALUES('token_key', ?)", row)
         self.token_key: bytes = row[0]
 
     def caller(self, access_key_id: str) -> Caller | None:

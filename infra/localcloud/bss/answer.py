@@ -1,0 +1,111 @@
+"""Writing the service's JSON. Amounts go from digits to digits; no number is ever a float on its way out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from infra.localcloud.bss.bills import Row
+from infra.localcloud.bss.item import (
+    AMOUNTS,
+    BILLING_ITEM_FIELDS,
+    BILLING_ITEM_READINGS,
+    READINGS,
+    unscaled,
+)
+
+
+class Written(str):
+    """Text that is JSON already: the digits of a number, or a whole object."""
+
+    __slots__ = ()
+
+
+Value: TypeAlias = "str | int | bool | Written | Mapping[str, Value] | Sequence[Value]"
+
+
+def write(value: Value) -> Written:
+    """`value` as JSON text."""
+    if isinstance(value, Written):
+        return value
+    if isinstance(value, Mapping):
+        return Written("{" + ",".join(f'"{name}":{write(part)}' for name, part in value.items()) + "}")
+    if isinstance(value, str | int):
+        return Written(json.dumps(value, ensure_ascii=False))
+    return Written("[" + ",".join([write(part) for part in value]) + "]")
+
+
+def instance_items(
+    rows: Sequence[Row], account: str, name: str, *, daily: bool, by_billing_item: bool
+) -> list[Written]:
+    """The items of DescribeInstanceBill for `rows` of the bill of `account`."""
+    head = f'"BillAccountID":{write(account)},"BillAccountName":{write(name)},'
+    return [_item(head, row, daily=daily, by_billing_item=by_billing_item) for row in rows]
+
+
+def _item(head: str, row: Row, *, daily: bool, by_billing_item: bool) -> Written:
+    readings = dict(zip(READINGS, row.readings, strict=True))
+    body = row.body
+    if not by_billing_item:
+        texts = json.loads(f"{{{body}}}")
+        body = write({key: text for key, text in texts.items() if key not in BILLING_ITEM_FIELDS})[1:-1]
+        readings = {key: text for key, text in readings.items() if key not in BILLING_ITEM_READINGS}
+    dated = f'"BillingDate":"{row.date}",' if daily else ""
+    return Written(f"{{{head}{dated}{body},{write(readings)[1:-1]},{_amounts(row.amounts)}}}")
+
+
+def _amounts(amounts: str | tuple[int, ...]) -> str:
+    digits = amounts.split(" ") if isinstance(amounts, str) else [unscaled(amount) for amount in amounts]
+    return ",".join([f'"{name}":{text}' for name, text in zip(AMOUNTS, digits, strict=True)])
+
+
+def overview_item(sums: Mapping[str, Any], account: str, name: str) -> dict[str, Value]:
+    """One row of QueryBillOverview. The China site charges no tax on top, so after tax is payable."""
+    amounts = _summed(sums)
+    payable = amounts["PretaxAmount"]
+    return {
+        "BillAccountID": account,
+        "BillAccountName": name,
+        "OwnerID": sums["owner"],
+        "ProductCode": sums["product"],
+        "ProductName": sums["product_name"],
+        "ProductType": sums["product_type"],
+        "ProductDetail": sums["product_detail"],
+        "PipCode": sums["pip"],
+        "CommodityCode": sums["commodity"],
+        "SubscriptionType": sums["subscription"],
+        "Item": sums["kind"],
+        "BizType": sums["biz_type"],
+        "Currency": sums["currency"],
+        **{key: digits for key, digits in amounts.items() if key != "AfterDiscountAmount"},
+        "RoundDownDiscount": unscaled(sums["round_down"]),
+        "Tax": Written("0"),
+        "AfterTaxAmount": payable,
+        "PretaxAmountLocal": payable,
+        "PaymentCurrency": "",
+    }
+
+
+def account_item(sums: Mapping[str, Any], account: str, name: str, billing_date: str | None) -> dict[str, Value]:
+    """One row of QueryAccountBill; product fields are empty where it is not grouped by product."""
+    owner = sums["owner"]
+    row: dict[str, Value] = {
+        "BillAccountID": account,
+        "BillAccountName": name,
+        "OwnerID": owner,
+        "OwnerName": name if owner == account else "",
+        "CostUnit": "未分配",
+        "ProductCode": sums.get("product", ""),
+        "ProductName": sums["product_name"] if "product" in sums else "",
+        "PipCode": sums.get("pip", ""),
+        "SubscriptionType": sums.get("subscription", ""),
+        "BizType": sums["biz_type"],
+        "Currency": sums["currency"],
+        **{key: digits for key, digits in _summed(sums).items() if key != "AfterDiscountAmount"},
+    }
+    return row if billing_date is None else {"BillingDate": billing_date, **row}
+
+
+def _summed(sums: Mapping[str, Any]) -> dict[str, Written]:
+    return {name: Written(unscaled(sums[f"a{place}"])) for place, name in enumerate(AMOUNTS)}

@@ -1,0 +1,313 @@
+"""The HTTP side: who calls, what is asked, and the envelope around the answer.
+
+Action and version come in headers, parameters in the query. Every request is verified before anything else is
+looked at, and counted against the caller's quota before its parameters are.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from infra.localcloud.bss import errors, sign
+from infra.localcloud.bss.answer import Value, account_item, instance_items, overview_item, write
+from infra.localcloud.bss.bills import Bill, Filters, Grain, Position
+from infra.localcloud.bss.quota import Quota, Quotas
+from infra.localcloud.bss.state import Caller, State, transaction
+from infra.localcloud.common import BODY_MAX, Clock, load_keys
+
+VERSION = "2017-12-14"
+PAGE_DEFAULT, PAGE_MAX = 20, 300
+DESCRIBE_QPS = 10
+_COUNTS_REMEMBERED = 1024
+_CYCLE = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+
+log = logging.getLogger(__name__)
+
+
+def application(home: Path, describe_qps: int = DESCRIBE_QPS) -> web.Application:
+    """The service over `home`."""
+    app = web.Application(client_max_size=BODY_MAX)
+    app.router.add_route("*", "/{path:.*}", Service(home, describe_qps).answer)
+    return app
+
+
+class Service:
+    """Answers calls. Bills follow the cloud's business time, signatures and quotas the system's clock."""
+
+    def __init__(self, home: Path, describe_qps: int) -> None:
+        self._keys = load_keys(home)
+        self._state = State(home, self._keys)
+        self._clock = Clock(home)
+        self._quotas = Quotas({"DescribeInstanceBill": Quota(describe_qps, 1.0), "QueryAccountBill": Quota(600, 60.0)})
+        self._counts: dict[object, int] = {}
+        self._actions: Mapping[str, Callable[[Caller, Parameters], Value]] = {
+            "DescribeInstanceBill": self._describe_instance_bill,
+            "QueryBillOverview": self._query_bill_overview,
+            "QueryAccountBill": self._query_account_bill,
+            "GetCustomerList": self._get_customer_list,
+        }
+
+    async def answer(self, http: web.Request) -> web.Response:
+        """Answer one request, whatever becomes of it."""
+        request_id = str(uuid.uuid4()).upper()
+        body = await http.read()
+        try:
+            data = self._call(http, body)
+        except errors.BssError as refusal:
+            return _refused(refusal, request_id, http.host)
+        except errors.NotApplicableError as refusal:
+            envelope: dict[str, Value] = {
+                "Code": refusal.code,
+                "Message": refusal.message,
+                "RequestId": request_id,
+                "Success": False,
+            }
+            return _json(200, envelope, request_id)
+        except Exception:  # an entry point: the caller gets the service's own 500, the log what happened
+            log.exception("request %s failed", request_id)
+            return _refused(errors.internal_error(), request_id, http.host)
+        envelope = {"Code": "Success", "Message": "Successful!", "RequestId": request_id, "Success": True, "Data": data}
+        return _json(200, envelope, request_id)
+
+    def _call(self, http: web.Request, body: bytes) -> Value:
+        request = _request(http, body)
+        now = datetime.now(UTC)
+        key_id = sign.verify(request, now, self._secret, self._take_nonce)
+        caller = self._state.caller(key_id)
+        if caller is None:
+            raise errors.unknown_access_key()
+        if request.headers["x-acs-version"] != VERSION:
+            raise errors.invalid_version(request.headers["x-acs-version"])
+        action = request.headers["x-acs-action"]
+        if action not in self._actions:
+            raise errors.action_not_found(action)
+        if not self._quotas.take(action, caller.account, time.monotonic()):
+            raise errors.throttled()
+        if not caller.is_applicable:
+            raise errors.NotApplicableError
+        # One state of the database for all of an answer: a page and its TotalCount belong together.
+        with transaction(self._state.connection):
+            return self._actions[action](caller, Parameters(request))
+
+    def _secret(self, key_id: str) -> str | None:
+        caller = self._state.caller(key_id)
+        return None if caller is None else caller.secret
+
+    def _take_nonce(self, key_id: str, nonce: str) -> bool:
+        # A signature stays valid from one skew before its date to one after it.
+        return self._state.take_nonce(key_id, nonce, time.time(), 2 * sign.SKEW_S)
+
+    def _describe_instance_bill(self, caller: Caller, parameters: Parameters) -> Value:
+        daily, day = parameters.granularity()
+        by_billing_item = parameters.flag("IsBillingItem")
+        rows_max = parameters.number("MaxResults", PAGE_DEFAULT, most=PAGE_MAX)
+        filters = self._filters(caller, parameters)
+        grain = Grain.of(daily=daily, by_billing_item=by_billing_item)
+        tokens = _Tokens(self._state.token_key, caller.account, parameters.cycle(), day, grain, filters)
+        after = tokens.read(parameters.text("NextToken"))
+        bill = self._bill(caller, parameters, day)
+        rows = bill.page(grain, filters, after, rows_max + 1)
+        more = len(rows) > rows_max
+        page = rows[:rows_max]
+        return {
+            "BillingCycle": parameters.cycle(),
+            "AccountID": caller.account,
+            "AccountName": caller.name,
+            "TotalCount": self._count(bill, grain, filters, day),
+            "MaxResults": rows_max,
+            "NextToken": tokens.write(page[-1].position) if more else "",
+            "Items": instance_items(page, caller.account, caller.name, daily=daily, by_billing_item=by_billing_item),
+        }
+
+    def _query_bill_overview(self, caller: Caller, parameters: Parameters) -> Value:
+        by = ("owner", "product", "product_type", "pip", "commodity", "subscription", "kind", "biz_type", "currency")
+        sums = self._bill(caller, parameters, None).sums(by, self._filters(caller, parameters))
+        return {
+            "BillingCycle": parameters.cycle(),
+            "AccountID": caller.account,
+            "AccountName": caller.name,
+            "Items": {"Item": [overview_item(row, caller.account, caller.name) for row in sums]},
+        }
+
+    def _query_account_bill(self, caller: Caller, parameters: Parameters) -> Value:
+        daily, day = parameters.granularity()
+        page = parameters.number("PageNum", 1)
+        size = parameters.number("PageSize", PAGE_DEFAULT, most=PAGE_MAX)
+        by = ["owner", "biz_type", "currency"]
+        if daily:
+            by.append("date")
+        if parameters.flag("IsGroupByProduct"):
+            by += ["product", "pip", "subscription"]
+        sums = self._bill(caller, parameters, day).sums(by, self._filters(caller, parameters))
+        rows = sums[(page - 1) * size : page * size]
+        return {
+            "BillingCycle": parameters.cycle(),
+            "AccountID": caller.account,
+            "AccountName": caller.name,
+            "PageNum": page,
+            "PageSize": size,
+            "TotalCount": len(sums),
+            "Items": {"Item": [account_item(row, caller.account, caller.name, row.get("date")) for row in rows]},
+        }
+
+    def _get_customer_list(self, caller: Caller, parameters: Parameters) -> Value:
+        return {"UidList": self._state.customers(caller.account)}
+
+    def _bill(self, caller: Caller, parameters: Parameters, day: date | None) -> Bill:
+        bill = Bill(self._state.connection, caller.account, parameters.cycle(), self._clock.now())
+        return bill if day is None else bill.narrowed_to(day)
+
+    def _filters(self, caller: Caller, parameters: Parameters) -> Filters:
+        owner, behalf = parameters.text("BillOwnerId"), parameters.text("OwnerId") or parameters.text("OwnerID")
+        if behalf is not None and behalf != caller.account:
+            if behalf not in self._state.customers(caller.account):
+                raise errors.NotApplicableError
+            owner = owner or behalf
+        return Filters(
+            owner=owner,
+            product=parameters.text("ProductCode"),
+            product_type=parameters.text("ProductType"),
+            pip=parameters.text("PipCode"),
+            subscription=parameters.text("SubscriptionType"),
+            instance=parameters.text("InstanceID"),
+            hide_zero=parameters.flag("IsHideZeroCharge"),
+        )
+
+    def _count(self, bill: Bill, grain: Grain, filters: Filters, day: date | None) -> int:
+        if grain is Grain.LINE and filters.instance is None:
+            return bill.count(grain, filters)
+        # Counting groups reads the bill's whole index; a chain of pages should do it once.
+        asked = (bill.version(), grain, filters, day)
+        if asked not in self._counts:
+            if len(self._counts) >= _COUNTS_REMEMBERED:
+                self._counts.clear()
+            self._counts[asked] = bill.count(grain, filters)
+        return self._counts[asked]
+
+
+class Parameters:
+    """A request's business parameters; raises BssError where one is missing or malformed. Empty means absent."""
+
+    def __init__(self, request: sign.Request) -> None:
+        self._values = dict(request.query)
+        if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            self._values |= dict(parse_qsl(request.body.decode(), keep_blank_values=True))
+
+    def text(self, name: str) -> str | None:
+        """The parameter as it is."""
+        return self._values.get(name) or None
+
+    def flag(self, name: str) -> bool:
+        """A boolean; SDKs write it as `true`, `True` and likewise."""
+        text = (self.text(name) or "false").lower()
+        if text not in ("true", "false"):
+            raise errors.invalid_parameter(name, "true or false")
+        return text == "true"
+
+    def number(self, name: str, default: int, most: int | None = None) -> int:
+        """A whole number from 1 to `most`."""
+        text = self.text(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdecimal() or int(text) < 1 or (most is not None and int(text) > most):
+            raise errors.invalid_parameter(name, f"a number from 1 to {most}" if most else "a number from 1")
+        return int(text)
+
+    def cycle(self) -> str:
+        """The billing cycle, YYYY-MM."""
+        text = self.text("BillingCycle")
+        if text is None:
+            raise errors.missing_parameter("BillingCycle")
+        if not _CYCLE.fullmatch(text):
+            raise errors.invalid_parameter("BillingCycle", "YYYY-MM")
+        return text
+
+    def granularity(self) -> tuple[bool, date | None]:
+        """Whether days are asked for, and which; None means all of the cycle.
+
+        A date of another month than the cycle's is no error: the answer is for the whole cycle (documented).
+        """
+        granularity = self.text("Granularity") or "MONTHLY"
+        if granularity not in ("DAILY", "MONTHLY"):
+            raise errors.invalid_parameter("Granularity", "DAILY or MONTHLY")
+        if granularity == "MONTHLY":
+            return False, None
+        text = self.text("BillingDate")
+        if text is None:
+            raise errors.missing_parameter("BillingDate")
+        try:
+            day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+        except ValueError:
+            raise errors.invalid_parameter("BillingDate", "YYYY-MM-DD") from None
+        return True, day if day.isoformat().startswith(self.cycle()) else None
+
+
+class _Tokens:
+    """Writes and reads NextToken: a position, sealed for one question of one caller.
+
+    Sealing instead of remembering keeps tokens valid over a restart and costs no memory.
+    """
+
+    _SEAL = 16
+
+    def __init__(self, key: bytes, *question: object) -> None:
+        self._key, self._question = key, repr(question).encode()
+
+    def write(self, position: Position) -> str:
+        text = json.dumps(position).encode()
+        return base64.urlsafe_b64encode(self._seal(text) + text).decode()
+
+    def read(self, token: str | None) -> Position | None:
+        if token is None:
+            return None
+        try:
+            sealed = base64.b64decode(token, altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            sealed = b""
+        seal, text = sealed[: self._SEAL], sealed[self._SEAL :]
+        if not hmac.compare_digest(seal, self._seal(text)):
+            raise errors.invalid_parameter("NextToken", "nothing, or the NextToken that the last answer gave")
+        return tuple(json.loads(text))
+
+    def _seal(self, text: bytes) -> bytes:
+        return hmac.new(self._key, self._question + b"\0" + text, hashlib.sha256).digest()[: self._SEAL]
+
+
+def _request(http: web.Request, body: bytes) -> sign.Request:
+    path, _, query = http.raw_path.partition("?")
+    headers = {name.lower(): value for name, value in http.headers.items()}
+    return sign.Request(http.method, path, parse_qsl(query, keep_blank_values=True), headers, body)
+
+
+def _refused(refusal: errors.BssError, request_id: str, host: str) -> web.Response:
+    body: dict[str, Value] = {
+        "Code": refusal.code,
+        "Message": refusal.message,
+        "RequestId": request_id,
+        "HostId": host,
+    }
+    return _json(refusal.status, body, request_id)
+
+
+def _json(status: int, body: Mapping[str, Value], request_id: str) -> web.Response:
+    return web.Response(
+        status=status,
+        body=write(body).encode(),
+        content_type="application/json",
+        charset="utf-8",
+        headers={"x-acs-request-id": request_id},
+    )
