@@ -556,9 +556,9 @@ def test_calls_beyond_the_quota_are_throttled(tmp_path: Path) -> None:
 def test_any_second_has_ten_calls_at_most_and_refused_ones_do_not_count() -> None:
     quotas = Quotas({"DescribeInstanceBill": Quota(10, 1.0)})
 
-    taken = [quotas.take("DescribeInstanceBill", "1", tenth / 20) for tenth in range(41)]
+    taken = [quotas.take("DescribeInstanceBill", "1", sixteenth / 16) for sixteenth in range(33)]
 
-    assert taken == [True] * 10 + [False] * 10 + [True] * 10 + [False] * 10 + [True]
+    assert taken == [True] * 10 + [False] * 6 + [True] * 10 + [False] * 6 + [True]
     assert quotas.take("DescribeInstanceBill", "2", 2.0)
     assert all(quotas.take("QueryBillOverview", "1", 0.0) for _ in range(1000))
 
