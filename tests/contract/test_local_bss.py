@@ -428,6 +428,7 @@ def test_a_payer_it_is_not_for_gets_success_false(world: World) -> None:
     [
         ({"BillingCycle": ""}, "MissingBillingCycle"),
         ({"BillingCycle": "2026-13"}, "InvalidParameter"),
+        ({"BillingCycle": "0000-01"}, "InvalidParameter"),
         ({"Granularity": "HOURLY"}, "InvalidParameter"),
         ({"Granularity": "DAILY"}, "MissingBillingDate"),
         ({"Granularity": "DAILY", "BillingDate": "2026-06-31"}, "InvalidParameter"),
@@ -526,6 +527,8 @@ def test_a_bent_request_is_refused_and_uses_up_no_nonce(world: World) -> None:
     signed.headers = {name: value for name, value in headers.items() if name != "Authorization"}
     assert signed.send() == "IncompleteSignature"
     signed.headers = {name: value for name, value in headers.items() if name != "x-acs-date"}
+    assert signed.send() == "IncompleteSignature"
+    signed.headers = headers | {"Authorization": headers["Authorization"].replace("=host;", "=absent;host;")}
     assert signed.send() == "IncompleteSignature"
     signed.headers = headers
     assert signed.send() == "Success"

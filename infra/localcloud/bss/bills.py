@@ -8,6 +8,7 @@ from __future__ import annotations
 import calendar
 import sqlite3
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -100,8 +101,7 @@ class Bill:
     def narrowed_to(self, day: date) -> Bill:
         """The same bill, its lines of `day` only; of a day that is not yet, none."""
         text = day.isoformat()
-        narrowed = object.__new__(Bill)
-        narrowed._connection, narrowed._id, narrowed._instant = self._connection, self._id, self._instant
+        narrowed = copy(self)
         narrowed._dates = (text, min(text, self._dates[1]))
         return narrowed
 

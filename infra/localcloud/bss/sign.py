@@ -53,8 +53,8 @@ def verify(
     if match is None:
         raise errors.incomplete_signature(f"the Authorization header is not of the form {ALGORITHM} Credential=...")
     signed = match["headers"].split(";")
-    if missing := sorted(_MUST_SIGN - {name for name in signed if name in request.headers}):
-        raise errors.incomplete_signature(f"not among the signed headers: {', '.join(missing)}")
+    if missing := sorted((_MUST_SIGN - set(signed)) | (set(signed) - request.headers.keys())):
+        raise errors.incomplete_signature(f"unsigned or absent headers: {', '.join(missing)}")
     _check_time(request.headers["x-acs-date"], now)
     key_id = match["key"]
     secret = secret_of(key_id)

@@ -33,7 +33,7 @@ VERSION = "2017-12-14"
 PAGE_DEFAULT, PAGE_MAX = 20, 300
 DESCRIBE_QPS = 10
 _COUNTS_REMEMBERED = 1024
-_CYCLE = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+_CYCLE = re.compile(r"[1-9]\d{3}-(0[1-9]|1[0-2])")
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +205,7 @@ class Parameters:
     def __init__(self, request: sign.Request) -> None:
         self._values = dict(request.query)
         if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            self._values |= dict(parse_qsl(request.body.decode(), keep_blank_values=True))
+            self._values |= dict(parse_qsl(request.body.decode(errors="replace"), keep_blank_values=True))
 
     def text(self, name: str) -> str | None:
         """The parameter as it is."""
