@@ -26,6 +26,7 @@ POLL_BUSY_S = 0.003
 POLL_IDLE_S = 0.02
 END_IDLE_EVERY_S = 10.0
 OSS_MARK = "oss"
+COLD_GUESS_MS = 500.0
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Figures:
     errors: int = 0
     retries: int = 0
     cold_starts: int = 0
+    cold_ms: float = 0.0
     busy_ms: float = 0.0
     peak_mb: float = 0.0
 
@@ -70,7 +72,8 @@ class Dispatcher:
         self._slots, self._backoff_s = slots, backoff_s
         self._ready: dict[str, deque[int]] = {name: deque() for name in template.functions}
         self._busy = dict.fromkeys(template.functions, 0)
-        self._delivering = 0  # asynchronous ones, as against all that are busy
+        # Asynchronous events being delivered, and since when; `_busy` counts callers too.
+        self._running: dict[str, dict[int, float]] = {name: {} for name in template.functions}
         self._backing_off = 0
         self._callers: deque[asyncio.Future[None]] = deque()
         self._idlers: list[asyncio.Future[None]] = []
@@ -162,25 +165,42 @@ class Dispatcher:
             startable = [
                 (waiting[0], name)
                 for name, waiting in self._ready.items()
-                if waiting and not self._full(self.template.functions[name])
+                if waiting and not self._full(self.template.functions[name]) and self._pays(name)
             ]
             if not startable:
                 break
             invocation_id, name = min(startable)
             self._ready[name].popleft()
             self._busy[name] += 1
-            self._delivering += 1
+            self._running[name][invocation_id] = time.monotonic()
             self._spawn(self._deliver(self.template.functions[name], invocation_id))
 
     def _full(self, function: Function) -> bool:
         return function.concurrency_max is not None and self._busy[function.name] >= function.concurrency_max
+
+    def _pays(self, name: str) -> bool:
+        """Whether the next event should start now: a warm instance is free, or one more is worth starting.
+
+        The cloud starts one for every event that waits. Here all share a few processors, and a cold start costs as
+        much as many events, so it has to save more time than it takes.
+        """
+        if self._pool.has_idle(name) or not self._busy[name]:
+            return True
+        figures = self.figures[name]
+        cold_ms = figures.cold_ms / figures.cold_starts if figures.cold_starts else COLD_GUESS_MS
+        spent_ms = figures.busy_ms / figures.invocations if figures.invocations else 0.0
+        if self._running[name]:
+            # An event that takes longer than any before it is known by its age, less the start that may be in it.
+            age_ms = (time.monotonic() - min(self._running[name].values())) * 1000
+            spent_ms = max(spent_ms, age_ms - cold_ms)
+        return len(self._ready[name]) * spent_ms / self._busy[name] > cold_ms
 
     async def _deliver(self, function: Function, invocation_id: int) -> None:
         invocation = self._queue.begin(invocation_id)
         outcome = await self._run(function, invocation.request_id, invocation.payload)
         # Its place is free and its result is written in one go: nobody sees the one without the other.
         self._busy[function.name] -= 1
-        self._delivering -= 1
+        del self._running[function.name][invocation_id]
         self._record(function, invocation, outcome)
         self._read_oss()
         self._next()
@@ -191,7 +211,8 @@ class Dispatcher:
         figures = self.figures[function.name]
         figures.invocations += 1
         figures.errors += bool(outcome.error_type)
-        figures.cold_starts += outcome.cold
+        figures.cold_starts += outcome.cold_ms > 0
+        figures.cold_ms += outcome.cold_ms
         figures.busy_ms += outcome.busy_ms
         figures.peak_mb = max(figures.peak_mb, outcome.peak_mb)
         return outcome
@@ -259,13 +280,14 @@ class Dispatcher:
         ended_idle = time.monotonic()
         while True:
             self._read_oss()
+            self._next()  # whether another instance pays changes while events run
             if time.monotonic() - ended_idle > END_IDLE_EVERY_S:
                 ended_idle = time.monotonic()
                 self._pool.end_idle()
             await asyncio.sleep(POLL_BUSY_S if self._active() else POLL_IDLE_S)
 
     def _active(self) -> bool:
-        return bool(self._delivering or self._backing_off or any(self._ready.values()))
+        return bool(self._backing_off or any(self._running.values()) or any(self._ready.values()))
 
     def _wake_idlers(self) -> None:
         if self._active():

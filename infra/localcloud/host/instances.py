@@ -39,14 +39,15 @@ class Outcome:
 
     `error_type` is empty for an answer; otherwise it is the header `X-Fc-Error-Type`. Python errors are all
     UnhandledInvocationError there ("Error handling", Python runtime, 2026-03-31; HandledInvocationError is what
-    Node.js callbacks return).
+    Node.js callbacks return). `cold_ms` is what starting the instance took, 0 for a warm one, and no part of
+    `busy_ms`.
     """
 
     body: bytes
     error_type: str
     busy_ms: float
     peak_mb: float
-    cold: bool
+    cold_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +172,16 @@ class Pool:
 
     async def run(self, function: Function, request_id: str, event: bytes) -> Outcome:
         """Deliver one event to a warm instance of `function`, or to a new one."""
-        idle = self._idle.get(function.name)
-        if idle:
-            instance, cold = idle.pop(), False
+        created = None
+        if self.has_idle(function.name):
+            instance = self._idle[function.name].pop()
         else:
+            created = time.perf_counter()
             self._started += 1
-            instance, cold = Instance(function, self._launch, self._started), True
+            instance = Instance(function, self._launch, self._started)
         self._busy.add(instance)
         try:
-            outcome, reusable = await _delivered(instance, request_id, event, cold)
+            outcome, reusable = await _delivered(instance, request_id, event, created)
         except BaseException:
             self._dispose(instance)
             raise
@@ -188,6 +190,10 @@ class Pool:
         else:
             self._dispose(instance)
         return outcome
+
+    def has_idle(self, function: str) -> bool:
+        """Whether a warm instance of `function` is free."""
+        return bool(self._idle.get(function))
 
     def end_idle(self) -> None:
         """End the instances that have been idle for long."""
@@ -215,20 +221,21 @@ class Pool:
         instance.kill()
 
 
-async def _delivered(instance: Instance, request_id: str, event: bytes, cold: bool) -> tuple[Outcome, bool]:
-    """Deliver to an instance; returns how it ended and whether the instance may serve again."""
-    started = time.perf_counter()
+async def _delivered(instance: Instance, request_id: str, event: bytes, created: float | None) -> tuple[Outcome, bool]:
+    """Deliver to an instance, new if it was `created` just now; returns how it ended and whether it may serve again."""
+    started, cold_ms = time.perf_counter(), 0.0
     function = instance.function
 
     def outcome(body: bytes, error_type: str) -> Outcome:
-        return Outcome(body, error_type, (time.perf_counter() - started) * 1000, instance.peak_mb(), cold)
+        return Outcome(body, error_type, (time.perf_counter() - started) * 1000, instance.peak_mb(), cold_ms)
 
     try:
-        if cold:
+        if created is not None:
             refused = await instance.load()
+            started = time.perf_counter()
+            cold_ms = (started - created) * 1000
             if refused is not None:
                 return outcome(*refused), False
-            started = time.perf_counter()
         message = await instance.invoke(request_id, event)
     except TimeoutError:
         return outcome(_document(f"Function time out after {function.timeout_s} seconds"), UNHANDLED), False
