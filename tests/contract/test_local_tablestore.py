@@ -403,6 +403,8 @@ C = ComparatorType
         (is_value("n", C.LESS_THAN, 5), False),
         (is_value("n", C.LESS_EQUAL, 5), True),
         (is_value("n", C.EQUAL, "5"), False),
+        (is_value("n", C.NOT_EQUAL, "5"), True),
+        (is_value("n", C.LESS_THAN, "9"), False),
         (is_value("s", C.LESS_THAN, "乙z"), True),
         (is_value("f", C.GREATER_THAN, 1.25), True),
         (is_value("y", C.EQUAL, True), True),
@@ -947,6 +949,11 @@ def test_rows_and_tables_are_there_after_a_restart(tmp_path: Path) -> None:
         second.service.stop()
 
 
+def test_a_second_service_over_the_same_folder_does_not_start(cloud: Cloud) -> None:
+    with pytest.raises(common.LocalCloudError, match="end the other local Tablestore"):
+        common.start("tablestore", cloud.home)
+
+
 def test_no_acknowledged_write_is_lost_when_the_service_is_killed(tmp_path: Path) -> None:
     first = Cloud(tmp_path)
     create(first.client(), "t", [("id", "STRING")])
@@ -1044,7 +1051,7 @@ def test_a_stored_row_is_the_row_sent_with_its_version() -> None:
 @pytest.mark.parametrize(
     "data", [PUT_BYTES, UPDATE_BYTES, DELETE_BYTES, BOUND_BYTES], ids=["put", "update", "delete", "bound"]
 )
-def test_no_damaged_or_shortened_row_is_read(data: bytes) -> None:
+def test_no_damaged_shortened_or_lengthened_row_is_read(data: bytes) -> None:
     for place, bit in itertools.product(range(len(data)), range(8)):
         damaged = bytearray(data)
         damaged[place] ^= 1 << bit
@@ -1053,6 +1060,8 @@ def test_no_damaged_or_shortened_row_is_read(data: bytes) -> None:
     for length in range(len(data)):
         with pytest.raises(OtsError):
             plainbuffer.read_change(data[:length])
+    with pytest.raises(OtsError, match="has more data"):
+        plainbuffer.read_change(data + b"\x09")
 
 
 def test_no_damaged_row_is_put() -> None:

@@ -145,6 +145,9 @@ def comparable(value: bytes) -> int | float | bytes:
 
 def _parse(kind: Any, data: bytes, refusal: str) -> Any:
     try:
-        return kind.FromString(data)
+        message = kind.FromString(data)
     except DecodeError:
         raise invalid(refusal) from None
+    if not message.IsInitialized():  # also what an unknown operator comes to
+        raise invalid(refusal)
+    return message

@@ -386,7 +386,9 @@ def _check_tables(tables: Any, empty: str, rows_max: int, rows_field: str) -> No
         seen.add(part.table_name)
         rows = len(getattr(part, rows_field))
         if rows == 0:
-            raise invalid(f"No operation is specified for table:'{part.table_name}'.")
+            raise invalid(
+                f"No operation is specified for table:'{part.table_name}'." if rows_field == "rows" else empty
+            )
         count += rows
     if count > rows_max:
         raise invalid(f"Rows count exceeds the upper limit: {rows_max}.")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from infra.localcloud.common import LocalCloudError
 from infra.localcloud.tablestore.errors import table_exists, table_missing, tables_exhausted
 from infra.localcloud.tablestore.keys import Schema
 from infra.localcloud.tablestore.messages import pb
@@ -53,9 +54,13 @@ class Store:
 
     def __init__(self, folder: Path, instance: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._sql = sqlite3.connect(folder / f"{instance}.db", isolation_level=None, timeout=0)
-        for pragma in _PRAGMAS:
-            self._sql.execute(f"PRAGMA {pragma}")
+        path = folder / f"{instance}.db"
+        self._sql = sqlite3.connect(path, isolation_level=None, timeout=0)
+        try:
+            for pragma in _PRAGMAS:
+                self._sql.execute(f"PRAGMA {pragma}")
+        except sqlite3.OperationalError as exc:
+            raise LocalCloudError(f"cannot open {path} ({exc}): end the other local Tablestore over it first") from exc
         self._sql.execute(
             "CREATE TABLE IF NOT EXISTS tables (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, body BLOB)"
         )
