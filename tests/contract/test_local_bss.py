@@ -594,6 +594,14 @@ def test_a_batch_is_added_once_and_all_or_nothing(tmp_path: Path) -> None:
         assert database.execute("SELECT count(*), (SELECT sum(items) FROM tally) FROM item").fetchone() == (2, 2)
 
 
+def test_two_payers_cannot_have_one_key(tmp_path: Path) -> None:
+    add_payer(tmp_path, "1", "one", "k", "s")
+    add_payer(tmp_path, "1", "renamed", "k", "s2")
+
+    with pytest.raises(LocalCloudError, match="another payer's"):
+        add_payer(tmp_path, "2", "two", "k", "s")
+
+
 @pytest.mark.parametrize(
     ("item", "because"),
     [

@@ -49,6 +49,8 @@ def add_payer(
                 (account, name, key_id, secret, int(not_applicable)),
             )
             connection.executemany("INSERT OR IGNORE INTO customer VALUES(?, ?)", ((account, uid) for uid in customers))
+    except sqlite3.IntegrityError:
+        raise LocalCloudError(f"the access key {key_id} is another payer's; each payer has its own") from None
     finally:
         connection.close()
 
