@@ -25,6 +25,10 @@ class Written(str):
 Value: TypeAlias = "str | int | bool | Written | Mapping[str, Value] | Sequence[Value]"
 
 
+# json.dumps makes an encoder for every call that is not all defaults.
+_plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def write(value: Value) -> Written:
     """`value` as JSON text."""
     if isinstance(value, Written):
@@ -32,7 +36,7 @@ def write(value: Value) -> Written:
     if isinstance(value, Mapping):
         return Written("{" + ",".join(f'"{name}":{write(part)}' for name, part in value.items()) + "}")
     if isinstance(value, str | int):
-        return Written(json.dumps(value, ensure_ascii=False))
+        return Written(_plain(value))
     return Written("[" + ",".join([write(part) for part in value]) + "]")
 
 
@@ -49,10 +53,10 @@ def _item(head: str, row: Row, *, daily: bool, by_billing_item: bool) -> Written
     body = row.body
     if not by_billing_item:
         texts = json.loads(f"{{{body}}}")
-        body = write({key: text for key, text in texts.items() if key not in BILLING_ITEM_FIELDS})[1:-1]
+        body = _plain({key: text for key, text in texts.items() if key not in BILLING_ITEM_FIELDS})[1:-1]
         readings = {key: text for key, text in readings.items() if key not in BILLING_ITEM_READINGS}
     dated = f'"BillingDate":"{row.date}",' if daily else ""
-    return Written(f"{{{head}{dated}{body},{write(readings)[1:-1]},{_amounts(row.amounts)}}}")
+    return Written(f"{{{head}{dated}{body},{_plain(readings)[1:-1]},{_amounts(row.amounts)}}}")
 
 
 def _amounts(amounts: str | tuple[int, ...]) -> str:
