@@ -87,8 +87,20 @@ class LocalCloud:
     def _url(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self._services[name].port}"
 
-    def _start(self, name: str, port: int, *arguments: str) -> None:
-        self._services[name] = common.start(name, self._home, *arguments, port=_usable(port), hold=[self._lock])
+    def _start(self, arguments: Mapping[str, Sequence[str]], ports: Mapping[str, int]) -> None:
+        """Start services side by side and wait for all of them."""
+        begun = [
+            common.begin(name, self._home, *options, port=_usable(ports.get(name, 0)), hold=[self._lock])
+            for name, options in arguments.items()
+        ]
+        try:
+            while begun:
+                self._services[begun[0].name] = begun[0].ready()
+                begun.pop(0)
+        finally:
+            for unready in begun:
+                unready.process.kill()
+                unready.process.wait()
 
 
 def start(
@@ -108,17 +120,17 @@ def start(
     cloud = LocalCloud(home, _lock(home))
     try:
         ports = _ports(home)
-        for name in DATA_SERVICES:
-            cloud._start(name, ports.get(name, 0))
+        cloud._start({name: [] for name in DATA_SERVICES}, ports)
         settings = home / "host" / "environment.json"
         settings.parent.mkdir(exist_ok=True)
         overrides = {**_endpoint_settings(cloud), **(environment or {})}
         common.write_atomically(settings, json.dumps(overrides, indent=2).encode(), mode=0o600)
         paths = [argument for path in python_path for argument in ("--python-path", str(path))]
-        cloud._start(
-            "host", ports.get("host", 0), "--template", str(template), "--code", str(code), *paths,
+        host = [
+            "--template", str(template), "--code", str(code), *paths,
             "--environment", str(settings), "--instances", str(instances),
-        )  # fmt: skip
+        ]  # fmt: skip
+        cloud._start({"host": host}, ports)
         now = {name: service.port for name, service in cloud._services.items()}
         common.write_atomically(home / "ports.json", json.dumps(now, indent=2).encode())
     except BaseException:

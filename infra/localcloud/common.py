@@ -118,12 +118,31 @@ class Service:
             self.process.wait()
 
 
-def start(name: str, home: Path, *arguments: str, port: int = 0, hold: Sequence[int] = ()) -> Service:
-    """Start `python -m infra.localcloud.<name>` over `home` and wait until it answers.
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """A service process that was started and does not answer yet."""
+
+    name: str
+    process: subprocess.Popen[str]
+    log: Path
+
+    def ready(self) -> Service:
+        """Wait until it answers; raises LocalCloudError with the end of its log when it does not come up."""
+        assert self.process.stdout is not None  # noqa: S101 - stdout=PIPE in begin()
+        line = self.process.stdout.readline().split()
+        if line[:1] == ["ready"]:
+            return Service(self.name, self.process, int(line[1]))
+        self.process.kill()
+        self.process.wait()
+        tail = self.log.read_text(errors="replace")[-2000:]
+        raise LocalCloudError(f"the local {self.name} service did not start; the end of {self.log}:\n{tail}")
+
+
+def begin(name: str, home: Path, *arguments: str, port: int = 0, hold: Sequence[int] = ()) -> Starting:
+    """Start `python -m infra.localcloud.<name>` over `home` without waiting for it, so that several start at once.
 
     `port` 0 takes a free one; the descriptors in `hold` stay open in it, so that a lock behind one is held until the
-    service has ended too. Its log goes to `home/logs/<name>.log`. Raises LocalCloudError when it does not
-    come up, with the end of that log.
+    service has ended too. Its log goes to `home/logs/<name>.log`.
     """
     log_path = home / "logs" / f"{name}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,14 +159,16 @@ def start(name: str, home: Path, *arguments: str, port: int = 0, hold: Sequence[
             env=environment,
             pass_fds=tuple(hold),
         )
-    assert process.stdout is not None  # noqa: S101 - stdout=PIPE above
-    line = process.stdout.readline().split()
-    if line[:1] != ["ready"]:
-        process.kill()
-        process.wait()
-        tail = log_path.read_text(errors="replace")[-2000:]
-        raise LocalCloudError(f"the local {name} service did not start; the end of {log_path}:\n{tail}")
-    return Service(name, process, int(line[1]))
+    return Starting(name, process, log_path)
+
+
+def start(name: str, home: Path, *arguments: str, port: int = 0) -> Service:
+    """Start `python -m infra.localcloud.<name>` over `home` and wait until it answers.
+
+    `port` 0 takes a free one. Its log goes to `home/logs/<name>.log`. Raises LocalCloudError when it does not
+    come up, with the end of that log.
+    """
+    return begin(name, home, *arguments, port=port).ready()
 
 
 def die_with_parent() -> None:

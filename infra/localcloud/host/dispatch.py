@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 
 from infra.localcloud.common import Clock, Keys
 from infra.localcloud.host.feed import BATCH_MAX, OssFeed
-from infra.localcloud.host.instances import UNHANDLED, Outcome, Pool
+from infra.localcloud.host.instances import UNHANDLED, Instance, Outcome, Pool
 from infra.localcloud.host.queue import Delivery, Invocation, Queue, new_request_id
 from infra.localcloud.host.template import Function, Template
 
@@ -72,8 +72,7 @@ class Dispatcher:
         self._slots, self._backoff_s = slots, backoff_s
         self._ready: dict[str, deque[int]] = {name: deque() for name in template.functions}
         self._busy = dict.fromkeys(template.functions, 0)
-        # Asynchronous events being delivered, and since when; `_busy` counts callers too.
-        self._running: dict[str, dict[int, float]] = {name: {} for name in template.functions}
+        self._delivering = 0  # asynchronous events; `_busy` counts callers too
         self._backing_off = 0
         self._callers: deque[asyncio.Future[None]] = deque()
         self._idlers: list[asyncio.Future[None]] = []
@@ -131,7 +130,7 @@ class Dispatcher:
                     if waiter in self._callers:
                         self._callers.remove(waiter)
             request_id = new_request_id()
-            return request_id, await self._run(function, request_id, event)
+            return request_id, await self._run(self._pool.take(function), request_id, event)
         finally:
             self._busy[function.name] -= 1
             self._next()
@@ -172,8 +171,10 @@ class Dispatcher:
             invocation_id, name = min(startable)
             self._ready[name].popleft()
             self._busy[name] += 1
-            self._running[name][invocation_id] = time.monotonic()
-            self._spawn(self._deliver(self.template.functions[name], invocation_id))
+            self._delivering += 1
+            function = self.template.functions[name]
+            # Taken here and not in the task, so that the next turn of this loop does not count on it too.
+            self._spawn(self._deliver(function, self._pool.take(function), invocation_id))
 
     def _full(self, function: Function) -> bool:
         return function.concurrency_max is not None and self._busy[function.name] >= function.concurrency_max
@@ -189,26 +190,24 @@ class Dispatcher:
         figures = self.figures[name]
         cold_ms = figures.cold_ms / figures.cold_starts if figures.cold_starts else COLD_GUESS_MS
         spent_ms = figures.busy_ms / figures.invocations if figures.invocations else 0.0
-        if self._running[name]:
-            # An event that takes longer than any before it is known by its age, less the start that may be in it.
-            age_ms = (time.monotonic() - min(self._running[name].values())) * 1000
-            spent_ms = max(spent_ms, age_ms - cold_ms)
+        # An event that takes longer than those before it is known by its age.
+        spent_ms = max(spent_ms, self._pool.longest_ms(name))
         return len(self._ready[name]) * spent_ms / self._busy[name] > cold_ms
 
-    async def _deliver(self, function: Function, invocation_id: int) -> None:
+    async def _deliver(self, function: Function, instance: Instance, invocation_id: int) -> None:
         invocation = self._queue.begin(invocation_id)
-        outcome = await self._run(function, invocation.request_id, invocation.payload)
+        outcome = await self._run(instance, invocation.request_id, invocation.payload)
         # Its place is free and its result is written in one go: nobody sees the one without the other.
         self._busy[function.name] -= 1
-        del self._running[function.name][invocation_id]
+        self._delivering -= 1
         self._record(function, invocation, outcome)
         self._read_oss()
         self._next()
         self._wake_idlers()
 
-    async def _run(self, function: Function, request_id: str, event: bytes) -> Outcome:
-        outcome = await self._pool.run(function, request_id, event)
-        figures = self.figures[function.name]
+    async def _run(self, instance: Instance, request_id: str, event: bytes) -> Outcome:
+        outcome = await self._pool.run(instance, request_id, event)
+        figures = self.figures[instance.function.name]
         figures.invocations += 1
         figures.errors += bool(outcome.error_type)
         figures.cold_starts += outcome.cold_ms > 0
@@ -287,7 +286,7 @@ class Dispatcher:
             await asyncio.sleep(POLL_BUSY_S if self._active() else POLL_IDLE_S)
 
     def _active(self) -> bool:
-        return bool(self._backing_off or any(self._running.values()) or any(self._ready.values()))
+        return bool(self._delivering or self._backing_off or any(self._ready.values()))
 
     def _wake_idlers(self) -> None:
         if self._active():

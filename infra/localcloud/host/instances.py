@@ -70,7 +70,9 @@ class Instance:
 
     def __init__(self, function: Function, launch: Launch, number: int) -> None:
         self.function = function
+        self.created: float | None = time.perf_counter()  # until it is loaded
         self.idle_since = 0.0
+        self.delivered_at: float | None = None
         self._launch = launch
         self._folder = launch.home / "host" / "tmp" / f"{function.name}-{os.getpid()}-{number}"
         self._folder.mkdir(parents=True)
@@ -114,6 +116,7 @@ class Instance:
     async def invoke(self, request_id: str, event: bytes) -> list[bytes]:
         """Deliver one event and wait for the answer; TimeoutError after the function's timeout."""
         self._reset_peak()
+        self.delivered_at = time.monotonic()
         self._writer.write(runtime.pack(request_id.encode(), event))
         async with asyncio.timeout(self.function.timeout_s):
             return await self._receive()
@@ -170,18 +173,21 @@ class Pool:
         self._started = 0
         shutil.rmtree(launch.home / "host" / "tmp", ignore_errors=True)
 
-    async def run(self, function: Function, request_id: str, event: bytes) -> Outcome:
-        """Deliver one event to a warm instance of `function`, or to a new one."""
-        created = None
-        if self.has_idle(function.name):
-            instance = self._idle[function.name].pop()
+    def take(self, function: Function) -> Instance:
+        """An instance for one event, the one used last if any is free, else a new one; give it to `run`."""
+        idle = self._idle.get(function.name)
+        if idle:
+            instance = idle.pop()
         else:
-            created = time.perf_counter()
             self._started += 1
             instance = Instance(function, self._launch, self._started)
         self._busy.add(instance)
+        return instance
+
+    async def run(self, instance: Instance, request_id: str, event: bytes) -> Outcome:
+        """Deliver one event to an instance that was taken, and keep or end the instance."""
         try:
-            outcome, reusable = await _delivered(instance, request_id, event, created)
+            outcome, reusable = await _delivered(instance, request_id, event)
         except BaseException:
             self._dispose(instance)
             raise
@@ -194,6 +200,11 @@ class Pool:
     def has_idle(self, function: str) -> bool:
         """Whether a warm instance of `function` is free."""
         return bool(self._idle.get(function))
+
+    def longest_ms(self, function: str) -> float:
+        """How long the event that `function` has been working on for longest has taken so far."""
+        begun = [one.delivered_at for one in self._busy if one.function.name == function and one.delivered_at]
+        return (time.monotonic() - min(begun)) * 1000 if begun else 0.0
 
     def end_idle(self) -> None:
         """End the instances that have been idle for long."""
@@ -211,7 +222,7 @@ class Pool:
 
     def _keep(self, instance: Instance) -> None:
         self._busy.discard(instance)
-        instance.idle_since = time.monotonic()
+        instance.idle_since, instance.delivered_at = time.monotonic(), None
         self._idle.setdefault(instance.function.name, deque()).append(instance)
         if sum(map(len, self._idle.values())) > self._idle_max:
             min((idle for idle in self._idle.values() if idle), key=lambda idle: idle[0].idle_since).popleft().kill()
@@ -221,8 +232,8 @@ class Pool:
         instance.kill()
 
 
-async def _delivered(instance: Instance, request_id: str, event: bytes, created: float | None) -> tuple[Outcome, bool]:
-    """Deliver to an instance, new if it was `created` just now; returns how it ended and whether it may serve again."""
+async def _delivered(instance: Instance, request_id: str, event: bytes) -> tuple[Outcome, bool]:
+    """Load the instance if it is new and deliver; returns how it ended and whether the instance may serve again."""
     started, cold_ms = time.perf_counter(), 0.0
     function = instance.function
 
@@ -230,10 +241,10 @@ async def _delivered(instance: Instance, request_id: str, event: bytes, created:
         return Outcome(body, error_type, (time.perf_counter() - started) * 1000, instance.peak_mb(), cold_ms)
 
     try:
-        if created is not None:
+        if instance.created is not None:
             refused = await instance.load()
             started = time.perf_counter()
-            cold_ms = (started - created) * 1000
+            cold_ms, instance.created = (started - instance.created) * 1000, None
             if refused is not None:
                 return outcome(*refused), False
         message = await instance.invoke(request_id, event)
