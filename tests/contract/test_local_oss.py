@@ -211,6 +211,8 @@ def test_keys_are_bytes_and_nothing_is_read_into_them(bucket: Any) -> None:
     assert {key: bucket.get_object(key).read() for key in KEYS} == {key: key.encode() for key in KEYS}
     listed = [found.key for found in oss2.ObjectIteratorV2(bucket, max_keys=3)]
     assert listed == sorted(KEYS, key=str.encode)
+    assert [found.key for found in bucket.list_objects_v2("a b").object_list] == ["a b"]
+    assert [found.key for found in bucket.list_objects_v2("a+b").object_list] == ["a+b"]
 
 
 def test_a_key_with_dots_is_no_path(cloud: Cloud, bucket: Any) -> None:
@@ -621,7 +623,8 @@ def test_what_is_not_implemented_says_so(bucket: Any) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        '<!DOCTYPE d [<!ENTITY a "b">]><LifecycleConfiguration/>',
+        '<!DOCTYPE d [<!ENTITY a "b">]><LifecycleConfiguration><Rule><ID>&a;</ID><Status>Enabled</Status>'
+        "<Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>",
         "<LifecycleConfiguration>",
         "<Other/>",
         "<LifecycleConfiguration/>",
@@ -662,6 +665,8 @@ def test_a_locked_policy_keeps_objects_until_their_time(bucket: Any, clock: comm
     clock.set(JUNE + timedelta(days=2))
     assert code_of(lambda: bucket.delete_object("x")) == (409, "FileImmutable")
     clock.set(JUNE + timedelta(days=3))
+    assert code_of(lambda: bucket.batch_delete_objects(["x", "new"])) == (409, "FileImmutable")
+    assert bucket.object_exists("x")  # all or nothing
     bucket.delete_object("x")
     assert code_of(lambda: bucket.delete_object("new")) == (409, "FileImmutable")
     assert bucket.get_object("new").read() == b"1"
