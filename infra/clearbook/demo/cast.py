@@ -62,7 +62,7 @@ class Assignment:
             document["direct"] = True
         else:
             document["own_use"] = True
-        return document | {"from": self.since, "until": self.until}
+        return document | {"from": _copy(self.since), "until": self.until}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +163,11 @@ def parties(people: Cast) -> dict[str, Any]:
     }
 
 
+def _copy(day: date) -> date:
+    """An equal date of its own: YAML writes the same object a second time as a reference, which reads badly."""
+    return day.replace()
+
+
 def _connector(payer: Payer, since: date) -> dict[str, Any]:
     return {
         "endpoint": "default",
@@ -170,7 +175,7 @@ def _connector(payer: Payer, since: date) -> dict[str, Any]:
         "secret": f"payer-{payer.account}",
         "settled_source": "api",
         "refund_sign": "negative",
-        "since": since,
+        "since": _copy(since),
     }
 
 
