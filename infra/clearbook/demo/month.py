@@ -11,7 +11,7 @@ from __future__ import annotations
 import calendar
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -252,7 +252,8 @@ class _Bill:
             self._next_resource = (self._next_resource + 1) % self._fleet
             charge = self._charge(resource, self._mean(resource.product))
             if len(self._charges) < REMEMBERED_CHARGES:
-                self._charges.append(charge)
+                # A copy: whoever takes the line may do with it what he likes.
+                self._charges.append(replace(charge, item=dict(charge.item)))
             visible = self._late(billed) if place < late else next_day
             yield visible, None, text, charge.item
 
