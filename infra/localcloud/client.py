@@ -50,6 +50,8 @@ class HostClient:
                     return dict(message["summary"])
                 if on_progress is not None:
                     on_progress(message)
+        except (OSError, http.client.HTTPException):
+            pass  # it was cut off; what that means is said below
         finally:
             connection.close()
         raise LocalCloudError("the function host ended while time was being played; see logs/host.log")

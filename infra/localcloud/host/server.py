@@ -99,9 +99,13 @@ class Server:
             await stream.write(json.dumps(line).encode() + b"\n")
 
         # The answer begins with the first line, so that a refusal can still have its own status.
-        summary = await self._timers.play(to, report)
-        await report({"summary": summary})
-        await stream.write_eof()
+        try:
+            summary = await self._timers.play(to, report)
+            await report({"summary": summary})
+        except (ConnectionResetError, StoppedError):
+            # The caller left, or we end: time stands at the instant reached, and no summary says so.
+            if not stream.prepared:
+                raise
         return stream
 
     async def _idle(self, request: web.Request) -> web.Response:

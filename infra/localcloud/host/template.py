@@ -1,7 +1,7 @@
 """The project's own `s.yaml` as the function host understands it: what is deployed is what runs here.
 
 Reads Serverless Devs templates of component `fc3` (edition 3.0.0). What the host does not imitate is refused, so
-that nothing is silently different from the cloud; limits are those of facts of the FC 3.0 API and fc3's schema.
+that nothing is silently different from the cloud; limits are those of the FC 3.0 API and of fc3's schema.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
@@ -41,7 +41,6 @@ _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")
 _HANDLER = re.compile(r"^[A-Za-z_]\w*\.[A-Za-z_]\w*$")
 _VARIABLE = re.compile(r"\$\{([^${}]*)\}")
 _CALL = re.compile(r"^(\w+)\((.*)\)$", re.DOTALL)
-_T = TypeVar("_T")
 
 
 class TemplateError(LocalCloudError):
@@ -142,24 +141,19 @@ def load(path: Path, code: Path, keys: Keys, variables: Mapping[str, str]) -> Te
     functions: dict[str, Function] = {}
     resources = _Node(str(path), document).need("resources")
     for _, resource in resources.entries():
-        function = _collected(problems, lambda resource=resource: _function(resource, code))  # type: ignore[misc]
-        if function is not None and function.name in functions:
+        try:
+            function = _function(resource, code)
+        except TemplateError as exc:
+            problems += exc.problems
+            continue
+        if function.name in functions:
             problems.append(f"{resource.place}: functionName {function.name} is used twice; names are one per account")
-        elif function is not None:
-            functions[function.name] = function
+        functions[function.name] = function
     oss = tuple(trigger for function in functions.values() for trigger in function.buckets)
     problems += [*_bucket_problems(oss), *_destination_problems(functions)]
     if problems:
         raise TemplateError(problems)
     return Template(functions, oss, tuple(timer for function in functions.values() for timer in function.timers))
-
-
-def _collected(problems: list[str], read: Callable[[], _T]) -> _T | None:
-    try:
-        return read()
-    except TemplateError as exc:
-        problems.extend(exc.problems)
-        return None
 
 
 class _Node:
