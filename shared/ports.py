@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +48,24 @@ class ServiceError(ClearbookError):
     def __init__(self, doing: str, problem: str, remedy: str, *, retryable: bool) -> None:
         super().__init__(f"{doing}: {problem}; {remedy}")
         self.retryable = retryable
+
+
+@dataclass(frozen=True, slots=True)
+class TimerEvent:
+    """A timer that fired."""
+
+    at: datetime
+    trigger: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvent:
+    """An object that was created."""
+
+    bucket: str
+    key: str
+    at: datetime
 
 
 class ObjectStore(Protocol):

@@ -1,0 +1,35 @@
+"""Take the bank's answers when their file lands; repeating an event is safe."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from shared.bootstrap import build_services
+from shared.cloud.fc import on_objects
+from shared.cloud.log import step_log
+from shared.services import Services
+from shared.steps.confirm_payouts import confirm_payouts
+
+
+def handler(event: bytes, context: object) -> str:
+    """Function Compute entry point."""
+    return run(event, _services(), context)
+
+
+def run(event: bytes, services: Services, context: object = None) -> str:
+    """Carry out the step for every object that the event names."""
+    return on_objects(
+        "confirm_payouts",
+        event,
+        bucket=services.buckets.inbox,
+        quarantine=services.buckets.work,
+        work=lambda created: confirm_payouts(services, created),
+        log=step_log("confirm_payouts", context),
+    )
+
+
+@functools.cache
+def _services() -> Services:
+    # On the first call, not at import: a bad setting then fails one invocation with a readable message.
+    return build_services(os.environ)

@@ -1,0 +1,104 @@
+"""The one place that wires adapters to the steps, from settings in the environment.
+
+Adapters are made, and their SDKs imported, when a step first touches them: a function pays only for what it uses.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.chain.chain import Chain
+from shared.errors import SettingError
+from shared.parties.parties import Connector
+from shared.ports import BillApi, Buckets, ObjectStore, Rows
+from shared.services import Services
+
+if TYPE_CHECKING:
+    from shared.cloud.credentials import AccessKey
+
+BUCKETS = ("inbox", "work", "records", "reports")
+
+
+class Lazy:
+    """Stands for an adapter until it is first used."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Any:
+        return self._make()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
+
+
+def build_services(environ: Mapping[str, str]) -> Services:
+    """The services that the environment describes; raises SettingError for what is missing."""
+    rows: Rows = Lazy(lambda: _rows(environ))
+    scratch = Path(environ.get("CLEARBOOK_SCRATCH") or tempfile.gettempdir()) / "clearbook"
+    scratch.mkdir(parents=True, exist_ok=True)
+    memory_mb = int(environ.get("FC_FUNCTION_MEMORY_SIZE") or environ.get("CLEARBOOK_MEMORY_MB") or 2048)
+    return Services(
+        buckets=buckets(environ),
+        rows=rows,
+        chain=Chain(rows),
+        bill_api=lambda connector: _bill_api(environ, connector),
+        scratch=scratch,
+        memory_mb=memory_mb // 2,
+        threads=min(2, os.cpu_count() or 1),
+    )
+
+
+def buckets(environ: Mapping[str, str], key: AccessKey | None = None) -> Buckets:
+    """The four buckets, signed with the function's own key or with `key`."""
+    inbox, work, records, reports = (_bucket(environ, name, key) for name in BUCKETS)
+    return Buckets(inbox, work, records, reports)
+
+
+def bucket_name(environ: Mapping[str, str], bucket: str) -> str:
+    """The name of a bucket in the provider's namespace, which all its customers share."""
+    return f"{_setting(environ, 'CLEARBOOK_BUCKET_PREFIX')}-{bucket}"
+
+
+def _bucket(environ: Mapping[str, str], bucket: str, key: AccessKey | None) -> ObjectStore:
+    def make() -> ObjectStore:
+        from shared.cloud.credentials import from_environment
+        from shared.cloud.oss import OssStore
+
+        endpoint, region = _setting(environ, "CLEARBOOK_OSS_ENDPOINT"), _setting(environ, "CLEARBOOK_REGION")
+        return OssStore(endpoint, region, bucket_name(environ, bucket), key or from_environment(environ))
+
+    return Lazy(make)
+
+
+def _rows(environ: Mapping[str, str]) -> Rows:
+    from shared.cloud.credentials import from_environment
+    from shared.cloud.tablestore import TablestoreRows
+
+    endpoint, instance = (_setting(environ, f"CLEARBOOK_TABLESTORE_{name}") for name in ("ENDPOINT", "INSTANCE"))
+    return TablestoreRows(endpoint, _setting(environ, "CLEARBOOK_REGION"), instance, from_environment(environ))
+
+
+def _bill_api(environ: Mapping[str, str], connector: Connector) -> BillApi:
+    from shared.cloud.bss import BssApi
+    from shared.cloud.credentials import AccessKey, secrets_from
+
+    secret = secrets_from(_setting(environ, "CLEARBOOK_SECRETS")).get(connector.secret)
+    key = AccessKey(secret["access_key_id"], secret["access_key_secret"])
+    named = connector.endpoint
+    endpoint = _setting(environ, "CLEARBOOK_BSS_ENDPOINT") if named == "default" else named
+    protocol = environ.get("CLEARBOOK_BSS_PROTOCOL") or "HTTPS"
+    return BssApi(endpoint, protocol, _setting(environ, "CLEARBOOK_REGION"), key)
+
+
+def _setting(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name)
+    if not value:
+        raise SettingError(name, "is not set", "set it in the function's environment (s.yaml)")
+    return value

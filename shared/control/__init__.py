@@ -1,0 +1,1 @@
+"""Control: proposals and approvals, the months of a reseller, and the cases that people resolve."""

@@ -1,0 +1,95 @@
+"""Cases: what Clearbook will not guess, with what would resolve it.
+
+A case is (cycle, kind, key), so every run finds the same one; one that a later run no longer finds closes itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from shared.ids import digest_of
+from shared.money import text
+
+# What is wrong and what would resolve it, for each kind (semantics).
+KINDS: Mapping[str, tuple[str, str]] = {
+    "unmapped_account": (
+        "nobody is assigned account {key}",
+        "assign it, with a date, to a customer and reseller (or as direct or own use) in the party document",
+    ),
+    "no_agreement": (
+        "no agreement version covers the lines of account {key}",
+        "submit a version in force on their dates, for their currency and payer",
+    ),
+    "no_rule": (
+        "no rule of agreement/product {key} matches",
+        "add a rule or an exclusion in a new version of the agreement",
+    ),
+    "bad_condition": (
+        "a condition fails on a line: {key}",
+        "correct the condition in a new version of the agreement",
+    ),
+    "no_fx_rate": ("no exchange rate for {key}", "enter the cycle's rate, or an agreement in the bill's currency"),
+    "missing_value": ("line {key} lacks the amount its agreement needs", "ask the provider, or choose another basis"),
+    "refund_sign": ("refund {key} is above 0", "check the connector's refund_sign against the raw bill"),
+    "unlinked_refund": (
+        "refund {key} has no charge in its month to undo",
+        "link it to its charge, or exclude it with a reason",
+    ),
+    "refund_exceeds_charge": (
+        "refund {key} is larger than all that is left of its charges",
+        "link it by hand, or ask the provider",
+    ),
+    "bad_line": ("a row of the bill cannot be read: {key}", "see the raw page; ask the provider, or add a repair rule"),
+    "source_mismatch": (
+        "the lines of account/product {key} do not sum to the provider's control total",
+        "compare with the provider's console; pull the dates again",
+    ),
+    "arrived_after_lock": (
+        "the bill changed after the month was locked: {key}",
+        "it becomes an adjustment in the next open month",
+    ),
+    "payout_returned": ("payout {key} came back", "check the payee's bank account and pay again"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Something for people."""
+
+    cycle: str
+    owner: str  # whose money it holds: a reseller, or the operator
+    kind: str
+    key: str
+    currency: str
+    lines: int
+    amount: Decimal
+
+    @property
+    def id(self) -> str:
+        """The same for the same (cycle, kind, key)."""
+        return f"{self.cycle}-{self.kind}-{digest_of([self.cycle, self.kind, self.key])[:12]}"
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in a sentence."""
+        return KINDS[self.kind][0].format(key=self.key)
+
+    @property
+    def remedy(self) -> str:
+        """What would resolve it."""
+        return KINDS[self.kind][1]
+
+    def as_row(self) -> dict[str, str | int | bool]:
+        """For lists and lookups."""
+        return {
+            "owner": self.owner,
+            "kind": self.kind,
+            "key": self.key,
+            "currency": self.currency,
+            "lines": self.lines,
+            "amount": text(self.amount),
+            "problem": self.problem,
+            "remedy": self.remedy,
+        }

@@ -1,0 +1,75 @@
+"""What is decided about a reseller's months: the fold of its chain stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.chain.entry import Entry
+from shared.control.approvals import in_force
+from shared.parties.parties import OPERATOR
+
+CALCULATED, LATE, PUBLISHED, INSTRUCTED = "calculated", "arrived_after_lock", "published", "instructed"
+CONFIRMED, RETURNED = "confirmed", "returned"
+AGREEMENT, LOCK = "agreement", "lock"
+
+
+def stream_of(owner: str, cycle: str) -> str:
+    """Where the decisions about a share stand: a reseller's own stream, or the cycle's for the operator's share."""
+    return f"cycle/{cycle}" if owner == OPERATOR else f"reseller/{owner}"
+
+
+@dataclass(slots=True)
+class Month:
+    """One cycle of one reseller."""
+
+    cycle: str
+    calculated: Entry | None = None  # the newest
+    locked: Mapping[str, Any] | None = None  # what was approved: {"cycle", "settlement", ...}
+    published: Entry | None = None
+    instructed: dict[str, Entry] = field(default_factory=dict)  # by instruction
+    confirmed: dict[str, Entry] = field(default_factory=dict)
+    returned: dict[str, Entry] = field(default_factory=dict)
+    late: list[Entry] = field(default_factory=list)
+
+    @property
+    def settlement(self) -> str | None:
+        """The settlement that counts: the locked one, else the newest."""
+        if self.locked is not None:
+            return str(self.locked["settlement"])
+        return str(self.calculated.body["settlement"]) if self.calculated else None
+
+    @property
+    def state(self) -> str:
+        """Where the month stands."""
+        if self.returned:
+            return "returned"
+        if self.instructed:
+            return "confirmed" if self.confirmed.keys() >= self.instructed.keys() else "paid"
+        if self.locked is not None:
+            return "locked"
+        return "calculated" if self.calculated else "open"
+
+
+def months(entries: list[Entry]) -> dict[str, Month]:
+    """The months of a stream by cycle."""
+    found: dict[str, Month] = {}
+    for entry in entries:
+        if entry.kind in (CALCULATED, LATE, PUBLISHED, INSTRUCTED, CONFIRMED, RETURNED):
+            _apply(found.setdefault(entry.body["cycle"], Month(entry.body["cycle"])), entry)
+    for what in in_force(entries, LOCK):
+        found.setdefault(what["cycle"], Month(what["cycle"])).locked = what
+    return dict(sorted(found.items()))
+
+
+def _apply(month: Month, entry: Entry) -> None:
+    if entry.kind == CALCULATED:
+        month.calculated = entry
+    elif entry.kind == PUBLISHED:
+        month.published = entry
+    elif entry.kind == LATE:
+        month.late.append(entry)
+    else:
+        into = {INSTRUCTED: month.instructed, CONFIRMED: month.confirmed, RETURNED: month.returned}[entry.kind]
+        into[entry.body["instruction"]] = entry

@@ -1,0 +1,1 @@
+"""Files for people and other systems: the same content is the same bytes."""

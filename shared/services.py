@@ -1,0 +1,28 @@
+"""What a step is given to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.chain.chain import Chain
+from shared.parties.parties import Connector
+from shared.ports import BillApi, Buckets, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything outside, behind ports."""
+
+    buckets: Buckets
+    rows: Rows
+    chain: Chain
+    bill_api: Callable[[Connector], BillApi]
+    scratch: Path  # a folder that outlives one event of a warm instance, and nothing else
+    memory_mb: int  # for DuckDB: half of what the function has
+    threads: int
+
+    def record(self, step: str, key: str, at: str, outcome: str) -> None:
+        """Note for people what a step did; no correctness rests on it (design, state)."""
+        self.rows.put("steps", (("step", step), ("key", key)), {"at": at, "outcome": outcome})

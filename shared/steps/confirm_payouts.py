@@ -1,0 +1,101 @@
+"""Take the bank's answers: confirmations become entries, returns become cases, the rest says why it is refused."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from shared.chain.entry import Draft, Entry
+from shared.control import months
+from shared.cycle import Cycle, stamp
+from shared.errors import BadInputError, ClearbookError
+from shared.ids import canonical_json, digest
+from shared.money import text
+from shared.payout.batch import Answer, parse_answers
+from shared.ports import ObjectEvent
+from shared.services import Services
+from shared.steps import projections
+
+_ACTOR = "confirm_payouts"
+
+
+class AnswerRefusedError(ClearbookError):
+    """An answer that fits no instruction."""
+
+    code = "answer_refused"
+
+
+def confirm_payouts(services: Services, event: ObjectEvent) -> dict[str, Any]:
+    """Apply a file of answers; each is taken once, whatever is repeated; refused rows are kept with their reason."""
+    body = services.buckets.inbox.get(event.key)
+    # The sender may overwrite the file: what was read is kept under its own digest.
+    services.buckets.records.put_once(f"answers/{digest(body)}.csv", body)
+    answers, problems = parse_answers(body, event.key)
+    taken = 0
+    for answer in answers:
+        try:
+            taken += _take(services, answer, event)
+        except ClearbookError as exc:
+            if exc.retryable:
+                raise
+            problems.append(f"{event.key}, line {answer.row}: {exc}")
+    if problems:
+        kept = {"file": event.key, "digest": digest(body), "problems": problems}
+        services.buckets.work.put_again(f"quarantine/{_ACTOR}/{digest(body)[:32]}.json", canonical_json(kept))
+    outcome = {"file": event.key, "taken": taken, "refused": problems}
+    services.record(_ACTOR, event.key, stamp(event.at), json.dumps(outcome, ensure_ascii=False))
+    return outcome
+
+
+def _take(services: Services, answer: Answer, event: ObjectEvent) -> bool:
+    cycle, reseller = _addressed(answer)
+    stream = months.stream_of(reseller, cycle)
+
+    def decide(entries: list[Entry]) -> Draft | None:
+        return _draft(entries, cycle, answer, event)
+
+    is_new = services.chain.append(stream, decide) is not None
+    projections.refresh(services, reseller, cycle)
+    return is_new
+
+
+def _addressed(answer: Answer) -> tuple[str, str]:
+    parts = answer.instruction.split(".")
+    try:
+        cycle = str(Cycle.parse(parts[0]))
+    except BadInputError:
+        parts = []
+    if len(parts) != 3:
+        raise AnswerRefusedError(f"{answer.instruction!r} is no instruction of ours; compare it with the payout file")
+    return cycle, parts[1]
+
+
+def _draft(entries: list[Entry], cycle: str, answer: Answer, event: ObjectEvent) -> Draft | None:
+    month = months.months(entries).get(cycle)
+    instructed = month.instructed.get(answer.instruction) if month else None
+    if month is None or instructed is None:
+        raise AnswerRefusedError(f"{answer.instruction} was never instructed; compare it with the payout file")
+    due, currency = Decimal(instructed.body["amount"]), instructed.body["currency"]
+    if (answer.amount, answer.currency) != (due, currency):
+        raise AnswerRefusedError(
+            f"{answer.instruction} was instructed over {text(due)} {currency}, the answer says {text(answer.amount)} "
+            f"{answer.currency}; ask the bank"
+        )
+    earlier = month.confirmed.get(answer.instruction) or month.returned.get(answer.instruction)
+    kind = months.CONFIRMED if answer.is_paid else months.RETURNED
+    if earlier is not None:
+        if (earlier.kind, earlier.body["reference"]) == (kind, answer.reference):
+            return None  # the same answer once more
+        raise AnswerRefusedError(
+            f"{answer.instruction} is already {earlier.kind} ({earlier.body['reference']}); ask the bank"
+        )
+    body = {
+        "cycle": cycle,
+        "instruction": answer.instruction,
+        "amount": instructed.body["amount"],
+        "currency": currency,
+        "reference": answer.reference,
+        "file": event.key,
+    }
+    return Draft(kind, _ACTOR, stamp(event.at), body)

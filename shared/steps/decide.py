@@ -1,0 +1,269 @@
+"""What people decide: proposed by one, approved by another, and then the order that carries it out.
+
+The entry comes first and the order second; `sweep` writes an order whose entry has none, by the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from shared.agreement.agreement import Agreement, parse_agreement
+from shared.agreement.document import agreement_document, overlapping
+from shared.chain.entry import Entry
+from shared.control import approvals, months
+from shared.control.approvals import Proposal, StaleProposalError
+from shared.control.months import AGREEMENT, LOCK, Month
+from shared.cycle import Cycle
+from shared.documents import DocumentRefusedError
+from shared.errors import BadInputError
+from shared.ids import canonical_json, digest, digest_of
+from shared.money import fixed, text
+from shared.parties import parties as parties_room
+from shared.parties.document import party_document
+from shared.parties.parties import OPERATOR, Parties
+from shared.payout.batch import Member, balance, batch_body, instruction_of, parse_batch
+from shared.services import Services
+from shared.settlement.examples import settle_example
+from shared.steps import projections, state
+from shared.steps.route_settlements import order_shares
+from shared.steps.state import PARTY_DOCUMENT
+
+PAYOUT = "payout_batch"
+
+
+# -- proposals --------------------------------------------------------------------------------------------------
+
+
+def propose_parties(services: Services, data: Any, name: str, *, by: str, why: str, at: str) -> Proposal:
+    """Propose a party document in place of the one in force."""
+    document = _keep(services, party_document(data, name))
+    stream = parties_room.STREAM
+    return approvals.propose(services.chain, stream, PARTY_DOCUMENT, {"document": document}, by=by, why=why, at=at)
+
+
+def propose_agreement(services: Services, data: Any, name: str, *, by: str, why: str, at: str) -> Proposal:
+    """Propose an agreement version; its worked examples have been settled when this returns."""
+    body = agreement_document(data, name, settle_example)
+    agreement = parse_agreement(body)
+    stream = months.stream_of(agreement.reseller, "")
+    parties, _ = state.parties(services)
+    if agreement.reseller not in parties.resellers:
+        known = ", ".join(sorted(parties.resellers))
+        raise DocumentRefusedError(name, [("reseller", f"{agreement.reseller!r} is not known; known are {known}")])
+    _refuse_overlaps(services, agreement, services.chain.read(stream), name)
+    what = {"document": _keep(services, body), "agreement": agreement.id, "version": agreement.version}
+    return approvals.propose(services.chain, stream, AGREEMENT, what, by=by, why=why, at=at)
+
+
+def propose_lock(services: Services, cycle: str, reseller: str, *, by: str, why: str, at: str) -> Proposal:
+    """Propose to lock a reseller's month as it was last calculated."""
+    Cycle.parse(cycle)
+    stream = months.stream_of(reseller, cycle)
+    month = _month(services, reseller, cycle)
+    if month.locked is not None:
+        raise BadInputError(f"{reseller} {cycle}", "is locked already", "late data becomes an adjustment")
+    return approvals.propose(services.chain, stream, LOCK, _lock_body(month), by=by, why=why, at=at)
+
+
+def propose_payouts(
+    services: Services, cycle: str, *, by: str, why: str, at: str
+) -> tuple[list[Proposal], list[tuple[str, str]]]:
+    """Propose a batch a currency of all that is due up to the cycle; and (reseller, why not) for the rest."""
+    Cycle.parse(cycle)
+    parties, _ = state.parties(services)
+    members: dict[str, list[Member]] = {}
+    left_out: list[tuple[str, str]] = []
+    for reseller in sorted(parties.resellers):
+        due, problem = _due(services, parties, reseller, cycle)
+        for member in due:
+            members.setdefault(member.currency, []).append(member)
+        left_out += [(reseller, one) for one in problem]
+    proposals = []
+    for currency, found in sorted(members.items()):
+        body = batch_body(cycle, currency, found)
+        id_, _ = parse_batch(body)
+        services.buckets.records.put_once(batch_key(cycle, id_), body)
+        total = sum((Decimal(one.amount) for one in found), Decimal(0))
+        what = {"cycle": cycle, "batch": id_, "members": len(found), "total": text(total), "currency": currency}
+        stream = months.stream_of(OPERATOR, cycle)
+        proposals.append(approvals.propose(services.chain, stream, PAYOUT, what, by=by, why=why, at=at))
+    return proposals, left_out
+
+
+def batch_key(cycle: str, batch: str) -> str:
+    """The object that lists a batch's members (bucket records)."""
+    return f"batches/{cycle}/{batch}.json"
+
+
+# -- approval ---------------------------------------------------------------------------------------------------
+
+
+def approve(services: Services, name: str, *, by: str, at: str) -> tuple[Proposal, list[str]]:
+    """Approve the proposal `stream#seq`; with it, the orders that were written."""
+    stream, _, number = name.rpartition("#")
+    if not stream or not number.isdecimal():
+        raise BadInputError("proposal", f"{name!r} names none", "write it as STREAM#SEQ, such as reseller/aurora#3")
+
+    def check(entries: list[Entry], proposal: Proposal) -> None:
+        _CHECKS[proposal.act](services, entries, proposal)
+
+    proposal = approvals.approve(services.chain, stream, int(number), by=by, at=at, check=check)
+    return proposal, carry_out(services, proposal.act, stream, proposal.body)
+
+
+def carry_out(services: Services, act: str, stream: str, what: Mapping[str, Any]) -> list[str]:
+    """Write the orders that an approved act calls for; those that are there already are left."""
+    if act == LOCK:
+        return _order_publication(services, stream, what)
+    if act == PAYOUT:
+        key = f"work/pay/{what['cycle']}/{what['batch']}.json"
+        return [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
+    owner = stream.removeprefix("reseller/") if act == AGREEMENT else None
+    return _reorder(services, owner)
+
+
+def _order_publication(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
+    reseller = stream.removeprefix("reseller/")
+    key = f"work/publish/{what['cycle']}/{reseller}.json"
+    written = [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
+    projections.refresh(services, reseller, what["cycle"])
+    following = str(Cycle.parse(what["cycle"]).next())
+    return written + order_shares(services, following, {reseller}, once_a_day=True)
+
+
+def _reorder(services: Services, owner: str | None) -> list[str]:
+    """A change of parties or agreements is a change of inputs: settle the cycles that have bills again."""
+    cycles = {key.split("/")[2] for key in services.buckets.work.keys("seals/")}
+    if not cycles:
+        return []
+    parties, _ = state.parties(services)
+    owners = {owner} if owner else {*parties.resellers, OPERATOR}
+    return [key for cycle in sorted(cycles) for key in order_shares(services, cycle, owners, once_a_day=False)]
+
+
+# -- what must still hold when something is approved -------------------------------------------------------------
+
+
+def _check_parties(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+    later = [entry for entry in entries if entry.kind == approvals.APPROVED and entry.seq > proposal.seq]
+    if later:
+        raise StaleProposalError(f"{proposal.name} was made before {proposal.stream}#{later[-1].seq}; propose it anew")
+
+
+def _check_agreement(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+    body = services.buckets.records.get(state.document_key(proposal.body["document"]))
+    _refuse_overlaps(services, parse_agreement(body), entries, proposal.name)
+
+
+def _check_lock(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+    cycle = proposal.body["cycle"]
+    month = months.months(entries).get(cycle)
+    if month is None or month.calculated is None or _lock_body(month) != proposal.body:
+        raise StaleProposalError(
+            f"{proposal.name}: {cycle} was calculated anew since; look at it and propose the lock again"
+        )
+    if month.locked is not None:
+        raise StaleProposalError(f"{proposal.name}: {cycle} is locked already")
+    before = months.months(entries).get(str(Cycle.parse(cycle).previous()))
+    if before is not None and before.locked is None:
+        raise StaleProposalError(f"{proposal.name}: {before.cycle} is not locked yet; cycles lock in order")
+
+
+def _check_payout(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+    parties, _ = state.parties(services)
+    cycle = proposal.body["cycle"]
+    _, members = parse_batch(services.buckets.records.get(batch_key(cycle, proposal.body["batch"])))
+    for member in members:
+        due, _ = _due(services, parties, member.reseller, cycle)
+        if member not in due:
+            problem = f"{member.instruction} is no longer due as it was shown"
+            raise StaleProposalError(f"{proposal.name}: {problem}; propose the payout again")
+
+
+_CHECKS: Mapping[str, Callable[[Services, list[Entry], Proposal], None]] = {
+    PARTY_DOCUMENT: _check_parties,
+    AGREEMENT: _check_agreement,
+    LOCK: _check_lock,
+    PAYOUT: _check_payout,
+}
+
+
+def _keep(services: Services, body: bytes) -> str:
+    id_ = digest(body)
+    services.buckets.records.put_once(state.document_key(id_), body)
+    return id_
+
+
+def _refuse_overlaps(services: Services, agreement: Agreement, entries: list[Entry], name: str) -> None:
+    findings = overlapping(agreement, state.all_agreements(services, entries))
+    if findings:
+        raise DocumentRefusedError(name, findings)
+
+
+def _month(services: Services, reseller: str, cycle: str) -> Month:
+    month = months.months(services.chain.read(months.stream_of(reseller, cycle))).get(cycle)
+    if month is None or month.calculated is None:
+        problem = "has no final settlement"
+        raise BadInputError(f"{reseller} {cycle}", problem, "wait until every payer account is sealed final")
+    return month
+
+
+def _lock_body(month: Month) -> dict[str, Any]:
+    assert month.calculated is not None  # noqa: S101 - the callers have looked
+    body = month.calculated.body
+    return {
+        "cycle": month.cycle,
+        "settlement": body["settlement"],
+        "calculated": month.calculated.seq,
+        "statements": body["statements"],
+        "open_cases": body["cases"]["count"],
+    }
+
+
+def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tuple[list[Member], list[str]]:
+    """The payments that are due to a reseller, and why there is none where one might be expected."""
+    entries = services.chain.read(months.stream_of(reseller, cycle))
+    known = months.months(entries)
+    month = known.get(cycle)
+    if month is None or month.locked is None:
+        return [], ["the month is not locked"]
+    due, problems = [], []
+    for agreement in _last_versions(state.all_agreements(services, entries), cycle):
+        owed = balance(known, agreement.id, cycle)
+        instruction = instruction_of(cycle, reseller, agreement.id)
+        payee = parties.payees.get(reseller)
+        if instruction in month.instructed:
+            problems.append(f"{instruction} is instructed already")
+        elif owed <= 0 or owed < agreement.payout.minimum:
+            problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is carried forward")
+        elif payee is None:
+            problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is due, but no payee is known")
+        else:
+            due.append(
+                Member(
+                    instruction,
+                    cycle,
+                    reseller,
+                    agreement.id,
+                    fixed(owed, agreement.places),
+                    agreement.currency,
+                    digest_of(asdict(payee)),
+                    payee.name,
+                    payee.account,
+                    payee.bank,
+                )
+            )
+    return due, problems
+
+
+def _last_versions(agreements: Sequence[Agreement], cycle: str) -> list[Agreement]:
+    """Of each agreement the last version begun by the end of the cycle."""
+    last = Cycle.parse(cycle).last
+    found: dict[str, Agreement] = {}
+    for one in sorted(agreements, key=lambda one: (one.id, one.begins, one.version)):
+        if one.begins <= last:
+            found[one.id] = one
+    return list(found.values())

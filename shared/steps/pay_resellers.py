@@ -1,0 +1,100 @@
+"""Pay an approved batch: each reseller's stream takes `instructed` once, and the file holds only those it took."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+from shared.chain.entry import Draft, Entry
+from shared.control import approvals, months
+from shared.cycle import parse_instant, shanghai_day, stamp
+from shared.errors import BadInputError
+from shared.ids import digest
+from shared.journal import postings
+from shared.parties.parties import OPERATOR
+from shared.payout.batch import Member, file_csv, parse_batch
+from shared.ports import ObjectEvent
+from shared.services import Services
+from shared.steps import projections
+from shared.steps.decide import PAYOUT, batch_key
+
+_ACTOR = "pay_resellers"
+PAID = "payout_file_written"
+_ORDER_KEY = re.compile(r"work/pay/(20\d\d-\d\d)/([A-Za-z0-9-]+)\.json", re.ASCII)
+
+
+def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
+    """Write the payout file of the batch whose approval wrote this order."""
+    match = _ORDER_KEY.fullmatch(event.key)
+    if match is None:
+        raise BadInputError(f"object {event.key}", "is no pay order", "expected work/pay/<cycle>/<batch>.json")
+    cycle, batch = match.groups()
+    stream = months.stream_of(OPERATOR, cycle)
+    approved = _approval(services.chain.read(stream), batch)
+    if approved is None:
+        raise BadInputError(
+            f"order {event.key}", f"batch {batch} is not approved", "an approved batch writes this order"
+        )
+    _, members = parse_batch(services.buckets.records.get(batch_key(cycle, batch)))
+    mine = [member for member in members if _instruct(services, member, batch, approved.at)]
+    files = {}
+    if mine:
+        day = shanghai_day(parse_instant(approved.at))
+        books = [
+            posting
+            for one in mine
+            for posting in postings.of_payout(one.instruction, one.reseller, Decimal(one.amount), one.currency, day)
+        ]
+        files = {
+            f"payouts/{cycle}/{batch}.csv": file_csv(mine),
+            f"journal/{cycle}/payout-{batch}.csv": postings.to_csv(books),
+        }
+    for key, body in files.items():
+        services.buckets.records.put_once(key, body)
+
+    def decide(entries: list[Entry]) -> Draft | None:
+        if any(entry.kind == PAID and entry.body["batch"] == batch for entry in entries):
+            return None
+        listed = [{"key": key, "digest": digest(body)} for key, body in files.items()]
+        return Draft(PAID, _ACTOR, approved.at, {"cycle": cycle, "batch": batch, "members": len(mine), "files": listed})
+
+    services.chain.append(stream, decide)
+    for member in mine:
+        projections.refresh(services, member.reseller, cycle)
+    outcome = {"batch": batch, "members": len(mine), "of": len(members), "files": list(files)}
+    services.record(_ACTOR, event.key, stamp(event.at), json.dumps(outcome))
+    return outcome
+
+
+def _approval(entries: list[Entry], batch: str) -> Entry | None:
+    for entry in entries:
+        if entry.kind == approvals.APPROVED and entry.body["act"] == PAYOUT and entry.body["what"]["batch"] == batch:
+            return entry
+    return None
+
+
+def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
+    """Whether the reseller's stream names this batch for the instruction; the first batch to come is the only one."""
+    stream = months.stream_of(member.reseller, member.cycle)
+    body = {
+        "cycle": member.cycle,
+        "instruction": member.instruction,
+        "agreement": member.agreement,
+        "batch": batch,
+        "amount": member.amount,
+        "currency": member.currency,
+        "payee": member.payee,
+    }
+
+    def find(entries: list[Entry]) -> Entry | None:
+        month = months.months(entries).get(member.cycle)
+        return month.instructed.get(member.instruction) if month else None
+
+    def decide(entries: list[Entry]) -> Draft | None:
+        return None if find(entries) else Draft(months.INSTRUCTED, _ACTOR, at, body)
+
+    services.chain.append(stream, decide)
+    standing = find(services.chain.read(stream))
+    return standing is not None and standing.body["batch"] == batch

@@ -1,0 +1,98 @@
+"""Publish a locked month: statements and journal, each file once, then the entry that names them all."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from shared.chain.entry import Draft, Entry
+from shared.control import approvals, months
+from shared.cycle import parse_instant, shanghai_day, stamp
+from shared.errors import BadInputError
+from shared.ids import digest
+from shared.journal import postings
+from shared.ports import ObjectEvent
+from shared.report import statements as report
+from shared.services import Services
+from shared.settlement.statement import parse_statement
+from shared.steps import projections, state
+from shared.steps.settle import folder_of
+
+_ACTOR = "publish_statements"
+_ORDER_KEY = re.compile(r"work/publish/(20\d\d-\d\d)/([a-z0-9-]+)\.json", re.ASCII)
+
+
+def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]:
+    """Write the files of the month whose lock wrote this order; what is there already is compared and left."""
+    match = _ORDER_KEY.fullmatch(event.key)
+    if match is None:
+        raise BadInputError(
+            f"object {event.key}", "is no publish order", "expected work/publish/<cycle>/<reseller>.json"
+        )
+    cycle, reseller = match.groups()
+    entries = services.chain.read(months.stream_of(reseller, cycle))
+    lock = _lock(entries, cycle)
+    if lock is None:
+        raise BadInputError(f"order {event.key}", f"{reseller} {cycle} is not locked", "a lock writes this order")
+    files = _files(services, reseller, cycle, entries, lock)
+    listed = [{"key": key, "digest": digest(body)} for key, body in files.items()]
+    for key, body in files.items():
+        services.buckets.records.put_once(key, body)
+
+    def decide(now: list[Entry]) -> Draft | None:
+        month = months.months(now).get(cycle)
+        if month is None or month.published is not None:
+            return None
+        body = {"cycle": cycle, "settlement": month.settlement, "files": listed}
+        return Draft(months.PUBLISHED, _ACTOR, stamp(event.at), body)
+
+    services.chain.append(months.stream_of(reseller, cycle), decide)
+    projections.refresh(services, reseller, cycle)
+    services.record(_ACTOR, event.key, stamp(event.at), f"{len(files)} files")
+    return {"reseller": reseller, "cycle": cycle, "files": list(files)}
+
+
+def _lock(entries: list[Entry], cycle: str) -> Entry | None:
+    for entry in entries:
+        is_lock = entry.kind == approvals.APPROVED and entry.body["act"] == months.LOCK
+        if is_lock and entry.body["what"]["cycle"] == cycle:
+            return entry
+    return None
+
+
+def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], lock: Entry) -> dict[str, bytes]:
+    """Every file of the month by its key: a function of the locked settlement and its lock alone."""
+    settlement = lock.body["what"]["settlement"]
+    summary = json.loads(services.buckets.work.get(folder_of(cycle, reseller, settlement) + "summary.json"))
+    proposer = next(entry.actor for entry in entries if entry.seq == lock.body["proposal"])
+    parties, _ = state.parties(services)
+    at: datetime = parse_instant(lock.at)
+    books: list[postings.Posting] = []
+    files: dict[str, bytes] = {}
+    for data in summary["statements"]:
+        statement = parse_statement(data)
+        document = report.Document(
+            statement,
+            cycle,
+            reseller,
+            _name(parties.resellers.get(reseller, {}), reseller),
+            settlement,
+            f"proposed by {proposer}, approved by {lock.actor}",
+            at,
+            lock.hash,
+            {id_: _name(names, id_) for id_, names in parties.customers.items()},
+        )
+        stem = f"statements/{cycle}/{reseller}/{statement.agreement}-{settlement[:12]}"
+        files[f"{stem}.csv"] = report.to_csv(document)
+        files[f"{stem}.json"] = report.to_json(document)
+        files[f"{stem}.xlsx"] = report.to_xlsx(document)
+        books += postings.of_statement(statement, reseller, cycle, shanghai_day(at))
+    files[f"journal/{cycle}/{reseller}-{settlement[:12]}.csv"] = postings.to_csv(books)
+    return files
+
+
+def _name(names: Mapping[str, str], otherwise: str) -> str:
+    return str(names.get("en") or names.get("zh") or otherwise)

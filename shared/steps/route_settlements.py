@@ -1,0 +1,190 @@
+"""Route a seal: one settle order for each share it touches, a draft a day while the month runs, then the final.
+
+An order names everything the settlement will read, so the same inputs make the same order, and the orders of two
+accounts sealed at the same moment are one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from shared.bill.pulls import is_final, slot_day
+from shared.bill.snapshot import FINAL, Seal, stream_of
+from shared.bill.snapshot import seals as seals_of
+from shared.chain.chain import head_of
+from shared.chain.entry import Entry, Head
+from shared.control import months
+from shared.cycle import Cycle, stamp
+from shared.errors import BadInputError
+from shared.ids import canonical_json, digest
+from shared.parties.parties import OPERATOR, Parties
+from shared.ports import ObjectEvent
+from shared.services import Services
+from shared.steps import state
+
+DRAFT = "draft"
+_SEAL_KEY = re.compile(r"seals/(\d+)/(20\d\d-\d\d)/(\d{6})\.json", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a settlement is to read: the seal of each account, the parties, the share's own stream."""
+
+    cycle: str
+    owner: str
+    status: str  # draft or final
+    day: str  # of a draft: at most one a day
+    seals: Mapping[str, int]  # payer account -> seq
+    parties: str  # digest of the party document in force
+    agreements: tuple[str, ...]  # digests of the agreement versions in force
+
+    @property
+    def body(self) -> bytes:
+        """The order object."""
+        return canonical_json(
+            {
+                "cycle": self.cycle,
+                "owner": self.owner,
+                "status": self.status,
+                "day": self.day,
+                "seals": dict(self.seals),
+                "parties": self.parties,
+                "agreements": list(self.agreements),
+            }
+        )
+
+    @property
+    def key(self) -> str:
+        """Its object (bucket work), named by its inputs."""
+        name = FINAL if self.status == FINAL else f"{DRAFT}-{self.day}"
+        return f"work/settle/{self.cycle}/{self.owner}/{name}-{digest(self.body)[:24]}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Bills:
+    """Where the bills of a cycle stand: each payer's newest seal, the accounts in it, and the streams' heads."""
+
+    seals: Mapping[str, Seal]
+    accounts: Mapping[str, set[str]]
+    heads: Mapping[str, Head]
+    missing: tuple[str, ...]  # payers without a seal
+
+
+def route_settlements(services: Services, event: ObjectEvent) -> dict[str, Any]:
+    """Write the settle orders that a seal calls for."""
+    match = _SEAL_KEY.fullmatch(event.key)
+    if match is None:
+        raise BadInputError(f"object {event.key}", "is no seal", "expected seals/<account>/<cycle>/<seq>.json")
+    account, cycle, _ = match.groups()
+    parties, _ = state.parties(services)
+    now = bills(services, parties, cycle)
+    seal = now.seals.get(account)
+    if seal is None:
+        problem = f"stands for no seal in {stream_of(account, cycle)}"
+        raise BadInputError(f"object {event.key}", problem, "seals are written by ingest_bill alone")
+    touched = parties.shares_of(now.accounts[account], Cycle.parse(cycle))
+    written = order_shares(services, cycle, touched, once_a_day=True)
+    outcome = {"seal": event.key, "orders": written}
+    services.record("route_settlements", event.key, stamp(event.at), json.dumps(outcome))
+    return outcome
+
+
+def order_shares(services: Services, cycle: str, owners: set[str], *, once_a_day: bool) -> list[str]:
+    """Write the orders of these shares from what is sealed and in force now; the keys of new ones."""
+    parties, entries = state.parties(services)
+    now = bills(services, parties, cycle)
+    written = []
+    for owner in sorted(owners):
+        order = order_of(services, parties, entries, now, cycle, owner)
+        if order is None:
+            continue
+        prefix = f"work/settle/{cycle}/{owner}/{DRAFT}-{order.day}-"
+        if order.status == DRAFT and once_a_day and any(True for _ in services.buckets.work.keys(prefix)):
+            continue
+        if services.buckets.work.put_once(order.key, order.body):
+            written.append(order.key)
+    return written
+
+
+def bills(services: Services, parties: Parties, cycle: str) -> Bills:
+    """Where the bills of a cycle stand now."""
+    found: dict[str, Seal] = {}
+    accounts: dict[str, set[str]] = {}
+    heads: dict[str, Head] = {}
+    for payer in parties.connectors:
+        entries = services.chain.read(stream_of(payer, cycle))
+        sealed = seals_of(entries)
+        if sealed:
+            found[payer] = sealed[-1]
+            accounts[payer] = state.snapshot(services, payer, cycle, sealed[-1].snapshot).accounts
+            heads[stream_of(payer, cycle)] = head_of(entries)
+    missing = [
+        payer
+        for payer, connector in parties.connectors.items()
+        if payer not in found and connector.since <= Cycle.parse(cycle).last
+    ]
+    return Bills(found, accounts, heads, tuple(missing))
+
+
+def order_of(
+    services: Services, parties: Parties, party_entries: list[Entry], now: Bills, cycle: str, owner: str
+) -> Order | None:
+    """The order a share is due, or None: a final once every payer that holds or may hold one of its accounts is
+    sealed final and the month before is locked; until then a draft once the day's rounds are all sealed."""
+    held = _holding(parties, now, cycle, owner)
+    entries = services.chain.read(months.stream_of(owner, cycle))
+    if not held:
+        return None
+    is_due = not now.missing and all(now.seals[payer].status == FINAL for payer in held)
+    if is_due and owner != OPERATOR and _waits_for_month_before(services, parties, entries, cycle, owner):
+        is_due = False
+    rounds = {slot_day(seal.slot) for seal in now.seals.values()}
+    if not is_due and (now.missing or len(rounds) > 1 or any(is_final(seal.slot) for seal in now.seals.values())):
+        return None  # the day's other rounds are still to come; the last of them orders the draft
+    found = [] if owner == OPERATOR else state.agreements(services, entries, Cycle.parse(cycle))
+    return Order(
+        cycle,
+        owner,
+        FINAL if is_due else DRAFT,
+        "" if is_due else max(rounds).isoformat(),
+        {payer: now.seals[payer].seq for payer in held},
+        state.party_digest(party_entries),
+        tuple(one.digest for one in found),
+    )
+
+
+def _holding(parties: Parties, now: Bills, cycle: str, owner: str) -> list[str]:
+    """The payers whose bill holds a line of the share."""
+    if owner == OPERATOR:
+        return sorted(now.seals)
+    mine = {one.account for one in parties.in_cycle(Cycle.parse(cycle)) if one.reseller == owner}
+    return sorted(payer for payer, accounts in now.accounts.items() if accounts & mine)
+
+
+def _waits_for_month_before(services: Services, parties: Parties, entries: list[Entry], cycle: str, owner: str) -> bool:
+    """Cycles of a reseller lock in order; before its first one there is nothing to wait for."""
+    previous = Cycle.parse(cycle).previous()
+    month = months.months(entries).get(str(previous))
+    if month is not None:
+        return month.locked is None
+    if all(connector.since > previous.last for connector in parties.connectors.values()):
+        return False
+    return bool(_holding(parties, bills(services, parties, str(previous)), str(previous), owner))
+
+
+def parse_order(body: bytes, key: str) -> Order:
+    """The order of an object; refused when its name does not follow from its content."""
+    try:
+        data = json.loads(body)
+        order = Order(**{**data, "agreements": tuple(data["agreements"])})
+        if order.key != key:
+            raise ValueError(f"its content belongs under {order.key}")
+        date.fromisoformat(order.day or "2000-01-01")
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise BadInputError(f"order {key}", f"is no settle order ({exc})", "let a seal or a decision write it") from exc
+    return order

@@ -1,0 +1,283 @@
+"""Settle a share: compute, prove, write; and for a final one, decide.
+
+The results lie under a name made from their inputs, the manifest last; the decision is an entry `calculated`.
+A run whose inputs are superseded appends nothing: the newest inputs win, never the last to arrive.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from shared.bill import parts
+from shared.bill.snapshot import FINAL, Seal, Snapshot
+from shared.bill.snapshot import seals as seals_of
+from shared.bill.snapshot import stream_of as bill_stream
+from shared.chain.chain import head_of
+from shared.chain.entry import Draft, Entry, Head
+from shared.control import months
+from shared.control.cases import Case
+from shared.cycle import Cycle, stamp
+from shared.errors import BadInputError
+from shared.ids import canonical_json, digest, digest_of
+from shared.money import text
+from shared.parties.parties import OPERATOR, Assignment, Parties
+from shared.ports import ObjectEvent
+from shared.services import Services
+from shared.settlement import engine, lines
+from shared.settlement.lines import Share
+from shared.settlement.statement import statements
+from shared.steps import projections, state
+from shared.steps.route_settlements import Order, parse_order
+
+_ACTOR = "settle"
+DRAFTS_KEPT = 2
+
+
+def folder_of(cycle: str, owner: str, settlement: str) -> str:
+    """Where a settlement's files lie (bucket work)."""
+    return f"settlements/{cycle}/{owner}/{settlement}/"
+
+
+def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
+    """Carry out a settle order."""
+    order = parse_order(services.buckets.work.get(event.key), event.key)
+    at = stamp(event.at)
+    parties, party_entries = state.parties(services)
+    stream = months.stream_of(order.owner, order.cycle)
+    entries = services.chain.read(stream)
+    sealed, heads = _sealed(services, order)
+    share = _share(services, parties, entries, order)
+    if state.party_digest(party_entries) != order.parties or _digests(share) != order.agreements:
+        return _done(services, event, order, at, "superseded: parties or agreements have changed since", None)
+    snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
+    manifest = _manifest(order, share, snapshots)
+    settlement = digest_of(manifest)
+    summary = _results(services, order, share, snapshots, manifest, settlement)
+    if order.status != FINAL:
+        _keep_draft(services, order, settlement)
+        return _done(services, event, order, at, "draft", settlement)
+    cases = [*_held_cases(order, summary), *(_bill_cases(services, sealed) if order.owner == OPERATOR else [])]
+    reads = {**heads, "parties": head_of(party_entries)}
+    note = _decide(services, order, summary, cases, reads, at)
+    projections.refresh(services, order.owner, order.cycle)
+    return _done(services, event, order, at, note, settlement)
+
+
+def _done(
+    services: Services, event: ObjectEvent, order: Order, at: str, note: str, settlement: str | None
+) -> dict[str, Any]:
+    services.record(_ACTOR, event.key, at, note)
+    return {"owner": order.owner, "cycle": order.cycle, "settlement": settlement, "outcome": note}
+
+
+def _sealed(services: Services, order: Order) -> tuple[dict[str, Seal], dict[str, Head]]:
+    """The seals that the order names, and the heads they were read at."""
+    found, heads = {}, {}
+    for payer, seq in order.seals.items():
+        stream = bill_stream(payer, order.cycle)
+        upto = [entry for entry in services.chain.read(stream) if entry.seq <= seq]
+        seal = next((one for one in seals_of(upto) if one.seq == seq), None)
+        if seal is None:
+            raise BadInputError(f"order {order.key}", f"names seal {seq} of {stream}", "there is no such seal")
+        found[payer], heads[stream] = seal, head_of(upto)
+    return found, heads
+
+
+def _share(services: Services, parties: Parties, entries: list[Entry], order: Order) -> Share:
+    cycle = Cycle.parse(order.cycle)
+    found = [] if order.owner == OPERATOR else state.agreements(services, entries, cycle)
+    mine = parties.in_cycle(cycle)
+    if order.owner != OPERATOR:
+        held = {one.account for one in mine if one.reseller == order.owner}
+        mine = [one for one in mine if one.account in held]
+    return Share(order.owner, cycle, mine, found)
+
+
+def _digests(share: Share) -> tuple[str, ...]:
+    return tuple(one.digest for one in share.agreements)
+
+
+def _manifest(order: Order, share: Share, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
+    """Everything the settlement is a function of; its digest is the settlement's id."""
+    return {
+        "engine": engine.VERSION,
+        "cycle": order.cycle,
+        "owner": order.owner,
+        "bills": {
+            payer: {day: part.digest for day, part in snapshot.parts.items()} for payer, snapshot in snapshots.items()
+        },
+        "assignments": [_assignment(one) for one in share.assignments],
+        "agreements": [[one.id, one.version, one.digest] for one in share.agreements],
+    }
+
+
+def _assignment(one: Assignment) -> list[object]:
+    return [one.account, one.begins, one.ends, one.customer, one.reseller, one.how]
+
+
+def _results(
+    services: Services,
+    order: Order,
+    share: Share,
+    snapshots: Mapping[str, Snapshot],
+    manifest: Mapping[str, Any],
+    settlement: str,
+) -> dict[str, Any]:
+    """The summary of the settlement, computed and kept unless it was before."""
+    folder = folder_of(order.cycle, order.owner, settlement)
+    work = services.buckets.work
+    if work.exists(folder + "manifest.json"):
+        return dict(json.loads(work.get(folder + "summary.json")))
+    paths = [
+        str(state.local_part(services, snapshot.part_key(day)))
+        for snapshot in snapshots.values()
+        for day, part in snapshot.parts.items()
+        if part.rows
+    ]
+    with TemporaryDirectory(dir=services.scratch) as scratch:
+        lines_path, held_path = Path(scratch) / "lines.parquet", Path(scratch) / "held.parquet"
+        with engine.connect(Path(scratch), services.memory_mb, services.threads) as connection:
+            lines.load_parts(connection, paths, share)
+            settled = engine.settle(connection, share)
+            engine.write(connection, lines_path, held_path)
+        work.upload_once(folder + "lines.parquet", lines_path)
+        work.upload_once(folder + "held.parquet", held_path)
+    summary = _summary(order, share, settled, settlement)
+    work.put_once(folder + "summary.json", canonical_json(summary))
+    work.put_once(folder + "manifest.json", canonical_json(manifest))
+    return dict(json.loads(canonical_json(summary)))
+
+
+def _summary(order: Order, share: Share, settled: engine.Settled, settlement: str) -> dict[str, Any]:
+    kinds: dict[tuple[str, str], list[Any]] = {}
+    for group in settled.groups:
+        into = kinds.setdefault((group.kind, group.currency), [0, Decimal(0), Decimal(0)])
+        into[0], into[1], into[2] = into[0] + group.lines, into[1] + group.basis, into[2] + group.amount
+    return {
+        "settlement": settlement,
+        "cycle": order.cycle,
+        "owner": order.owner,
+        "rows_digest": settled.digest,
+        "lines": settled.lines,
+        "bill": {
+            currency: {"lines": count, "pretax": text(pretax)} for currency, (count, pretax) in settled.bill.items()
+        },
+        "kinds": [
+            {"kind": kind, "currency": currency, "lines": count, "basis": text(basis), "amount": text(amount)}
+            for (kind, currency), (count, basis, amount) in sorted(kinds.items())
+        ],
+        "held": [
+            {"kind": one.kind, "key": one.key, "currency": one.currency, "lines": one.lines, "amount": text(one.amount)}
+            for one in settled.held
+        ],
+        "statements": [one.as_json() for one in statements(settled.groups, share.agreements)],
+    }
+
+
+def _keep_draft(services: Services, order: Order, settlement: str) -> None:
+    """Keep the last two drafts of a share: an object each, not a decision."""
+    work, prefix = services.buckets.work, f"drafts/{order.cycle}/{order.owner}/"
+    work.put_again(f"{prefix}{order.day}.json", canonical_json({"settlement": settlement, "day": order.day}))
+    keys = list(work.keys(prefix))
+    kept = {json.loads(work.get(key))["settlement"] for key in keys[-DRAFTS_KEPT:]}
+    month = months.months(services.chain.read(months.stream_of(order.owner, order.cycle))).get(order.cycle)
+    kept |= {month.settlement} if month else set()
+    for key in keys[:-DRAFTS_KEPT]:
+        old = json.loads(work.get(key))["settlement"]
+        if old not in kept:
+            # The manifest first: what lacks it is computed again, never read half.
+            folder = folder_of(order.cycle, order.owner, old)
+            for name in ("manifest.json", "summary.json", "held.parquet", "lines.parquet"):
+                work.delete(folder + name)
+        work.delete(key)
+
+
+def _held_cases(order: Order, summary: Mapping[str, Any]) -> list[Case]:
+    return [
+        Case(order.cycle, order.owner, one["kind"], one["key"], one["currency"], one["lines"], Decimal(one["amount"]))
+        for one in summary["held"]
+    ]
+
+
+def _bill_cases(services: Services, sealed: Mapping[str, Seal]) -> list[Case]:
+    """Cases of the bills themselves: rows that cannot be read, and totals that disagree with the provider's."""
+    found = []
+    for payer, seal in sealed.items():
+        for rejected in seal.rejects.values():
+            for one in parts.parse_rejects(services.buckets.work.get(rejected["key"])):
+                key = f"{one.source_object}#{one.source_row}: {one.reason}"
+                found.append(Case(seal.cycle, OPERATOR, "bad_line", key, "", 1, Decimal(0)))
+        if seal.control["open"]:
+            for difference in json.loads(services.buckets.work.get(seal.control["key"])):
+                if not difference["cause"]:
+                    key = f"{payer}/{difference['account']}/{difference['product']}"
+                    amount = Decimal(difference["difference"])
+                    found.append(Case(seal.cycle, OPERATOR, "source_mismatch", key, difference["currency"], 0, amount))
+    return found
+
+
+# -- the decision -----------------------------------------------------------------------------------------------
+
+
+def _decide(
+    services: Services,
+    order: Order,
+    summary: Mapping[str, Any],
+    cases: Sequence[Case],
+    reads: Mapping[str, Head],
+    at: str,
+) -> str:
+    """Append `calculated`, unless the order is superseded, the same stands there, or the month is locked."""
+    settlement = summary["settlement"]
+    listed = canonical_json([{**case.as_row(), "id": case.id} for case in cases])
+    cases_key = f"cases/{order.cycle}/{order.owner}/{digest(listed)}.json"
+    services.buckets.work.put_once(cases_key, listed)
+    body = {
+        "cycle": order.cycle,
+        "owner": order.owner,
+        "settlement": settlement,
+        "seals": dict(order.seals),
+        "order": order.key,
+        "lines": summary["lines"],
+        "rows_digest": summary["rows_digest"],
+        "bill": summary["bill"],
+        "cases": {"key": cases_key, "count": len(cases)},
+        "statements": [
+            {name: one[name] for name in ("agreement", "currency", "total", "tax", "payable")}
+            for one in summary["statements"]
+        ],
+    }
+    notes = []
+
+    def decide(entries: list[Entry]) -> Draft | None:
+        month = months.months(entries).get(order.cycle)
+        draft, note = _draft(order, month, body, reads, at)
+        notes.append(note)
+        return draft
+
+    services.chain.append(months.stream_of(order.owner, order.cycle), decide)
+    return notes[-1]
+
+
+def _draft(
+    order: Order, month: months.Month | None, body: Mapping[str, Any], reads: Mapping[str, Head], at: str
+) -> tuple[Draft | None, str]:
+    before = month.calculated.body if month and month.calculated else None
+    if before is not None:
+        if any(before["seals"].get(payer, 0) > seq for payer, seq in order.seals.items()):
+            return None, "superseded by a settlement of newer seals"
+        if before["order"] == order.key:
+            return None, "calculated before"
+    if month is not None and month.locked is not None:
+        if before is not None and body["settlement"] == before["settlement"]:
+            return None, "locked; nothing has changed"
+        if any(entry.body["order"] == order.key for entry in month.late):
+            return None, "locked; noted before"
+        late = {name: body[name] for name in ("cycle", "owner", "settlement", "seals", "order")}
+        return Draft(months.LATE, _ACTOR, at, late, "the bill changed after the lock", reads), "arrived after the lock"
+    return Draft(months.CALCULATED, _ACTOR, at, body, "", reads), "calculated"

@@ -1,0 +1,66 @@
+"""What the steps read of the chain and its documents: the parties in force, agreements, seals, snapshots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.agreement.agreement import Agreement, parse_agreement
+from shared.bill.snapshot import Seal, Snapshot, parse_snapshot, seals, snapshot_key, stream_of
+from shared.chain.entry import Entry
+from shared.control.approvals import in_force
+from shared.control.months import AGREEMENT
+from shared.cycle import Cycle
+from shared.parties.parties import STREAM, NoPartiesError, Parties, parse_parties
+from shared.services import Services
+
+PARTY_DOCUMENT = "party_document"
+
+
+def document_key(digest: str) -> str:
+    """Where an approved document lies (bucket records), named by its digest."""
+    return f"documents/{digest}.json"
+
+
+def parties(services: Services) -> tuple[Parties, list[Entry]]:
+    """The parties in force and the entries they rest on; raises NoPartiesError."""
+    entries = services.chain.read(STREAM)
+    approved = list(in_force(entries, PARTY_DOCUMENT))
+    if not approved:
+        raise NoPartiesError
+    return parse_parties(services.buckets.records.get(document_key(approved[-1]["document"]))), entries
+
+
+def party_digest(entries: list[Entry]) -> str:
+    """The digest of the party document in force."""
+    return str(list(in_force(entries, PARTY_DOCUMENT))[-1]["document"])
+
+
+def agreements(services: Services, entries: list[Entry], cycle: Cycle) -> list[Agreement]:
+    """The agreement versions of a reseller's stream that are in force on a day of the cycle, in order."""
+    found = all_agreements(services, entries)
+    return sorted((one for one in found if one.touches(cycle)), key=lambda one: (one.id, one.version))
+
+
+def all_agreements(services: Services, entries: list[Entry]) -> list[Agreement]:
+    """Every approved agreement version of a reseller's stream."""
+    bodies = (services.buckets.records.get(document_key(what["document"])) for what in in_force(entries, AGREEMENT))
+    return [parse_agreement(body) for body in bodies]
+
+
+def last_seal(services: Services, account: str, cycle: str) -> Seal | None:
+    """The newest seal of an account's bill."""
+    found = seals(services.chain.read(stream_of(account, cycle)))
+    return found[-1] if found else None
+
+
+def snapshot(services: Services, account: str, cycle: str, id_: str) -> Snapshot:
+    """A snapshot by its id."""
+    return parse_snapshot(services.buckets.work.get(snapshot_key(account, cycle, id_)))
+
+
+def local_part(services: Services, key: str) -> Path:
+    """A day part as a local file, fetched once an instance: its name is its content."""
+    path = services.scratch / key.replace("/", "_")
+    if not path.exists():
+        services.buckets.work.download(key, path)
+    return path
