@@ -33,7 +33,7 @@ from shared.settlement.lines import Share
 from tests.reference import model
 from tests.reference.compare import BillRow, Inputs, Outcome, by_engine, by_model
 
-EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "40"))
 MONTHS = settings(
     max_examples=EXAMPLES,
     deadline=None,

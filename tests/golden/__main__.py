@@ -1,0 +1,36 @@
+"""`python -m tests.golden` writes down anew what the engine finds, for a person to read as a diff.
+
+It writes nothing for a month on which the reference model disagrees.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from shared.settlement import engine
+from tests.golden.month import months, read_inputs, written
+from tests.reference.compare import by_engine, by_model
+
+
+def main() -> int:
+    """Rewrite the expected files of every golden month."""
+    failed = 0
+    with TemporaryDirectory() as spill, engine.connect(Path(spill)) as connection:
+        for folder in months():
+            inputs = read_inputs(folder)
+            found = by_engine(connection, inputs)
+            differences = found.differences(by_model(inputs))
+            if differences:
+                failed += 1
+                print(f"{folder.name}: not written, engine and model differ\n" + "\n".join(differences))
+                continue
+            for name, text in written(found).items():
+                (folder / name).write_text(text, encoding="utf-8")
+            print(f"{folder.name}: written")
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
