@@ -63,7 +63,7 @@ def buckets(environ: Mapping[str, str], key: AccessKey | None = None) -> Buckets
 
 def bucket_name(environ: Mapping[str, str], bucket: str) -> str:
     """The name of a bucket in the provider's namespace, which all its customers share."""
-    return f"{_setting(environ, 'CLEARBOOK_BUCKET_PREFIX')}-{bucket}"
+    return f"{setting(environ, 'CLEARBOOK_BUCKET_PREFIX')}-{bucket}"
 
 
 def _bucket(environ: Mapping[str, str], bucket: str, key: AccessKey | None) -> ObjectStore:
@@ -71,7 +71,7 @@ def _bucket(environ: Mapping[str, str], bucket: str, key: AccessKey | None) -> O
         from shared.cloud.credentials import from_environment
         from shared.cloud.oss import OssStore
 
-        endpoint, region = _setting(environ, "CLEARBOOK_OSS_ENDPOINT"), _setting(environ, "CLEARBOOK_REGION")
+        endpoint, region = setting(environ, "CLEARBOOK_OSS_ENDPOINT"), setting(environ, "CLEARBOOK_REGION")
         return OssStore(endpoint, region, bucket_name(environ, bucket), key or from_environment(environ))
 
     return Lazy(make)
@@ -81,23 +81,24 @@ def _rows(environ: Mapping[str, str]) -> Rows:
     from shared.cloud.credentials import from_environment
     from shared.cloud.tablestore import TablestoreRows
 
-    endpoint, instance = (_setting(environ, f"CLEARBOOK_TABLESTORE_{name}") for name in ("ENDPOINT", "INSTANCE"))
-    return TablestoreRows(endpoint, _setting(environ, "CLEARBOOK_REGION"), instance, from_environment(environ))
+    endpoint, instance = (setting(environ, f"CLEARBOOK_TABLESTORE_{name}") for name in ("ENDPOINT", "INSTANCE"))
+    return TablestoreRows(endpoint, setting(environ, "CLEARBOOK_REGION"), instance, from_environment(environ))
 
 
 def _bill_api(environ: Mapping[str, str], connector: Connector) -> BillApi:
     from shared.cloud.bss import BssApi
     from shared.cloud.credentials import AccessKey, secrets_from
 
-    secret = secrets_from(_setting(environ, "CLEARBOOK_SECRETS")).get(connector.secret)
+    secret = secrets_from(setting(environ, "CLEARBOOK_SECRETS")).get(connector.secret)
     key = AccessKey(secret["access_key_id"], secret["access_key_secret"])
     named = connector.endpoint
-    endpoint = _setting(environ, "CLEARBOOK_BSS_ENDPOINT") if named == "default" else named
+    endpoint = setting(environ, "CLEARBOOK_BSS_ENDPOINT") if named == "default" else named
     protocol = environ.get("CLEARBOOK_BSS_PROTOCOL") or "HTTPS"
-    return BssApi(endpoint, protocol, _setting(environ, "CLEARBOOK_REGION"), key)
+    return BssApi(endpoint, protocol, setting(environ, "CLEARBOOK_REGION"), key)
 
 
-def _setting(environ: Mapping[str, str], name: str) -> str:
+def setting(environ: Mapping[str, str], name: str) -> str:
+    """A setting that must be there."""
     value = environ.get(name)
     if not value:
         raise SettingError(name, "is not set", "set it in the function's environment (s.yaml)")

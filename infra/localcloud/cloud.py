@@ -110,17 +110,20 @@ def start(
     python_path: Sequence[Path],
     environment: Mapping[str, str] | None = None,
     instances: int = 4,
+    describe_qps: int = 10,
 ) -> LocalCloud:
     """Start all services over `home` and wait until they answer.
 
-    Functions get the template's environment, the endpoints, then `environment`, the later winning. Call it from a
+    Functions get the template's environment, the endpoints, then `environment`, the later winning. `describe_qps` is
+    BSS's quota of DescribeInstanceBill calls a second and main account, 10 in the service. Call it from a
     thread that lives as long as the cloud: the kernel ends the services with the thread that started them.
     """
     home = home.resolve()
     cloud = LocalCloud(home, _lock(home))
     try:
         ports = _ports(home)
-        cloud._start({name: [] for name in DATA_SERVICES}, ports)
+        quota = ["--describe-qps", str(describe_qps)]
+        cloud._start({name: quota if name == "bss" else [] for name in DATA_SERVICES}, ports)
         settings = home / "host" / "environment.json"
         settings.parent.mkdir(exist_ok=True)
         overrides = {**_endpoint_settings(cloud), **(environment or {})}

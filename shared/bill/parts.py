@@ -17,6 +17,7 @@ import duckdb
 from shared.bill import api
 from shared.bill.line import AMOUNT, AMOUNTS, COLUMNS, IDENTITY, QUANTITIES, QUANTITY
 from shared.bill.tags import parse_api_tags
+from shared.columnar import quoted
 from shared.errors import BadInputError
 from shared.ids import Digest, canonical_json, digest
 from shared.money import text
@@ -77,28 +78,25 @@ def build(
     """Build the day part of `scope` from `raw_csv` into `part_path`, and (line id, object, row) into `trace_path`."""
     _load_raw(connection, raw_csv)
     _load_tags(connection)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {_checked_sql()}", _scope_parameters(scope))
-    rejects = _rejects(connection)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS {_part_sql()}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE numbered AS {_numbered_sql()}", _scope_parameters(scope))
+    connection.execute("CREATE OR REPLACE TEMP VIEW part AS SELECT * FROM numbered WHERE reason IS NULL")
     _write(connection, part_path, trace_path)
-    part = _describe(connection)
-    for table in ("raw", "tag", "checked", "part"):
-        connection.execute(f"DROP TABLE {table}")
-    return part, rejects
+    return _describe(connection), _rejects(connection)
 
 
 def _load_raw(connection: duckdb.DuckDBPyConnection, raw_csv: Path) -> None:
     names = ", ".join(f"'{name}': 'VARCHAR'" for name in api.RAW_COLUMNS)
     # parallel = false: a quoted cell may hold line ends.
-    source = f"""read_csv(?, header=false, columns={{{names}}}, quote='"', escape='"', nullstr='', strict_mode=true,
-                          parallel=false, max_line_size=16777216, auto_detect=false, delim=',')"""
+    source = (
+        f"read_csv({quoted(str(raw_csv))}, header=false, columns={{{names}}}, delim=',', quote='\"', escape='\"', "
+        "nullstr='', strict_mode=true, parallel=false, max_line_size=16777216, auto_detect=false)"
+    )
     trimmed = ", ".join(
         f"nullif(trim({name}, e'{_BLANKS}'), '') AS {name}" for name in api.RAW_COLUMNS if not name.startswith("source")
     )
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE raw AS "  # noqa: S608 - names from our own mapping
-        f"SELECT {trimmed}, source_object, CAST(source_row AS INTEGER) AS source_row FROM {source}",
-        [str(raw_csv)],
+        f"CREATE OR REPLACE TEMP VIEW raw AS "  # noqa: S608 - names from our own mapping
+        f"SELECT {trimmed}, source_object, CAST(source_row AS INTEGER) AS source_row FROM {source}"
     )
 
 
@@ -195,30 +193,29 @@ def _checked_sql() -> str:
 
 def _rejects(connection: duckdb.DuckDBPyConnection) -> list[Reject]:
     rows = connection.execute(
-        "SELECT source_object, source_row, reason FROM checked WHERE reason IS NOT NULL ORDER BY ALL"
+        "SELECT source_object, source_row, reason FROM numbered WHERE reason IS NOT NULL ORDER BY ALL"
     ).fetchall()
     return [Reject(*row) for row in rows]
 
 
-def _part_sql() -> str:
-    """The lines with their ids: a hash of the identity, and an ordinal among equal ones."""
+def _numbered_sql() -> str:
+    """Every row with its line id: a hash of the identity, and an ordinal among equal lines."""
     absent = "chr(30)"
     identity = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {absent})" for name in IDENTITY)
     content = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {absent})" for name in COLUMNS if name != "line_id")
     ordered = ", ".join([*AMOUNTS, "usage"])
-    kept = ", ".join(name for name in COLUMNS if name != "line_id")
     return f"""
-        WITH hashed AS (
+        WITH checked AS ({_checked_sql()}), hashed AS (
             SELECT *, left(sha256(concat_ws(chr(31), {identity})), 32) AS identity,
                    concat_ws(chr(31), {content}) AS content
-            FROM checked WHERE reason IS NULL
-        ), numbered AS (
+            FROM checked
+        ), placed AS (
             SELECT *, identity || '-' || row_number() OVER (
-                PARTITION BY identity ORDER BY {ordered}, content, source_object, source_row) AS line_id
+                PARTITION BY identity, reason IS NULL ORDER BY {ordered}, content, source_object, source_row) AS line_id
             FROM hashed
         )
-        SELECT line_id, {kept}, sha256(line_id || chr(31) || content) AS row_hash, source_object, source_row
-        FROM numbered"""  # noqa: S608 - names from our own schema
+        SELECT * EXCLUDE (identity, content), sha256(line_id || chr(31) || content) AS row_hash
+        FROM placed"""  # noqa: S608 - names from our own schema
 
 
 def _write(connection: duckdb.DuckDBPyConnection, part_path: Path, trace_path: Path) -> None:

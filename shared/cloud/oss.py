@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,7 @@ class OssStore:
 
     def download(self, key: str, path: Path) -> None:
         """Fetch the object into a file, which appears whole or not at all."""
-        partial = path.with_name(path.name + ".partial")
+        partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}")  # others may fetch the same at the same time
         with self._translated("read", key):
             self._bucket.get_object_to_file(key, str(partial))
         partial.replace(path)

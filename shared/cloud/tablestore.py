@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-logging.getLogger("tablestore-client").setLevel(logging.ERROR)  # before the import, which may already warn
+# Before the import, which may already warn. What the SDK logs as an error is an answer to us: a missing row, say.
+logging.getLogger("tablestore-client").setLevel(logging.CRITICAL)
 
 import tablestore as ots  # noqa: E402
 import urllib3.exceptions  # noqa: E402
@@ -33,25 +34,30 @@ _REMEDIES = {
 }
 
 
+def client(endpoint: str, region: str, instance: str, key: AccessKey) -> Any:
+    """The SDK's client, signing V4."""
+    token = key.token or None
+    return ots.OTSClient(
+        endpoint, key.id, key.secret, instance, sts_token=token, region=region, logger_name="tablestore-client"
+    )
+
+
 class TablestoreRows:
     """The tables of one instance."""
 
     def __init__(self, endpoint: str, region: str, instance: str, key: AccessKey) -> None:
-        self._client = ots.OTSClient(
-            endpoint, key.id, key.secret, instance, sts_token=key.token or None, region=region,
-            logger_name="tablestore-client",
-        )  # fmt: skip
+        self._client = client(endpoint, region, instance, key)
 
     def get(self, table: str, key: Key) -> Row | None:
         """One row, or None."""
-        with _translated(f"read a row of {table}"):
+        with translated(f"read a row of {table}"):
             _, row, _ = self._client.get_row(table, list(key), max_version=1)
         return None if row is None else _row(row)
 
     def create(self, table: str, key: Key, columns: Mapping[str, Value]) -> bool:
         """Put the row if there is none; False if there is one, whichever its content."""
         condition = ots.Condition(ots.RowExistenceExpectation.EXPECT_NOT_EXIST)
-        with _translated(f"create a row of {table}"):
+        with translated(f"create a row of {table}"):
             try:
                 self._client.put_row(table, ots.Row(list(key), list(columns.items())), condition)
             except ots.OTSServiceError as exc:
@@ -62,7 +68,7 @@ class TablestoreRows:
 
     def put(self, table: str, key: Key, columns: Mapping[str, Value]) -> None:
         """Put the row, whatever was there."""
-        with _translated(f"write a row of {table}"):
+        with translated(f"write a row of {table}"):
             self._client.put_row(table, ots.Row(list(key), list(columns.items())))
 
     def put_newer(self, table: str, rows: Iterable[tuple[Key, Mapping[str, Value]]], column: str) -> int:
@@ -80,7 +86,7 @@ class TablestoreRows:
         direction = ots.Direction.BACKWARD if backward else ots.Direction.FORWARD
         position: Any = list(start)
         while position is not None and limit != 0:
-            with _translated(f"read rows of {table}"):
+            with translated(f"read rows of {table}"):
                 _, position, rows, _ = self._client.get_range(
                     table, direction, position, list(end), limit=limit, max_version=1
                 )
@@ -95,7 +101,7 @@ class TablestoreRows:
             items = [ots.PutRowItem(ots.Row(list(k), list(c.items())), _newer(column, c[column])) for k, c in batch]
             request = ots.BatchWriteRowRequest()
             request.add(ots.TableInBatchWriteRowItem(table, items))
-            with _translated(f"write rows of {table}"):
+            with translated(f"write rows of {table}"):
                 results = self._client.batch_write_row(request).get_put_by_table(table)
             failed = [(row, one) for row, one in zip(batch, results, strict=True) if not one.is_ok]
             count += len(batch) - len(failed)
@@ -133,7 +139,8 @@ def _row(row: Any) -> Row:
 
 
 @contextmanager
-def _translated(doing: str) -> Iterator[None]:
+def translated(doing: str) -> Iterator[None]:
+    """Raise what the SDK raises as ServiceError."""
     try:
         yield
     except ots.OTSServiceError as exc:

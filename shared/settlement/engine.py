@@ -18,6 +18,7 @@ import duckdb
 
 from shared.agreement.agreement import Agreement
 from shared.bill.line import AMOUNT, ORDER
+from shared.columnar import insert
 from shared.errors import ClearbookError
 from shared.ids import Digest, digest
 from shared.settlement import lines, rules
@@ -85,16 +86,6 @@ class Settled:
     digest: Digest  # of the canonical rows
 
 
-def connect(spill: Path, memory_mb: int = 1024, threads: int = 2) -> duckdb.DuckDBPyConnection:
-    """A connection with bounded memory that spills to the folder `spill`."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{memory_mb}MB",
-        "threads": threads,
-        "temp_directory": str(spill),
-    }
-    return duckdb.connect(config=config)
-
-
 def settle(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
     """Settle the lines in the table `bill`; leaves the tables `settled` and `held`."""
     lines.link_refunds(connection)
@@ -118,18 +109,18 @@ def write(connection: duckdb.DuckDBPyConnection, lines_path: Path, held_path: Pa
 def _own(connection: duckdb.DuckDBPyConnection, agreements: Sequence[Agreement]) -> None:
     """Make `owned`: every item with what the condition it met first says."""
     connection.execute(
-        "CREATE OR REPLACE TABLE condition (number INTEGER, condition INTEGER, verdict VARCHAR, rule VARCHAR, "
+        "CREATE OR REPLACE TEMP TABLE condition (number INTEGER, condition INTEGER, verdict VARCHAR, rule VARCHAR, "
         f"because VARCHAR, rate {_RATE}, scale VARCHAR, scope VARCHAR)"
     )
     connection.execute(
-        "CREATE OR REPLACE TABLE scale_band "
+        "CREATE OR REPLACE TEMP TABLE scale_band "
         f"(number INTEGER, scale VARCHAR, band INTEGER, low {AMOUNT}, high {AMOUNT}, rate {_RATE})"
     )
     for number, agreement in enumerate(agreements):
-        lines.insert(connection, "condition", _conditions(number, agreement), 8)
-        lines.insert(connection, "scale_band", _bands(number, agreement), 6)
+        insert(connection, "condition", _conditions(number, agreement), 8)
+        insert(connection, "scale_band", _bands(number, agreement), 6)
     connection.execute(
-        """CREATE OR REPLACE TABLE owned AS
+        """CREATE OR REPLACE TEMP TABLE owned AS
            SELECT b.*, m.is_bad, c.verdict, c.rule, c.because, c.rate, c.scale, c.scope
            FROM based b LEFT JOIN matched m ON m.line_id = b.line_id AND NOT b.is_undo
            LEFT JOIN condition c ON c.number = b.number AND c.condition = m.condition"""
@@ -163,7 +154,7 @@ def _earn(connection: duckdb.DuckDBPyConnection) -> None:
     same = "agreement, version, customer, product_code, date, account, i.line_id, piece, other_line, i.currency"
     connection.execute(
         f"""
-        CREATE OR REPLACE TABLE settled AS
+        CREATE OR REPLACE TEMP TABLE settled AS
         WITH scaled AS (
             SELECT *, sum(net) OVER (
                        PARTITION BY agreement, scale, CASE WHEN scope <> 'reseller' THEN customer END,
@@ -206,7 +197,7 @@ def _earn(connection: duckdb.DuckDBPyConnection) -> None:
 def _hold(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `held`: every item that is in a case, under the case's key."""
     connection.execute(
-        """CREATE OR REPLACE TABLE held AS
+        """CREATE OR REPLACE TEMP TABLE held AS
            WITH stuck AS (
                SELECT * REPLACE (coalesce(problem, CASE WHEN is_bad THEN 'bad_condition' ELSE 'no_rule' END) AS problem)
                FROM owned

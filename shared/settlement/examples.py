@@ -9,6 +9,7 @@ from tempfile import gettempdir
 from typing import Any
 
 from shared.agreement.agreement import Agreement
+from shared.columnar import connect
 from shared.cycle import Cycle
 from shared.money import rounded, total
 from shared.parties.parties import Assignment
@@ -37,7 +38,7 @@ def settle_example(agreement: Agreement, example: Sequence[Mapping[str, Any]]) -
         for row in rows
     }
     share = Share(agreement.reseller, Cycle.of(first), list(assignments.values()), [agreement])
-    with engine.connect(Path(gettempdir())) as connection:
+    with connect(Path(gettempdir())) as connection:
         lines.load_lines(connection, rows)
         settled = engine.settle(connection, share)
     exact = total([group.amount for group in settled.groups])

@@ -16,6 +16,7 @@ import duckdb
 
 from shared.agreement.agreement import Agreement
 from shared.bill.line import AMOUNT, COLUMNS, ORDER
+from shared.columnar import insert, quoted
 from shared.cycle import Cycle
 from shared.parties.parties import OPERATOR, Assignment
 from shared.settlement import refunds
@@ -74,7 +75,7 @@ def load_parts(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], shar
         accounts = {one.account for one in share.assignments if one.reseller == share.owner}
         condition = "account IN (SELECT unnest($accounts::VARCHAR[]))"
     connection.execute(
-        f"CREATE OR REPLACE TABLE bill AS SELECT {', '.join(READ)} "  # noqa: S608 - names from our own schema
+        f"CREATE OR REPLACE TEMP TABLE bill AS SELECT {', '.join(READ)} "  # noqa: S608 - names from our own schema
         f"FROM read_parquet($paths) WHERE {condition}",
         {"paths": list(paths), "accounts": sorted(accounts)},
     )
@@ -83,17 +84,9 @@ def load_parts(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], shar
 def load_lines(connection: duckdb.DuckDBPyConnection, lines: Sequence[Mapping[str, Any]]) -> None:
     """Load lines given as mappings of column to value into `bill` (worked examples, tests)."""
     columns = ", ".join(f"{name} {COLUMNS[name]}" for name in READ)
-    connection.execute(f"CREATE OR REPLACE TABLE bill ({columns})")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE bill ({columns})")
     rows = [tuple(_plain(line.get(name)) for name in READ) for line in lines]
     insert(connection, "bill", rows, len(READ))
-
-
-def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[object]], width: int) -> None:
-    """Bulk insert by columns; values go as text, which the table's types read back exactly."""
-    if rows:
-        columns = [[None if row[i] is None else str(row[i]) for row in rows] for i in range(width)]
-        unnested = ", ".join(["unnest(?::VARCHAR[])"] * width)
-        connection.execute(f"INSERT INTO {table} SELECT {unnested}", columns)
 
 
 def _plain(value: object) -> object:
@@ -112,7 +105,7 @@ def _held_throughout(share: Share) -> set[str]:
 
 def link_refunds(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `piece` and `unlinked`. Only charges of a refunded key are fetched: a few per refund, never the month."""
-    connection.execute(f"CREATE OR REPLACE TABLE undo AS SELECT * FROM bill WHERE kind IN {_UNDO}")  # noqa: S608
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW undo AS SELECT * FROM bill WHERE kind IN {_UNDO}")  # noqa: S608
     key, order = ", ".join(_KEY), ORDER.replace("billed", "pretax")
     same = " AND ".join(f"u.{name} IS NOT DISTINCT FROM c.{name}" for name in _KEY)
     rows = connection.execute(
@@ -134,10 +127,12 @@ def link_refunds(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _store(connection: duckdb.DuckDBPyConnection, links: refunds.Links) -> None:
     columns = ", ".join(f"{name} {AMOUNT}" for name in ("pretax", *_NETTED))
-    connection.execute(f"CREATE OR REPLACE TABLE piece (refund VARCHAR, number INTEGER, charge VARCHAR, {columns})")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE piece (refund VARCHAR, number INTEGER, charge VARCHAR, {columns})"
+    )
     rows = [(p.refund, p.number, p.charge, p.pretax, *p.amounts) for p in links.pieces]
     insert(connection, "piece", rows, 4 + len(_NETTED))
-    connection.execute("CREATE OR REPLACE TABLE unlinked (refund VARCHAR, problem VARCHAR)")
+    connection.execute("CREATE OR REPLACE TEMP TABLE unlinked (refund VARCHAR, problem VARCHAR)")
     insert(connection, "unlinked", links.cases, 2)
     connection.execute(
         f"INSERT INTO unlinked SELECT line_id, '{refunds.SIGN}' FROM undo WHERE pretax > 0"  # noqa: S608
@@ -151,7 +146,7 @@ def map_items(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     that a piece undoes, `problem` why a refund was not linked.
     """
     connection.execute(
-        "CREATE OR REPLACE TABLE assignment "
+        "CREATE OR REPLACE TEMP TABLE assignment "
         "(account VARCHAR, begins DATE, ends DATE, customer VARCHAR, reseller VARCHAR, how VARCHAR)"
     )
     rows = [(a.account, a.begins, a.ends or date.max, a.customer, a.reseller, a.how) for a in share.assignments]
@@ -163,10 +158,10 @@ def map_items(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     net = ", ".join(f"CAST(b.{name} + coalesce(n.{name}, 0) AS {AMOUNT}) AS {name}" for name in amounts)
     sums = ", ".join(f"sum({name}) AS {name}" for name in amounts)
     cut = ", ".join(f"p.{name}" for name in amounts)
-    owner = "a.reseller IS NULL" if share.owner == OPERATOR else "a.reseller = $owner"
+    owner = "a.reseller IS NULL" if share.owner == OPERATOR else f"a.reseller = {quoted(share.owner)}"
     connection.execute(
         f"""
-        CREATE OR REPLACE TABLE item AS
+        CREATE OR REPLACE TEMP VIEW item AS
         WITH netting AS (SELECT charge, {sums} FROM piece GROUP BY charge),
         placed AS (
             SELECT {same}, {net}, b.pretax AS billed, n.charge IS NOT NULL AS is_netted, false AS is_undo,
@@ -182,6 +177,5 @@ def map_items(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
         )
         SELECT i.*, a.customer, a.how
         FROM placed i LEFT JOIN assignment a ON a.account = i.account AND i.mapped BETWEEN a.begins AND a.ends
-        WHERE {owner}""",  # noqa: S608
-        {} if share.owner == OPERATOR else {"owner": share.owner},
+        WHERE {owner}"""  # noqa: S608
     )

@@ -15,8 +15,9 @@ import duckdb
 from shared.agreement.agreement import Agreement
 from shared.agreement.matching import Condition, compile_condition, first_met
 from shared.bill.line import AMOUNT
+from shared.columnar import insert
 from shared.parties.parties import OPERATOR
-from shared.settlement.lines import DESCRIPTIVE, Share, insert
+from shared.settlement.lines import DESCRIPTIVE, Share
 
 # What a line earns on (semantics, basis); absent where an amount it needs is absent.
 _BASIS = {
@@ -38,7 +39,7 @@ def basis_sql(alias: str) -> str:
 def assign_versions(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     """Make `based`. A charge netted to zero is `is_gone`: absent from all that follows, and in no case."""
     connection.execute(
-        "CREATE OR REPLACE TABLE version (number INTEGER, agreement VARCHAR, version INTEGER, begins DATE, "
+        "CREATE OR REPLACE TEMP TABLE version (number INTEGER, agreement VARCHAR, version INTEGER, begins DATE, "
         "ends DATE, pays VARCHAR, currencies VARCHAR[], payers VARCHAR[], basis_name VARCHAR)"
     )
     for number, one in enumerate(share.agreements):
@@ -51,7 +52,7 @@ def assign_versions(connection: duckdb.DuckDBPyConnection, share: Share) -> None
         unowned = "number IS NULL AND NOT is_undo THEN 'no_agreement'"
     connection.execute(
         f"""
-        CREATE OR REPLACE TABLE based AS
+        CREATE OR REPLACE TEMP TABLE based AS
         WITH joined AS (
             SELECT i.*, v.number, v.agreement, v.version, v.pays, v.basis_name, is_netted AND pretax = 0 AS is_gone
             FROM item i LEFT JOIN version v ON i.mapped BETWEEN v.begins AND v.ends
@@ -72,10 +73,10 @@ def assign_versions(connection: duckdb.DuckDBPyConnection, share: Share) -> None
 def match(connection: duckdb.DuckDBPyConnection, agreements: Sequence[Agreement]) -> None:
     """Make `matched`: for each item that a rule may own, the first condition it meets, and whether that is bad."""
     connection.execute(
-        f"CREATE OR REPLACE TABLE candidate AS SELECT line_id, number, customer, {', '.join(DESCRIPTIVE)} "  # noqa: S608
+        f"CREATE OR REPLACE TEMP VIEW candidate AS SELECT line_id, number, customer, {', '.join(DESCRIPTIVE)} "  # noqa: S608
         "FROM based WHERE number IS NOT NULL AND problem IS NULL AND NOT is_undo AND NOT is_gone"
     )
-    connection.execute("CREATE OR REPLACE TABLE matched (line_id VARCHAR, condition INTEGER, is_bad BOOLEAN)")
+    connection.execute("CREATE OR REPLACE TEMP TABLE matched (line_id VARCHAR, condition INTEGER, is_bad BOOLEAN)")
     for number, agreement in enumerate(agreements):
         texts = [one.when for one in agreement.exclusions] + [one.when for one in agreement.rules]
         _match_version(connection, number, [compile_condition(when) for when in texts])
@@ -114,11 +115,17 @@ def _try_distinct(
 ) -> None:
     """Make `table`: the first condition of the group that each distinct value meets, as 2 × its place + is bad."""
     columns = ", ".join([*(f"{field} VARCHAR" for field in fields), "first INTEGER"])
-    connection.execute(f"CREATE OR REPLACE TABLE {table} ({columns})")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} ({columns})")
     select = ", ".join(f"{_column(field)} AS {field}" for field in fields) or "1"
-    cursor = connection.cursor()  # a second one, since inserting would end the reading
-    cursor.execute(f"SELECT DISTINCT {select} FROM candidate c WHERE c.number = ?", [number])  # noqa: S608
-    while values := cursor.fetchmany(_CHUNK):
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE distinct_value AS SELECT *, row_number() OVER () AS place "  # noqa: S608
+        f"FROM (SELECT DISTINCT {select} FROM candidate c WHERE c.number = ?)",
+        [number],
+    )
+    chunk = "SELECT * EXCLUDE (place) FROM distinct_value WHERE place > ? AND place <= ?"
+    begin = 0
+    while values := connection.execute(chunk, [begin, begin + _CHUNK]).fetchall():
+        begin += _CHUNK
         rows: list[tuple[object, ...]] = []
         for row in values:
             line = {field: _field(field, value) for field, value in zip(fields, row, strict=False)}

@@ -21,13 +21,13 @@ from shared.bill.parts import Part, Scope
 from shared.bill.pulls import CONTROL, Pull, from_complete_key
 from shared.bill.snapshot import FINAL, PROVISIONAL, SEALED, Seal, Snapshot, merge, part_key, seals, stream_of
 from shared.chain.entry import Draft, Entry
+from shared.columnar import connect
 from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest
 from shared.parties.parties import Connector
 from shared.ports import ObjectEvent, ObjectMissingError
 from shared.services import Services
-from shared.settlement.engine import connect
 from shared.steps import state
 
 FINAL_TRIES = 3  # then a final bill that disagrees with its controls is sealed, with a case (design, pulls)
@@ -102,7 +102,7 @@ def _ingest_lines(services: Services, pull: Pull, complete: Mapping[str, Any], c
         raw, part_path, trace_path = (Path(folder) / name for name in ("raw.csv", "part.parquet", "trace.parquet"))
         parts.write_raw_csv(raw, pages())
         scope = Scope(pull.account, str(pull.cycle), pull.what, connector.refund_sign)
-        with connect(Path(folder), services.memory_mb, services.threads) as connection:
+        with connect(services.scratch, services.memory_mb, services.threads) as connection:
             part, rejects = parts.build(connection, raw, scope, part_path, trace_path)
         services.buckets.work.upload_once(part_key(pull.account, str(pull.cycle), pull.what, part.digest), part_path)
         services.buckets.work.upload_once(pull.trace_key, trace_path)

@@ -15,17 +15,18 @@ from shared.services import Services
 SETTLEMENTS, CASES, PAYOUTS = "settlements", "cases", "payouts"
 
 
-def refresh(services: Services, owner: str, cycle: str) -> None:
-    """Bring the rows of one share and cycle up to its stream."""
+def refresh(services: Services, owner: str, cycle: str) -> bool:
+    """Bring the rows of one share and cycle up to its stream; False where it has nothing to show."""
     entries = services.chain.read(months.stream_of(owner, cycle))
     month = months.months(entries).get(cycle)
     if month is None or month.calculated is None:
-        return
+        return False
     seq = entries[-1].seq
     _settlements(services, owner, month, seq)
     _cases(services, owner, month, seq)
     if owner != OPERATOR:
         _payouts(services, owner, month, seq)
+    return True
 
 
 def listed(services: Services, table: str, cycle: str) -> list[Row]:

@@ -19,6 +19,7 @@ from shared.bill.snapshot import seals as seals_of
 from shared.bill.snapshot import stream_of as bill_stream
 from shared.chain.chain import head_of
 from shared.chain.entry import Draft, Entry, Head
+from shared.columnar import connect
 from shared.control import months
 from shared.control.cases import Case
 from shared.cycle import Cycle, stamp
@@ -141,7 +142,7 @@ def _results(
     ]
     with TemporaryDirectory(dir=services.scratch) as scratch:
         lines_path, held_path = Path(scratch) / "lines.parquet", Path(scratch) / "held.parquet"
-        with engine.connect(Path(scratch), services.memory_mb, services.threads) as connection:
+        with connect(services.scratch, services.memory_mb, services.threads) as connection:
             lines.load_parts(connection, paths, share)
             settled = engine.settle(connection, share)
             engine.write(connection, lines_path, held_path)
@@ -183,12 +184,12 @@ def _keep_draft(services: Services, order: Order, settlement: str) -> None:
     """Keep the last two drafts of a share: an object each, not a decision."""
     work, prefix = services.buckets.work, f"drafts/{order.cycle}/{order.owner}/"
     work.put_again(f"{prefix}{order.day}.json", canonical_json({"settlement": settlement, "day": order.day}))
-    keys = list(work.keys(prefix))
-    kept = {json.loads(work.get(key))["settlement"] for key in keys[-DRAFTS_KEPT:]}
+    # Another run may be removing the same old drafts: what is no longer there is done.
+    drafts = [(key, json.loads(body)["settlement"]) for key in work.keys(prefix) if (body := work.find(key))]
+    kept = {old for _, old in drafts[-DRAFTS_KEPT:]}
     month = months.months(services.chain.read(months.stream_of(order.owner, order.cycle))).get(order.cycle)
     kept |= {month.settlement} if month else set()
-    for key in keys[:-DRAFTS_KEPT]:
-        old = json.loads(work.get(key))["settlement"]
+    for key, old in drafts[:-DRAFTS_KEPT]:
         if old not in kept:
             # The manifest first: what lacks it is computed again, never read half.
             folder = folder_of(order.cycle, order.owner, old)

@@ -11,6 +11,7 @@ from shared.control.approvals import in_force
 from shared.control.months import AGREEMENT
 from shared.cycle import Cycle
 from shared.parties.parties import STREAM, NoPartiesError, Parties, parse_parties
+from shared.ports import ObjectStore
 from shared.services import Services
 
 PARTY_DOCUMENT = "party_document"
@@ -27,7 +28,7 @@ def parties(services: Services) -> tuple[Parties, list[Entry]]:
     approved = list(in_force(entries, PARTY_DOCUMENT))
     if not approved:
         raise NoPartiesError
-    return parse_parties(services.buckets.records.get(document_key(approved[-1]["document"]))), entries
+    return parse_parties(_kept(services, services.buckets.records, document_key(approved[-1]["document"]))), entries
 
 
 def party_digest(entries: list[Entry]) -> str:
@@ -43,8 +44,8 @@ def agreements(services: Services, entries: list[Entry], cycle: Cycle) -> list[A
 
 def all_agreements(services: Services, entries: list[Entry]) -> list[Agreement]:
     """Every approved agreement version of a reseller's stream."""
-    bodies = (services.buckets.records.get(document_key(what["document"])) for what in in_force(entries, AGREEMENT))
-    return [parse_agreement(body) for body in bodies]
+    keys = [document_key(what["document"]) for what in in_force(entries, AGREEMENT)]
+    return [parse_agreement(_kept(services, services.buckets.records, key)) for key in keys]
 
 
 def last_seal(services: Services, account: str, cycle: str) -> Seal | None:
@@ -55,12 +56,21 @@ def last_seal(services: Services, account: str, cycle: str) -> Seal | None:
 
 def snapshot(services: Services, account: str, cycle: str, id_: str) -> Snapshot:
     """A snapshot by its id."""
-    return parse_snapshot(services.buckets.work.get(snapshot_key(account, cycle, id_)))
+    return parse_snapshot(_kept(services, services.buckets.work, snapshot_key(account, cycle, id_)))
 
 
 def local_part(services: Services, key: str) -> Path:
-    """A day part as a local file, fetched once an instance: its name is its content."""
+    """A day part as a local file."""
+    return _local(services, services.buckets.work, key)
+
+
+def _kept(services: Services, store: ObjectStore, key: str) -> bytes:
+    return _local(services, store, key).read_bytes()
+
+
+def _local(services: Services, store: ObjectStore, key: str) -> Path:
+    """An object whose name is made from its content as a local file, fetched once an instance."""
     path = services.scratch / key.replace("/", "_")
     if not path.exists():
-        services.buckets.work.download(key, path)
+        store.download(key, path)
     return path

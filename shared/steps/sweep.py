@@ -61,8 +61,9 @@ def _bill(services: Services, connector: Connector, cycle: Cycle, now: datetime)
     """Rounds of earlier days: pulls that are not complete, not ingested, not sealed; seals that woke nobody."""
     work, account = services.buckets.work, connector.account
     sealed = seals(services.chain.read(bill_stream(account, str(cycle))))
+    told = set(work.keys(f"seals/{account}/{cycle}/"))
     for seal in sealed:
-        if finish_seal(services, seal):
+        if seal.key not in told and finish_seal(services, seal):
             yield {"mended": "seal", "key": seal.key}
     done = {seal.slot for seal in sealed}
     rounds: dict[str, list[Pull]] = {}
@@ -97,16 +98,20 @@ def _repeat_pull(services: Services, pull: Pull, now: datetime) -> dict[str, Any
 
 
 def _shares(services: Services, parties: Parties, entries: list[Entry], cycle: str) -> Mended:
-    for owner in (*sorted(parties.resellers), OPERATOR):
-        for key in order_shares(services, cycle, {owner}, once_a_day=True):
-            yield {"mended": "settle order", "key": key}
+    now = bills(services, parties, cycle)
+    owners = {*parties.resellers, OPERATOR} if any(now.accounts.values()) else set()
+    for key in order_shares(services, cycle, owners, once_a_day=True):
+        yield {"mended": "settle order", "key": key}
+    shown = {row["owner"]: row["seq"] for row in projections.listed(services, projections.SETTLEMENTS, cycle)}
+    for owner in sorted(owners):
         stream = services.chain.read(months.stream_of(owner, cycle))
         month = months.months(stream).get(cycle)
-        order = order_of(services, parties, entries, bills(services, parties, cycle), cycle, owner)
+        order = order_of(services, parties, entries, now, cycle, owner)
         if order is not None and not _is_settled(services, order, month):
             yield {"mended": "settlement", "key": _wake(services, order.key)}
         yield from _decisions(services, owner, cycle, stream, month)
-        projections.refresh(services, owner, cycle)
+        if stream and shown.get(owner) != stream[-1].seq and projections.refresh(services, owner, cycle):
+            yield {"mended": "lists", "owner": owner, "cycle": cycle}
 
 
 def _is_settled(services: Services, order: Order, month: months.Month | None) -> bool:

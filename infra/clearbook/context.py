@@ -1,0 +1,86 @@
+"""Where a command works: the cloud of the environment, or a local one by its home folder; and what time it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from infra.localcloud import common
+from infra.localcloud.cloud import LocalCloud
+from infra.localcloud.cloud import start as start_cloud
+from shared.bootstrap import build_services
+from shared.errors import SettingError
+from shared.services import Services
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO_HOME = Path(".clearbook/demo")
+BUCKET_PREFIX = "clearbook"
+_ENVIRONMENT = "environment.json"
+
+
+def start_local(home: Path, *, instances: int = 4, describe_qps: int = 10) -> LocalCloud:
+    """Start the local cloud over `home` with this project's functions, and note how commands reach it."""
+    home = home.resolve()
+    secrets = home / "secrets.json"
+    if not secrets.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        common.write_atomically(secrets, b"{}", mode=0o600)
+    settings = {
+        "CLEARBOOK_BUCKET_PREFIX": BUCKET_PREFIX,
+        "CLEARBOOK_SECRETS": f"file:{secrets}",
+        "CLEARBOOK_SCRATCH": str(home / "tmp"),
+    }
+    packages = [Path(path) for path in _site_packages()]
+    cloud = start_cloud(home, ROOT / "s.yaml", ROOT / "functions", [ROOT, *packages], settings, instances, describe_qps)
+    common.write_atomically(home / _ENVIRONMENT, json.dumps({**settings, **reach(cloud)}).encode(), mode=0o600)
+    return cloud
+
+
+def reach(cloud: LocalCloud) -> dict[str, str]:
+    """The settings by which anything reaches the local cloud."""
+    ends = cloud.endpoints()
+    return {
+        "CLEARBOOK_REGION": ends["oss"]["region"],
+        "CLEARBOOK_OSS_ENDPOINT": ends["oss"]["endpoint"],
+        "CLEARBOOK_TABLESTORE_ENDPOINT": ends["tablestore"]["endpoint"],
+        "CLEARBOOK_TABLESTORE_INSTANCE": ends["tablestore"]["instance"],
+        "CLEARBOOK_BSS_ENDPOINT": ends["bss"]["endpoint"],
+        "CLEARBOOK_BSS_PROTOCOL": ends["bss"]["protocol"],
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": ends["oss"]["access_key_id"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": ends["oss"]["access_key_secret"],
+    }
+
+
+def environment(home: Path | None) -> Mapping[str, str]:
+    """The settings a command works with: those of the local cloud at `home`, else the process's own."""
+    if home is None:
+        if "CLEARBOOK_OSS_ENDPOINT" in os.environ:
+            return os.environ
+        home = DEMO_HOME
+    try:
+        settings: dict[str, str] = json.loads((home / _ENVIRONMENT).read_bytes())
+    except FileNotFoundError as exc:
+        remedy = "start one with `clearbook local up --home DIR` or `clearbook demo --keep`, or set CLEARBOOK_*"
+        raise SettingError("--home", f"names no local cloud ({home})", remedy) from exc
+    return {**os.environ, **settings}
+
+
+def services(home: Path | None) -> Services:
+    """The services a command works with."""
+    return build_services(environment(home))
+
+
+def now(home: Path | None) -> datetime:
+    """The time: a local cloud's own, which may have been set, else the system's."""
+    if home is None and "CLEARBOOK_OSS_ENDPOINT" in os.environ:
+        return datetime.now(UTC)
+    return common.Clock(home or DEMO_HOME).now()
+
+
+def _site_packages() -> list[str]:
+    import site
+
+    return site.getsitepackages()

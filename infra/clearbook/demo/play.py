@@ -1,0 +1,372 @@
+"""`clearbook demo`: a generated month through the whole pipeline, and what came of it.
+
+Everything goes the way it will go in the cloud: the provider's API is asked by timers, objects wake functions,
+people propose and approve. Each act is safe to repeat, so a demo that was cut off goes on where it was, and one
+that is finished changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import secrets
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from datetime import time as clock_time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from infra.clearbook.context import environment, start_local
+from infra.clearbook.demo.month import LINES_MIN, Month, month
+from infra.clearbook.lists import case_table, cases_of, settlement_table, settlements_of
+from infra.clearbook.main import write_json
+from infra.clearbook.people import APPROVER, PREPARER, SEEDED
+from infra.localcloud import common
+from infra.localcloud.bss import load
+from infra.localcloud.cloud import LocalCloud
+from infra.localcloud.common import LocalCloudError
+from infra.provision.plan import plan
+from shared.bill.snapshot import stream_of
+from shared.control import approvals, months
+from shared.cycle import SHANGHAI, Cycle, stamp
+from shared.documents import read_yaml
+from shared.errors import BadInputError
+from shared.ids import digest
+from shared.payout.batch import ANSWER_COLUMNS, parse_batch
+from shared.report.cells import csv_bytes
+from shared.services import Services
+from shared.steps import decide, projections, state
+
+LINES_MAX = 5_000_000
+LINK_S = 7 * 24 * 3600
+QUOTA = 10  # calls of DescribeInstanceBill a second and account, as in the service
+# Above this many lines the service's quota alone would take longer than everything else; the demo says so.
+QUOTA_LINES = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The local cloud, the services over it, and the month to play."""
+
+    cloud: LocalCloud
+    work: Services
+    month: Month
+    cycle: Cycle
+    console: Console
+
+    def now(self) -> str:
+        """The cloud's time."""
+        return stamp(self.cloud.host.clock())
+
+    def step(self, text: str) -> None:
+        """Say what has been done."""
+        self.console.print(f"[green]✓[/] {text}", highlight=False)
+
+
+def play(home: Path, *, seed: int, cycle: str, lines: int, keep: bool, json_to: str | None) -> None:
+    """Play the month, print what came of it, and write it as JSON where asked."""
+    begun = time.monotonic()
+    console = Console(stderr=json_to == "-")
+    if not LINES_MIN <= lines <= LINES_MAX:
+        raise BadInputError("--lines", f"is {lines}", f"give {LINES_MIN} to {LINES_MAX}")
+    _same_as_before(home, {"seed": seed, "cycle": cycle, "lines": lines})
+    console.print(f"Clearbook demo: {cycle}, {lines:,} lines, seed {seed}, in {home}", highlight=False)
+    quota = QUOTA if lines <= QUOTA_LINES else 1000
+    if quota != QUOTA:
+        console.print(f"[yellow]the provider's quota of {QUOTA} calls a second is raised to {quota} to play faster[/]")
+    with start_local(home, instances=3, describe_qps=quota) as cloud:
+        from shared.bootstrap import build_services
+
+        work = build_services(environment(home))
+        stage = Stage(cloud, work, month(seed, cycle, lines), Cycle.parse(cycle), console)
+        stage.step(f"local cloud up ({time.monotonic() - begun:.1f} s)")
+        before = _fingerprint(work, stage)
+        _prepare(stage)
+        _play_time(stage)
+        _close(stage)
+        result = _result(stage)
+        is_unchanged = before is not None and before == _fingerprint(work, stage)
+        result["elapsed_s"] = round(time.monotonic() - begun, 1)
+        result["peak_rss_mb"] = _peak_rss_mb(cloud)
+        _show(stage, result, is_unchanged=is_unchanged)
+        if json_to is not None:
+            write_json(result, json_to)
+        if keep:
+            _stay(console, cloud)
+
+
+def _same_as_before(home: Path, settings: Mapping[str, object]) -> None:
+    """A home holds one demo: the same one may be repeated there, another needs its own."""
+    path = home / "demo.json"
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        home.mkdir(parents=True, exist_ok=True)
+        common.write_atomically(path, json.dumps(settings).encode())
+        return
+    if found != settings:
+        had = ", ".join(f"{name} {value}" for name, value in found.items())
+        raise BadInputError("--home", f"{home} holds another demo ({had})", "give another --home, or remove the folder")
+
+
+# -- before the month -------------------------------------------------------------------------------------------
+
+
+def _prepare(stage: Stage) -> None:
+    """Everything that is there before the first timer: tables, buckets, bills, users, parties, agreements."""
+    for action in plan(environment(stage.cloud.home)):
+        action.make()
+    _clock_at_least(stage, datetime.combine(stage.cycle.first, clock_time(0), SHANGHAI))
+    _load_bills(stage)
+    approvals.name_users(stage.work.chain, SEEDED, stage.now())
+    parties = stage.month.parties()
+    for payer in parties["payers"]:
+        payer["connector"]["since"] = stage.cycle.first  # the operator goes live with this month
+    _decide_parties(stage, parties)
+    for document in stage.month.agreements:
+        _decide_agreement(stage, document)
+    stage.cloud.host.idle()
+    stage.step(f"{len(parties['resellers'])} resellers, {len(parties['customers'])} customers, "
+               f"{len(stage.month.agreements)} agreements, proposed by {PREPARER} and approved by {APPROVER}")  # fmt: skip
+
+
+def _clock_at_least(stage: Stage, instant: datetime) -> None:
+    clock = common.Clock(stage.cloud.home)
+    if not (stage.cloud.home / "clock").exists():
+        clock.set(instant)
+        stage.cloud.host.set_clock(instant)
+
+
+def _load_bills(stage: Stage) -> None:
+    home = stage.cloud.home
+    path = home / "secrets.json"
+    known: dict[str, dict[str, str]] = json.loads(path.read_bytes())
+    for payer in stage.month.payers:
+        name = f"payer-{payer.account}"
+        if name not in known:
+            secret = {"access_key_id": "LTAI" + secrets.token_hex(8), "access_key_secret": secrets.token_urlsafe(24)}
+            known[name] = secret
+            common.write_atomically(path, json.dumps(known).encode(), mode=0o600)
+        key = known[name]
+        owners = stage.month.cast.owners_of(payer.account)
+        load.add_payer(
+            home, payer.account, payer.name, key["access_key_id"], key["access_key_secret"],
+            [owner.account for owner in owners],
+        )  # fmt: skip
+    with _progress(stage.console, "generating the bills", stage.month.lines) as advance:
+        for payer in stage.month.payers:
+            items = _counted(stage.month.bill(payer.account), advance)
+            load.add_items(home, payer.account, str(stage.cycle), items, batch=f"demo-{payer.account}")
+    stage.step(f"{stage.month.lines:,} bill lines of {len(stage.month.payers)} payer accounts at the provider")
+
+
+def _counted(items: Iterator[Any], advance: Any) -> Iterator[Any]:
+    for number, item in enumerate(items, 1):
+        if number % 1000 == 0:
+            advance(1000)
+        yield item
+
+
+def _decide_parties(stage: Stage, document: Mapping[str, Any]) -> None:
+    from shared.parties.document import party_document
+    from shared.parties.parties import STREAM
+
+    data = read_yaml(yaml.safe_dump(dict(document), allow_unicode=True).encode(), "parties")
+    body = {"document": digest(party_document(data, "parties"))}
+    if body not in list(approvals.in_force(stage.work.chain.read(STREAM), state.PARTY_DOCUMENT)):
+        proposal = decide.propose_parties(stage.work, data, "parties", by=PREPARER, why="go-live", at=stage.now())
+        decide.approve(stage.work, proposal.name, by=APPROVER, at=stage.now())
+
+
+def _decide_agreement(stage: Stage, document: Mapping[str, Any]) -> None:
+    entries = stage.work.chain.read(months.stream_of(document["reseller"], ""))
+    done = {(what["agreement"], what["version"]) for what in approvals.in_force(entries, months.AGREEMENT)}
+    if (document["agreement"], document["version"]) in done:
+        return
+    data = read_yaml(yaml.safe_dump(dict(document), allow_unicode=True).encode(), document["agreement"])
+    name = document["agreement"]
+    proposal = decide.propose_agreement(stage.work, data, name, by=PREPARER, why="go-live", at=stage.now())
+    decide.approve(stage.work, proposal.name, by=APPROVER, at=stage.now())
+
+
+# -- the month --------------------------------------------------------------------------------------------------
+
+
+def _play_time(stage: Stage) -> None:
+    """Let the timers fire until the final bill is settled: the evening of the 3rd of the next month."""
+    end = stage.cycle.final_from() + timedelta(hours=8)
+    host = stage.cloud.host
+    now = host.clock().astimezone(SHANGHAI)
+    days = max((end.date() - now.date()).days, 0)
+    with _progress(stage.console, "playing the month", days) as advance:
+        seen = now.date()
+
+        def tell(message: dict[str, Any]) -> None:
+            nonlocal seen
+            day = datetime.fromisoformat(message["at"]).astimezone(SHANGHAI).date()
+            advance((day - seen).days, f"playing {day}")
+            seen = day
+
+        host.advance(end, tell)
+    counts = host.idle()
+    if counts.get("failed"):
+        raise LocalCloudError(f"{counts['failed']} invocations failed: {host.status().get('failures')}")
+    drafts = sum(1 for _ in stage.work.buckets.work.keys(f"work/settle/{stage.cycle}/") if "/draft-" in _)
+    stage.step(f"{days} days played by timers and events, {drafts} drafts, final bills settled")
+
+
+def _close(stage: Stage) -> None:
+    """Lock each reseller's month, publish, pay, and take the bank's answer."""
+    cycle = str(stage.cycle)
+    for reseller in stage.month.resellers:
+        month_ = months.months(stage.work.chain.read(months.stream_of(reseller.id, cycle))).get(cycle)
+        if month_ is not None and month_.locked is None:
+            why = "month closed"
+            proposal = decide.propose_lock(stage.work, cycle, reseller.id, by=PREPARER, why=why, at=stage.now())
+            decide.approve(stage.work, proposal.name, by=APPROVER, at=stage.now())
+    stage.cloud.host.idle()
+    stage.step(f"{cycle} locked and its statements published")
+    proposals, _ = decide.propose_payouts(stage.work, cycle, by=PREPARER, why="month closed", at=stage.now())
+    for proposal in proposals:
+        decide.approve(stage.work, proposal.name, by=APPROVER, at=stage.now())
+    stage.cloud.host.idle()
+    for key in stage.work.buckets.records.keys(f"batches/{cycle}/"):
+        batch, members = parse_batch(stage.work.buckets.records.get(key))
+        rows = [(one.instruction, "confirmed", one.amount, one.currency, f"BANK-{batch}") for one in members]
+        stage.work.buckets.inbox.put_once(f"payouts/{batch}.csv", csv_bytes(ANSWER_COLUMNS, rows))
+    stage.cloud.host.idle()
+    stage.step("payout file written, and confirmed by the bank's answer")
+
+
+# -- what came of it --------------------------------------------------------------------------------------------
+
+
+def _result(stage: Stage) -> dict[str, Any]:
+    cycle, work = str(stage.cycle), stage.work
+    snapshots = []
+    for payer in stage.month.payers:
+        seal = state.last_seal(work, payer.account, cycle)
+        if seal is not None:
+            snapshots.append(
+                {
+                    "id": seal.snapshot,
+                    "account": seal.account,
+                    "cycle": seal.cycle,
+                    "status": seal.status,
+                    "rows": seal.rows,
+                    "totals": seal.totals,
+                }
+            )
+    settlements = []
+    for one in settlements_of(work, cycle):
+        keys = list(
+            work.buckets.records.keys(f"statements/{cycle}/{one['reseller']}/{one['agreement']}-{one['id'][:12]}")
+        )
+        settlements.append({**one, "statement_keys": keys, "statement_links": [_fetched(work, key) for key in keys]})
+    payouts = [
+        {"key": key, "link": _fetched(work, key), "sha256": digest(work.buckets.records.get(key))}
+        for key in work.buckets.records.keys(f"payouts/{cycle}/")
+    ]
+    return {
+        "bill_lines": sum(one["rows"] for one in snapshots),
+        "snapshots": snapshots,
+        "settlements": settlements,
+        "payout_files": payouts,
+        "cases": cases_of(work, cycle),
+    }
+
+
+def _fetched(work: Services, key: str) -> str:
+    """A signed link to a file, after it has been opened once and gave exactly the file."""
+    link = work.buckets.records.link(key, LINK_S, key.rpartition("/")[2])
+    with urllib.request.urlopen(link, timeout=30) as answer:  # noqa: S310 - our own loopback link
+        found = hashlib.sha256(answer.read()).hexdigest()
+    if found != digest(work.buckets.records.get(key)):
+        raise LocalCloudError(f"the link to {key} does not give the file")
+    return link
+
+
+def _fingerprint(work: Services, stage: Stage) -> dict[str, Any] | None:
+    """Everything that a second run must leave as it is: chain heads, projections, and every object's name."""
+    from shared.errors import ClearbookError
+
+    cycle = str(stage.cycle)
+    streams = [f"reseller/{one.id}" for one in stage.month.resellers]
+    streams += [f"cycle/{cycle}", "parties", "grants", *(stream_of(p.account, cycle) for p in stage.month.payers)]
+    try:
+        heads = {stream: [entry.hash for entry in work.chain.read(stream)][-1:] for stream in streams}
+        lists = {
+            table: projections.listed(work, table, cycle)
+            for table in (projections.SETTLEMENTS, projections.CASES, projections.PAYOUTS)
+        }
+        objects = {name: list(getattr(work.buckets, name).keys("")) for name in ("inbox", "work", "records", "reports")}
+    except ClearbookError:
+        return None  # nothing is provisioned yet: this is the first run
+    return {"heads": heads, "lists": lists, "objects": objects}
+
+
+def _peak_rss_mb(cloud: LocalCloud) -> int:
+    functions = cloud.host.status()["functions"]
+    peak = max((one.get("peak_rss_mb") or 0 for one in functions.values()), default=0)
+    return max(int(peak), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+
+def _show(stage: Stage, result: Mapping[str, Any], *, is_unchanged: bool) -> None:
+    console = stage.console
+    console.print()
+    console.print(settlement_table(result["settlements"], f"Settlements {stage.cycle}"))
+    console.print(case_table(result["cases"], "Open cases: what Clearbook does not guess"))
+    console.print("Files, each opened once by its link:")
+    for one in result["settlements"]:
+        for key, link in zip(one["statement_keys"], one["statement_links"], strict=True):
+            console.print(f"  [bold]{key}[/]\n    {link}", highlight=False, soft_wrap=True)
+    for one in result["payout_files"]:
+        console.print(f"  [bold]{one['key']}[/]\n    {one['link']}", highlight=False, soft_wrap=True)
+    console.print(
+        f"\n{result['bill_lines']:,} bill lines, {len(result['settlements'])} settlements, "
+        f"{len(result['cases'])} open cases in {result['elapsed_s']} s, "
+        f"peak {result['peak_rss_mb']} MB in one process",
+        highlight=False,
+    )
+    if is_unchanged:
+        console.print("Nothing was changed: this month had been played here before.", style="bold")
+
+
+def _stay(console: Console, cloud: LocalCloud) -> None:
+    console.print("The local cloud stays up so that the links open; stop it with Ctrl-C.")
+    try:
+        while True:
+            cloud.check()
+            time.sleep(1)
+    except KeyboardInterrupt:
+        console.print("stopped")
+
+
+@contextmanager
+def _progress(console: Console, text: str, total: int) -> Iterator[Any]:
+    """A bar on a terminal; elsewhere a line now and then."""
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}"))
+        with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+            task = progress.add_task(text, total=total)
+            yield lambda by, said=None: progress.update(task, advance=by, description=said or text)
+        return
+    done, shown = 0, 0
+
+    def advance(by: int, said: str | None = None) -> None:
+        nonlocal done, shown
+        done += by
+        if total and done * 4 // total > shown:
+            shown = done * 4 // total
+            console.print(f"  {said or text}: {done:,} of {total:,}", highlight=False)
+
+    yield advance

@@ -1,0 +1,222 @@
+"""The operator's command. Errors end it with one message and a non-zero exit; `--json -` answers machines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from infra.localcloud.common import LocalCloudError
+from shared.errors import ClearbookError
+
+app = typer.Typer(
+    name="clearbook",
+    help="Settle cloud resale: bills in, exact settlements, statements and payouts out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+local = typer.Typer(help="The local cloud: OSS, Tablestore, BSS OpenAPI and the function host.", no_args_is_help=True)
+party = typer.Typer(help="Payers, resellers, customers, and whose account is whose.", no_args_is_help=True)
+agreement = typer.Typer(help="What a reseller earns on which lines.", no_args_is_help=True)
+app.add_typer(local, name="local")
+app.add_typer(party, name="party")
+app.add_typer(agreement, name="agreement")
+
+Home = Annotated[
+    Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
+    typer.Option("--home", help="A local cloud's folder. Default: the CLEARBOOK_* settings, else .clearbook/demo."),
+]
+By = Annotated[str, typer.Option("--by", help="Who acts, such as paula (a preparer) or amir (an approver).")]
+Why = Annotated[str, typer.Option("--why", help="The reason, kept in the chain.")]
+CycleOption = Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")]
+Json = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - for standard output alone."),
+]
+
+
+@app.command()
+def demo(
+    lines: Annotated[int, typer.Option(help="Bill lines to generate, 200 to 5,000,000.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="The month is made from it: same seed, same month.")] = 1,
+    cycle: CycleOption = "2025-06",
+    home: Annotated[Optional[Path], typer.Option(help="Where the local cloud keeps its state.")] = None,  # noqa: UP045
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the local cloud up, so that links open.")] = False,
+    json: Json = None,
+) -> None:
+    """Play a generated month through the whole pipeline: drafts, the final, the lock, the payout."""
+    from infra.clearbook.context import DEMO_HOME
+    from infra.clearbook.demo.play import play
+
+    play(home or DEMO_HOME, seed=seed, cycle=cycle, lines=lines, keep=keep, json_to=json)
+
+
+@local.command("up")
+def local_up(
+    home: Annotated[Path, typer.Option(help="Where its state is kept; made when it is not there.")] = Path(
+        ".clearbook/local"
+    ),
+    json: Json = None,
+) -> None:
+    """Start the local cloud, print where it answers and the keys, run until stopped."""
+    from infra.clearbook.local import up
+
+    up(home, json)
+
+
+@app.command()
+def provision(
+    home: Home = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Make what is missing; without it only show the plan.")
+    ] = False,
+) -> None:
+    """Show, and with --apply make, the tables and buckets that are missing."""
+    from infra.clearbook.context import environment
+    from infra.provision.plan import plan
+
+    actions = plan(environment(home))
+    for action in actions:
+        print(("made: " if apply else "would ") + action.what)
+        if apply:
+            action.make()
+    if not actions:
+        print("everything is there")
+    elif not apply:
+        print(f"{len(actions)} things are missing; make them with --apply")
+
+
+@app.command()
+def init(home: Home = None) -> None:
+    """Name the first people who may propose and approve, once."""
+    from infra.clearbook.context import now, services
+    from infra.clearbook.people import SEEDED
+    from shared.control.approvals import name_users, users
+    from shared.cycle import stamp
+
+    work = services(home)
+    name_users(work.chain, SEEDED, stamp(now(home)))
+    for id_, user in users(work.chain).items():
+        print(f"{id_}: {user['name']}, {user['role']}")
+
+
+@party.command("import")
+def party_import(
+    file: Annotated[Path, typer.Argument(help="The party document, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+) -> None:
+    """Check a party document and propose it; it is in force once somebody else approves it."""
+    from infra.clearbook.decisions import propose_parties
+
+    propose_parties(file, by, why, home)
+
+
+@agreement.command("submit")
+def agreement_submit(
+    file: Annotated[Path, typer.Argument(help="The agreement document, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+) -> None:
+    """Check an agreement version, run its worked examples, and propose it."""
+    from infra.clearbook.decisions import propose_agreement
+
+    propose_agreement(file, by, why, home)
+
+
+@agreement.command("check")
+def agreement_check(file: Annotated[Path, typer.Argument(help="The agreement document, YAML.")]) -> None:
+    """Check an agreement document and run its worked examples, without touching anything."""
+    from infra.clearbook.decisions import check_agreement
+
+    check_agreement(file)
+
+
+@app.command()
+def proposals(home: Home = None) -> None:
+    """The proposals that wait for an approval."""
+    from infra.clearbook.decisions import show_proposals
+
+    show_proposals(home)
+
+
+@app.command()
+def approve(
+    names: Annotated[list[str], typer.Argument(help="Proposals, such as reseller/aurora#3.")],
+    by: By = "amir",
+    home: Home = None,
+) -> None:
+    """Approve proposals of somebody else."""
+    from infra.clearbook.decisions import approve as approve_
+
+    approve_(names, by, home)
+
+
+@app.command()
+def lock(
+    cycle: CycleOption,
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+) -> None:
+    """Propose to lock a month as it was calculated; an approval locks it and publishes its statements."""
+    from infra.clearbook.decisions import propose_locks
+
+    propose_locks(cycle, reseller or [], by, why, home)
+
+
+@app.command()
+def payout(cycle: CycleOption, by: By = "paula", why: Why = "", home: Home = None) -> None:
+    """Propose to pay what is due; an approval writes the payout file."""
+    from infra.clearbook.decisions import propose_payouts
+
+    propose_payouts(cycle, by, why, home)
+
+
+@app.command()
+def settlements(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
+    """The settlements of a cycle and where they stand."""
+    from infra.clearbook.lists import show_settlements
+
+    show_settlements(cycle, home, json)
+
+
+@app.command()
+def cases(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
+    """The open cases of a cycle and what would resolve each."""
+    from infra.clearbook.lists import show_cases
+
+    show_cases(cycle, home, json)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; a Clearbook error becomes its message and exit status 1."""
+    try:
+        app(arguments)
+    except (ClearbookError, LocalCloudError, FileNotFoundError, IsADirectoryError, PermissionError) as exc:
+        code = exc.code if isinstance(exc, ClearbookError) else "failed"
+        print(f"clearbook: {code}: {exc}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def write_json(data: Any, to: str) -> None:
+    """Write a result as JSON to a file, or to standard output for `-`."""
+    import json
+
+    body = json.dumps(data, ensure_ascii=False, indent=2)
+    if to == "-":
+        print(body)
+    else:
+        Path(to).write_text(body + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What surrounds the functions: tables, buckets and their rules."""

@@ -1,0 +1,36 @@
+"""DuckDB as every room uses it: one database in the memory of the process, and tables that end with their use."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+
+def connect(spill: Path, memory_mb: int = 1024, threads: int = 2) -> duckdb.DuckDBPyConnection:
+    """A connection of its own: its temporary tables and views go when it is closed. Use it in a `with`.
+
+    The database behind it is made once a process, which costs as much as settling a small month; it holds at most
+    `memory_mb` and spills beyond that to the folder `spill`.
+    """
+    return _database(str(spill), memory_mb, threads).cursor()
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[object]], width: int) -> None:
+    """Bulk insert by columns; values go as text, which the table's types read back exactly."""
+    if rows:
+        columns = [[None if row[i] is None else str(row[i]) for row in rows] for i in range(width)]
+        unnested = ", ".join(["unnest(?::VARCHAR[])"] * width)
+        connection.execute(f"INSERT INTO {table} SELECT {unnested}", columns)
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal, for views, which take no parameters."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@functools.cache
+def _database(spill: str, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": threads, "temp_directory": spill})
