@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from shared.settlement import engine
+from shared.columnar import connect
 from tests.golden.month import months, read_inputs, written
 from tests.reference.compare import by_engine, by_model
 
@@ -17,7 +17,7 @@ from tests.reference.compare import by_engine, by_model
 def main() -> int:
     """Rewrite the expected files of every golden month."""
     failed = 0
-    with TemporaryDirectory() as spill, engine.connect(Path(spill)) as connection:
+    with TemporaryDirectory() as spill, connect(Path(spill)) as connection:
         for folder in months():
             inputs = read_inputs(folder)
             found = by_engine(connection, inputs)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.settlement import engine
+from shared.columnar import connect
 from tests.golden.month import months, read_inputs, read_results, written
 from tests.reference.compare import by_engine, by_model
 
@@ -15,7 +15,7 @@ from tests.reference.compare import by_engine, by_model
 def test_golden_month_settles_as_written_down(folder: Path, tmp_path: Path) -> None:
     inputs, expected = read_inputs(folder), read_results(folder)
 
-    with engine.connect(tmp_path) as connection:
+    with connect(tmp_path) as connection:
         settled = by_engine(connection, inputs)
 
     assert written(settled) == expected

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from shared.agreement.agreement import Agreement, Band, Exclusion, Payout, Rule, Scale, rate
 from shared.bill.line import COLUMNS
+from shared.columnar import connect, insert
 from shared.cycle import Cycle
 from shared.ids import digest
 from shared.money import Mode, rounded, spread, total
@@ -33,7 +34,7 @@ from shared.settlement.lines import Share
 from tests.reference import model
 from tests.reference.compare import BillRow, Inputs, Outcome, by_engine, by_model
 
-EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "30"))
 MONTHS = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -71,13 +72,13 @@ TAGS: tuple[dict[str, str] | None, ...] = (None, {"env": "prod"}, {"env": "æµ‹è¯
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with engine.connect(tmp_path_factory.mktemp("spill"), memory_mb=512, threads=1) as opened:
+    with connect(tmp_path_factory.mktemp("spill"), memory_mb=512, threads=1) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def wide_connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with engine.connect(tmp_path_factory.mktemp("spill"), memory_mb=512, threads=2) as opened:
+    with connect(tmp_path_factory.mktemp("spill"), memory_mb=512, threads=2) as opened:
         yield opened
 
 
@@ -396,13 +397,13 @@ def test_row_order_threads_and_files_change_no_byte_of_the_output(
 def write_part(connection: duckdb.DuckDBPyConnection, bill: Sequence[BillRow], path: Path) -> None:
     """The rows as a day part would hold them."""
     connection.execute(
-        f"CREATE OR REPLACE TABLE part ({', '.join(f'{name} {type_}' for name, type_ in COLUMNS.items())})"
+        f"CREATE OR REPLACE TEMP TABLE part ({', '.join(f'{name} {type_}' for name, type_ in COLUMNS.items())})"
     )
     rows = [
         [json.dumps(row[name]) if name == "tags" and row.get(name) is not None else row.get(name) for name in COLUMNS]
         for row in bill
     ]
-    lines.insert(connection, "part", rows, len(COLUMNS))
+    insert(connection, "part", rows, len(COLUMNS))
     connection.execute(f"COPY part TO '{path}' (FORMAT parquet)")
 
 
@@ -447,7 +448,7 @@ def make_large_part(connection: duckdb.DuckDBPyConnection, count: int) -> None:
         "currency": "'CNY'",
     }
     select = ", ".join(f"CAST({values.get(name, 'NULL')} AS {type_}) AS {name}" for name, type_ in COLUMNS.items())
-    connection.execute(f"CREATE OR REPLACE TABLE part AS SELECT {select} FROM range({count}) r(i)")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS SELECT {select} FROM range({count}) r(i)")
 
 
 @settings(MONTHS, max_examples=10 * EXAMPLES)
