@@ -127,67 +127,73 @@ def _scope_parameters(scope: Scope) -> dict[str, str]:
     return {"payer": scope.payer, "cycle": scope.cycle, "date": scope.date, "flip": flip}
 
 
-def _amount_sql(name: str, plain: str, type_: str) -> str:
-    return (
-        f"CASE WHEN regexp_full_match({name}, '{plain}') OR regexp_full_match({name}, '{_SCIENTIFIC}') "
-        f"THEN try_cast({name} AS {type_}) END"
-    )
+_NEEDED = {
+    "OwnerID": "account",
+    "BillingDate": "date",
+    "ProductCode": "product_code",
+    "Item": "item",
+    "SubscriptionType": "subscription_type",
+    "Currency": "currency",
+    "PretaxGrossAmount": "gross",
+    "PretaxAmount": "pretax",
+}
+_READ_AMOUNTS = tuple(name for name in AMOUNTS if name in api.FIELDS.values())
+
+
+def _number_sql(name: str, plain: str, type_: str) -> str:
+    pattern = f"({plain})|({_SCIENTIFIC})"
+    return f"CASE WHEN regexp_full_match({name}, '{pattern}') THEN try_cast({name} AS {type_}) END AS exact_{name}"
+
+
+def _typed_sql() -> str:
+    """The raw rows with the numbers and the kind that their text stands for."""
+    numbers = [_number_sql(name, _PLAIN_AMOUNT, AMOUNT) for name in _READ_AMOUNTS]
+    numbers += [_number_sql(name, _PLAIN_QUANTITY, QUANTITY) for name in QUANTITIES]
+    kinds = " ".join(f"WHEN '{item}' THEN '{kind}'" for item, kind in api.KINDS.items())
+    return f"SELECT *, {', '.join(numbers)}, CASE item {kinds} END AS kind FROM raw"  # noqa: S608
+
+
+def _reason_sql() -> str:
+    """Why a typed row cannot be a line; the first of these that holds."""
+    field_of = {column: field for field, column in api.FIELDS.items()}
+    reasons = [
+        "t.problem",
+        *(f"CASE WHEN t.{column} IS NULL THEN '{field} is missing' END" for field, column in _NEEDED.items()),
+        "CASE WHEN t.bill_account <> $payer THEN 'BillAccountID ' || t.bill_account || ' is not the payer' END",
+        "CASE WHEN t.date <> $date THEN 'BillingDate ' || t.date || ' is not ' || $date END",
+        "CASE WHEN t.currency NOT SIMILAR TO '[A-Z]{3}' THEN 'Currency ' || t.currency || ' is no ISO code' END",
+        "CASE WHEN t.kind IS NULL THEN 'Item ' || t.item || ' is of no known kind' END",
+        "tag.problem",
+        *(
+            f"CASE WHEN t.{name} IS NOT NULL AND exact_{name} IS NULL "
+            f"THEN '{field_of[name]} ' || t.{name} || ' is no number that can be held exactly' END"
+            for name in (*_READ_AMOUNTS, *QUANTITIES)
+        ),
+    ]
+    return f"coalesce({', '.join(reasons)})"
 
 
 def _checked_sql() -> str:
-    """Every raw row with its typed values and, where it cannot be a line, the reason."""
-    typed = {name: _amount_sql(f"raw.{name}", _PLAIN_AMOUNT, AMOUNT) for name in AMOUNTS if name != "tax"}
-    typed |= {name: _amount_sql(f"raw.{name}", _PLAIN_QUANTITY, QUANTITY) for name in QUANTITIES}
-    kinds = " ".join(f"WHEN '{item}' THEN '{kind}'" for item, kind in api.KINDS.items())
-    needed = {
-        "OwnerID": "account",
-        "BillingDate": "date",
-        "ProductCode": "product_code",
-        "Item": "item",
-        "SubscriptionType": "subscription_type",
-        "Currency": "currency",
-        "PretaxGrossAmount": "gross",
-        "PretaxAmount": "pretax",
-    }
-    field_of = {column: field for field, column in api.FIELDS.items()}
-    reasons = [
-        "raw.problem",
-        *(f"CASE WHEN raw.{column} IS NULL THEN '{field} is missing' END" for field, column in needed.items()),
-        "CASE WHEN raw.bill_account <> $payer THEN 'BillAccountID ' || raw.bill_account || ' is not the payer' END",
-        "CASE WHEN raw.date <> $date THEN 'BillingDate ' || raw.date || ' is not ' || $date END",
-        "CASE WHEN raw.currency NOT SIMILAR TO '[A-Z]{3}' THEN 'Currency ' || raw.currency || ' is no ISO code' END",
-        f"CASE WHEN raw.item IS NOT NULL AND CASE raw.item {kinds} END IS NULL "
-        "THEN 'Item ' || raw.item || ' is of no known kind' END",
-        "tag.problem",
-        *(
-            f"CASE WHEN raw.{name} IS NOT NULL AND {sql} IS NULL "
-            f"THEN '{field_of[name]} ' || raw.{name} || ' is no number that can be held exactly' END"
-            for name, sql in typed.items()
-        ),
-    ]
-    flipped = "CASE WHEN raw.item = 'Refund' THEN CAST($flip AS TINYINT) ELSE 1 END"
+    """Every raw row in the columns of a line and, where it cannot be one, the reason."""
+    flipped = "CASE WHEN t.item = 'Refund' THEN CAST($flip AS TINYINT) ELSE 1 END"
     values = {
         "payer": "$payer",
         "cycle": "$cycle",
         "date": "CAST($date AS DATE)",
         "tags": "tag.parsed",
-        "kind": f"CASE raw.item {kinds} END",
-        "service_from": "NULL",
-        "service_until": "NULL",
-        "order_type": "NULL",
-        "related_record": "NULL",
-        "tax": "NULL",
-        **{name: f"({sql}) * {flipped}" for name, sql in typed.items() if name in AMOUNTS},
-        **{name: sql for name, sql in typed.items() if name in QUANTITIES},
+        "kind": "t.kind",
+        **{name: f"exact_{name} * {flipped}" for name in _READ_AMOUNTS},
+        **{name: f"exact_{name}" for name in QUANTITIES},
+        **dict.fromkeys(("service_from", "service_until", "order_type", "related_record", "tax"), "NULL"),
     }
     select = ", ".join(
-        f"CAST({values.get(name, f'raw.{name}')} AS {type_}) AS {name}"
+        f"CAST({values.get(name, f't.{name}')} AS {type_}) AS {name}"
         for name, type_ in COLUMNS.items()
         if name != "line_id"
     )
     return (
-        f"SELECT {select}, source_object, source_row, coalesce({', '.join(reasons)}) AS reason "  # noqa: S608
-        "FROM raw LEFT JOIN tag ON tag.raw = raw.tags"
+        f"SELECT {select}, source_object, source_row, {_reason_sql()} AS reason "  # noqa: S608
+        f"FROM ({_typed_sql()}) t LEFT JOIN tag ON tag.raw = t.tags"
     )
 
 
