@@ -27,7 +27,8 @@ from shared.settlement.lines import Share
 VERSION = "1"  # changes with anything that changes a result
 _EARNED = "DECIMAL(38,18)"
 _RATE = "DECIMAL(10,8)"
-_ENDLESS = "999999999999999999"  # beyond any amount that DECIMAL(28, 10) holds in a running total
+_RUNNING = "DECIMAL(38,10)"  # sums of amounts
+_ENDLESS = "9" * 28  # beyond any running total
 
 LINE_COLUMNS = (
     *("agreement", "version", "customer", "product_code", "rule", "kind", "band", "date", "account"),
@@ -89,8 +90,9 @@ class Settled:
 def settle(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
     """Settle the lines in the table `bill`; leaves the tables `settled` and `held`."""
     lines.link_refunds(connection)
-    lines.map_items(connection, share)
-    rules.assign_versions(connection, share)
+    lines.place(connection, share)
+    lines.net(connection, share)
+    rules.base(connection, share)
     rules.match(connection, share.agreements)
     _own(connection, share.agreements)
     _earn(connection)
@@ -114,7 +116,7 @@ def _own(connection: duckdb.DuckDBPyConnection, agreements: Sequence[Agreement])
     )
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE scale_band "
-        f"(number INTEGER, scale VARCHAR, band INTEGER, low {AMOUNT}, high {AMOUNT}, rate {_RATE})"
+        f"(number INTEGER, scale VARCHAR, band INTEGER, low {_RUNNING}, high {_RUNNING}, rate {_RATE})"
     )
     for number, agreement in enumerate(agreements):
         insert(connection, "condition", _conditions(number, agreement), 8)
@@ -171,7 +173,7 @@ def _earn(connection: duckdb.DuckDBPyConnection) -> None:
             -- what was netted off a charge: all of it where nothing is left
             SELECT {same.replace("product_code, date, account", "i.product_code, i.date, i.account")},
                    'netted' AS kind, NULL AS rule, NULL AS band, NULL AS rate, NULL AS because,
-                   coalesce({rules.basis_sql("b")}, 0) - CASE WHEN is_gone THEN 0 ELSE coalesce(net, 0) END AS basis
+                   coalesce({lines.basis_sql("b")}, 0) - CASE WHEN is_gone THEN 0 ELSE coalesce(net, 0) END AS basis
             FROM owned i JOIN bill b ON b.line_id = i.line_id WHERE is_netted
             UNION ALL
             SELECT {same}, 'netted', NULL, NULL, NULL, NULL, coalesce(net, 0)
@@ -221,7 +223,7 @@ def _prove(connection: duckdb.DuckDBPyConnection) -> None:
         f"""
         WITH due AS (
             SELECT i.line_id, i.piece,
-                   coalesce(CASE WHEN is_netted THEN {rules.basis_sql("b")} ELSE net END, 0) AS basis
+                   coalesce(CASE WHEN is_netted THEN {lines.basis_sql("b")} ELSE net END, 0) AS basis
             FROM based i LEFT JOIN bill b ON is_netted AND b.line_id = i.line_id
         ), got AS (
             SELECT line_id, piece, sum(basis) AS basis FROM (

@@ -1,7 +1,7 @@
-"""The bill lines a settlement reads, and each of them mapped to its owner by date, refunds netted.
+"""The bill lines a settlement reads, each with its owner and version by date, refunds netted.
 
-Tables of the connection, in the order they are made: `bill` (lines as billed), `piece` and `unlinked` (refunds
-and what they undo), `item` (every line, and every piece of a refund in place of it, with its customer).
+Tables and views of the connection, in the order they are made: `bill` (lines as billed), `piece` and `unlinked`
+(refunds and what they undo), `placed` (lines with owner and version), `item` (the share's lines, refunds netted).
 """
 
 from __future__ import annotations
@@ -135,15 +135,15 @@ def _store(connection: duckdb.DuckDBPyConnection, links: refunds.Links) -> None:
     connection.execute("CREATE OR REPLACE TEMP TABLE unlinked (refund VARCHAR, problem VARCHAR)")
     insert(connection, "unlinked", links.cases, 2)
     connection.execute(
-        f"INSERT INTO unlinked SELECT line_id, '{refunds.SIGN}' FROM undo WHERE pretax > 0"  # noqa: S608
+        f"INSERT INTO unlinked SELECT line_id, CASE WHEN pretax > 0 THEN '{refunds.SIGN}' ELSE 'missing_value' END "  # noqa: S608
+        "FROM undo WHERE pretax > 0 OR pretax IS NULL"
     )
 
 
-def map_items(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
-    """Make `item`: a piece belongs where its charge belongs, and a netted charge carries what is left of it.
+def place(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
+    """Make the view `placed`: every line with its owner and agreement version, by its own date.
 
-    `mapped` is the date that decides owner and version, `billed` the pretax as billed, `other_line` the charge
-    that a piece undoes, `problem` why a refund was not linked.
+    A line without a version of the share's keeps `number` absent and has the basis pretax.
     """
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE assignment "
@@ -151,31 +151,78 @@ def map_items(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     )
     rows = [(a.account, a.begins, a.ends or date.max, a.customer, a.reseller, a.how) for a in share.assignments]
     insert(connection, "assignment", rows, 6)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE version (number INTEGER, agreement VARCHAR, version INTEGER, begins DATE, "
+        "ends DATE, pays VARCHAR, currencies VARCHAR[], payers VARCHAR[], basis_name VARCHAR)"
+    )
+    for number, one in enumerate(share.agreements):
+        terms = [number, one.id, one.version, one.begins, one.ends or date.max, one.currency]
+        applies = [list(one.currencies), list(one.payers), one.basis]
+        connection.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [*terms, *applies])
+    connection.execute(
+        """CREATE OR REPLACE TEMP VIEW placed AS
+           SELECT b.*, a.customer, a.reseller, a.how, v.number, v.agreement, v.version, v.pays, v.basis_name
+           FROM bill b LEFT JOIN assignment a ON a.account = b.account AND b.date BETWEEN a.begins AND a.ends
+           LEFT JOIN version v ON b.date BETWEEN v.begins AND v.ends
+                AND (len(v.currencies) = 0 OR list_contains(v.currencies, b.currency))
+                AND (len(v.payers) = 0 OR list_contains(v.payers, b.payer))"""
+    )
+
+
+def net(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
+    """Make the view `item`: the share's lines, and every piece of a refund in place of it, refunds netted.
+
+    A piece belongs where its charge belongs (`other_line`), and a netted charge carries what is left of it. A piece
+    without the amount that its charge's basis needs takes nothing (semantics, basis). `billed` is the pretax as
+    billed, `problem` why a refund was not linked.
+    """
     amounts = ("pretax", *_NETTED)
     same = ", ".join(f"b.{name}" for name in READ if name not in amounts)
+    whose = ", ".join(f"{{0}}.{name}" for name in _WHOSE)
     billed = ", ".join(f"b.{name}" for name in amounts)
-    # A charge without an amount stays without it; a refund without one takes nothing from it (semantics, basis).
-    net = ", ".join(f"CAST(b.{name} + coalesce(n.{name}, 0) AS {AMOUNT}) AS {name}" for name in amounts)
+    # An amount that is absent stays absent, but for the round-down, which most sources do not carry: that is none.
+    left = ", ".join(f"CAST({_left(name)} AS {AMOUNT}) AS {name}" for name in amounts)
     sums = ", ".join(f"sum({name}) AS {name}" for name in amounts)
     cut = ", ".join(f"p.{name}" for name in amounts)
-    owner = "a.reseller IS NULL" if share.owner == OPERATOR else f"a.reseller = {quoted(share.owner)}"
+    mine = "{0}.reseller IS NULL" if share.owner == OPERATOR else f"{{0}}.reseller = {quoted(share.owner)}"
     connection.execute(
-        f"""
-        CREATE OR REPLACE TEMP VIEW item AS
-        WITH netting AS (SELECT charge, {sums} FROM piece GROUP BY charge),
-        placed AS (
-            SELECT {same}, {net}, b.pretax AS billed, n.charge IS NOT NULL AS is_netted, false AS is_undo,
-                   0 AS piece, NULL AS other_line, b.date AS mapped, NULL AS problem
-            FROM bill b LEFT JOIN netting n ON n.charge = b.line_id WHERE b.kind NOT IN {_UNDO}
-            UNION ALL
-            SELECT {same}, {cut}, p.pretax, false, true, p.number, p.charge, c.date, NULL
-            FROM piece p JOIN bill b ON b.line_id = p.refund JOIN bill c ON c.line_id = p.charge
-            UNION ALL
-            SELECT {same}, {billed}, b.pretax, false, true, 0, NULL, b.date, u.problem
-            FROM undo b LEFT JOIN unlinked u ON u.refund = b.line_id
-            WHERE b.line_id NOT IN (SELECT refund FROM piece)
-        )
-        SELECT i.*, a.customer, a.how
-        FROM placed i LEFT JOIN assignment a ON a.account = i.account AND i.mapped BETWEEN a.begins AND a.ends
-        WHERE {owner}"""  # noqa: S608
+        f"""CREATE OR REPLACE TEMP VIEW undoing AS
+            SELECT p.*, {whose.format("c")}, c.reseller, {basis_sql("p")} IS NULL AS lacks
+            FROM piece p JOIN placed c ON c.line_id = p.charge"""  # noqa: S608
     )
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP VIEW item AS
+            WITH netting AS (SELECT charge, {sums} FROM undoing WHERE NOT lacks GROUP BY charge)
+            SELECT {same}, {left}, b.pretax AS billed, {whose.format("b")}, n.charge IS NOT NULL AS is_netted,
+                   false AS is_undo, 0 AS piece, NULL AS other_line, NULL AS problem
+            FROM placed b LEFT JOIN netting n ON n.charge = b.line_id
+            WHERE b.kind NOT IN {_UNDO} AND {mine.format("b")}
+            UNION ALL
+            SELECT {same}, {cut}, p.pretax, {whose.format("p")}, false, true, p.number, p.charge,
+                   CASE WHEN lacks THEN 'missing_value' END
+            FROM undoing p JOIN bill b ON b.line_id = p.refund WHERE {mine.format("p")}
+            UNION ALL
+            SELECT {same}, {billed}, b.pretax, {whose.format("b")}, false, true, 0, NULL, u.problem
+            FROM placed b LEFT JOIN unlinked u ON u.refund = b.line_id
+            WHERE b.kind IN {_UNDO} AND b.line_id NOT IN (SELECT refund FROM piece) AND {mine.format("b")}"""  # noqa: S608
+    )
+
+
+def basis_sql(alias: str) -> str:
+    """The basis of the row `alias` by `basis_name`, absent where an amount it needs is absent (semantics, basis)."""
+    cases = " ".join(f"WHEN '{name}' THEN {sql.format(alias)}" for name, sql in _BASIS.items())
+    return f"CASE basis_name {cases} ELSE {alias}.pretax END"
+
+
+_BASIS = {
+    "gross": "{0}.gross",
+    "discounted": "{0}.gross - {0}.discount - coalesce({0}.round_down, 0)",
+    "pretax": "{0}.pretax",
+    "paid": "{0}.payment",
+}
+_WHOSE = ("customer", "how", "number", "agreement", "version", "pays", "basis_name")
+
+
+def _left(name: str) -> str:
+    own = "coalesce(b.round_down, 0)" if name == "round_down" else f"b.{name}"
+    return f"{own} + coalesce(n.{name}, 0)"

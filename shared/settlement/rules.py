@@ -1,13 +1,12 @@
-"""Which version a line falls under, what its basis is, and which condition of the version it meets first.
+"""What the basis of a line is, and which condition of its version it meets first.
 
-Tables, in the order they are made: `based` (items with version, basis and problem), `matched` (first condition).
+Tables, in the order they are made: `based` (items with basis and problem), `matched` (the first condition).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 import duckdb
@@ -17,56 +16,32 @@ from shared.agreement.matching import Condition, compile_condition, first_met
 from shared.bill.line import AMOUNT
 from shared.columnar import insert
 from shared.parties.parties import OPERATOR
-from shared.settlement.lines import DESCRIPTIVE, Share
+from shared.settlement.lines import DESCRIPTIVE, Share, basis_sql
 
-# What a line earns on (semantics, basis); absent where an amount it needs is absent.
-_BASIS = {
-    "gross": "{0}.gross",
-    "discounted": "{0}.gross - {0}.discount - coalesce({0}.round_down, 0)",
-    "pretax": "{0}.pretax",
-    "paid": "{0}.payment",
-}
 _NEVER = 1_000_000  # more than any document's conditions
 _CHUNK = 50_000
 
 
-def basis_sql(alias: str) -> str:
-    """The basis of the row `alias` by `basis_name`; a line without a version has the basis pretax."""
-    cases = " ".join(f"WHEN '{name}' THEN {sql.format(alias)}" for name, sql in _BASIS.items())
-    return f"CASE basis_name {cases} ELSE {alias}.pretax END"
+def base(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
+    """Make `based`: items with their basis `net` and their problem, if any.
 
-
-def assign_versions(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
-    """Make `based`. A charge netted to zero is `is_gone`: absent from all that follows, and in no case."""
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE version (number INTEGER, agreement VARCHAR, version INTEGER, begins DATE, "
-        "ends DATE, pays VARCHAR, currencies VARCHAR[], payers VARCHAR[], basis_name VARCHAR)"
-    )
-    for number, one in enumerate(share.agreements):
-        terms = [number, one.id, one.version, one.begins, one.ends or date.max, one.currency]
-        applies = [list(one.currencies), list(one.payers), one.basis]
-        connection.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [*terms, *applies])
+    A charge netted to zero is `is_gone`: absent from all that follows, and in no case.
+    """
     if share.owner == OPERATOR:
         unowned = "how IS NULL AND other_line IS NULL THEN 'unmapped_account'"
     else:
         unowned = "number IS NULL AND NOT is_undo THEN 'no_agreement'"
     connection.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE based AS
-        WITH joined AS (
-            SELECT i.*, v.number, v.agreement, v.version, v.pays, v.basis_name, is_netted AND pretax = 0 AS is_gone
-            FROM item i LEFT JOIN version v ON i.mapped BETWEEN v.begins AND v.ends
-                AND (len(v.currencies) = 0 OR list_contains(v.currencies, i.currency))
-                AND (len(v.payers) = 0 OR list_contains(v.payers, i.payer))
-        )
-        SELECT * EXCLUDE (problem), CAST({basis_sql("joined")} AS {AMOUNT}) AS net,
-            CASE WHEN is_gone THEN NULL
-                 WHEN problem IS NOT NULL THEN problem
-                 WHEN {unowned}
-                 WHEN is_undo OR number IS NULL THEN NULL
-                 WHEN pays <> currency THEN 'no_fx_rate'
-                 WHEN {basis_sql("joined")} IS NULL THEN 'missing_value' END AS problem
-        FROM joined"""  # noqa: S608
+        f"""CREATE OR REPLACE TEMP TABLE based AS
+            WITH seen AS (SELECT *, is_netted AND pretax = 0 AS is_gone FROM item)
+            SELECT * EXCLUDE (problem), CAST({basis_sql("seen")} AS {AMOUNT}) AS net,
+                CASE WHEN is_gone THEN NULL
+                     WHEN problem IS NOT NULL THEN problem
+                     WHEN {unowned}
+                     WHEN is_undo THEN NULL
+                     WHEN pays <> currency THEN 'no_fx_rate'
+                     WHEN {basis_sql("seen")} IS NULL THEN 'missing_value' END AS problem
+            FROM seen"""  # noqa: S608
     )
 
 
