@@ -66,7 +66,7 @@ KINDS: Mapping[str, str] = {
     "Adjustment": "adjustment",
 }
 
-RAW_COLUMNS: tuple[str, ...] = (*FIELDS.values(), "problem", "source_object", "source_row")
+RAW_COLUMNS: tuple[str, ...] = (*FIELDS.values(), "problem", "page", "row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def parse_overview(body: bytes, place: str) -> list[Mapping[str, Any]]:
     return rows
 
 
-def raw_rows(page: Page, source_object: str) -> Iterator[list[str]]:
+def raw_rows(page: Page, page_number: int) -> Iterator[list[str]]:
     """The items as rows of RAW_COLUMNS, text as sent; an item that cannot be text says so in `problem`."""
     for number, item in enumerate(page.items):
         row = ["" if (value := item.get(field)) is None else value for field in FIELDS]
@@ -133,7 +133,7 @@ def raw_rows(page: Page, source_object: str) -> Iterator[list[str]]:
         if not all(isinstance(value, str) for value in row) or any("\x00" in value for value in row):
             problem = _unusable(item)
             row = [str(value).replace("\x00", "\\u0000") for value in row]
-        yield [*row, problem, source_object, str(number)]
+        yield [*row, problem, str(page_number), str(number)]
 
 
 def unknown_fields(page: Page) -> set[str]:

@@ -7,6 +7,7 @@ A part is named by the digest of its canonical rows, so the same content is the 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ _BLANKS = " \\t\\r\\n\\v\\f\u00a0\u3000\ufeff"
 class Reject:
     """A row that is no line, where it lies in the raw bill, and why."""
 
-    source_object: str
-    source_row: int
+    page: int  # from 1
+    row: int  # of the page, from 0
     reason: str
 
 
@@ -61,21 +62,24 @@ class Scope:
     refund_sign: str  # "negative" or "positive", declared by the connector
 
 
-def write_raw_csv(path: Path, pages: Iterable[tuple[str, api.Page]]) -> int:
-    """Write the items of (object key, page) as text rows to `path`; how many there are."""
-    count = 0
+def write_raw_csv(path: Path, pages: Iterable[api.Page], scope: Scope) -> Digest:
+    """Write the items of the pages as text rows to `path`; the digest of what was read and how it is to be read.
+
+    It holds nothing of when or in which pull the pages were seen: the same bill has the same digest.
+    """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-        for key, page in pages:
-            writer.writerows(api.raw_rows(page, key))
-            count += len(page.items)
-    return count
+        for number, page in enumerate(pages, 1):
+            writer.writerows(api.raw_rows(page, number))
+    with path.open("rb") as written:
+        content = hashlib.file_digest(written, "sha256").hexdigest()
+    return digest(canonical_json([FORMAT, content, scope.payer, scope.cycle, scope.date, scope.refund_sign]))
 
 
 def build(
     connection: duckdb.DuckDBPyConnection, raw_csv: Path, scope: Scope, part_path: Path, trace_path: Path
 ) -> tuple[Part, list[Reject]]:
-    """Build the day part of `scope` from `raw_csv` into `part_path`, and (line id, object, row) into `trace_path`."""
+    """Build the day part of `scope` from `raw_csv` into `part_path`, and (line id, page, row) into `trace_path`."""
     _load_raw(connection, raw_csv)
     _load_tags(connection)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE numbered AS {_numbered_sql()}", _scope_parameters(scope))
@@ -92,11 +96,11 @@ def _load_raw(connection: duckdb.DuckDBPyConnection, raw_csv: Path) -> None:
         "nullstr='', strict_mode=true, parallel=false, max_line_size=16777216, auto_detect=false)"
     )
     trimmed = ", ".join(
-        f"nullif(trim({name}, e'{_BLANKS}'), '') AS {name}" for name in api.RAW_COLUMNS if not name.startswith("source")
+        f"nullif(trim({name}, e'{_BLANKS}'), '') AS {name}" for name in api.RAW_COLUMNS if name not in ("page", "row")
     )
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW raw AS "  # noqa: S608 - names from our own mapping
-        f"SELECT {trimmed}, source_object, CAST(source_row AS INTEGER) AS source_row FROM {source}"
+        f"SELECT {trimmed}, CAST(page AS INTEGER) AS page, CAST(row AS INTEGER) AS row FROM {source}"
     )
 
 
@@ -192,15 +196,13 @@ def _checked_sql() -> str:
         if name != "line_id"
     )
     return (
-        f"SELECT {select}, source_object, source_row, {_reason_sql()} AS reason "  # noqa: S608
+        f"SELECT {select}, page, row, {_reason_sql()} AS reason "  # noqa: S608
         f"FROM ({_typed_sql()}) t LEFT JOIN tag ON tag.raw = t.tags"
     )
 
 
 def _rejects(connection: duckdb.DuckDBPyConnection) -> list[Reject]:
-    rows = connection.execute(
-        "SELECT source_object, source_row, reason FROM numbered WHERE reason IS NOT NULL ORDER BY ALL"
-    ).fetchall()
+    rows = connection.execute("SELECT page, row, reason FROM numbered WHERE reason IS NOT NULL ORDER BY ALL").fetchall()
     return [Reject(*row) for row in rows]
 
 
@@ -217,7 +219,7 @@ def _numbered_sql() -> str:
             FROM checked
         ), placed AS (
             SELECT *, identity || '-' || row_number() OVER (
-                PARTITION BY identity, reason IS NULL ORDER BY {ordered}, content, source_object, source_row) AS line_id
+                PARTITION BY identity, reason IS NULL ORDER BY {ordered}, content, page, row) AS line_id
             FROM hashed
         )
         SELECT * EXCLUDE (identity, content), sha256(line_id || chr(31) || content) AS row_hash
@@ -227,7 +229,7 @@ def _numbered_sql() -> str:
 def _write(connection: duckdb.DuckDBPyConnection, part_path: Path, trace_path: Path) -> None:
     for select, path in (
         (f"{', '.join(COLUMNS)}, row_hash", part_path),
-        ("line_id, source_object, source_row", trace_path),
+        ("line_id, page, row", trace_path),
     ):
         connection.execute(
             f"COPY (SELECT {select} FROM part ORDER BY account, line_id) TO '{path}' "  # noqa: S608
@@ -253,7 +255,7 @@ def _describe(connection: duckdb.DuckDBPyConnection) -> Part:
 
 def rejects_json(rejects: Iterable[Reject]) -> bytes:
     """The rejects as canonical JSON, for the object that keeps them."""
-    return canonical_json([[r.source_object, r.source_row, r.reason] for r in rejects])
+    return canonical_json([[r.page, r.row, r.reason] for r in rejects])
 
 
 def parse_rejects(body: bytes) -> list[Reject]:

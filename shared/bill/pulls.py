@@ -59,10 +59,12 @@ class Pull:
         """What became of it (bucket work)."""
         return f"ingested/{self.account}/{self.cycle}/{self.slot}/{self.what}.json"
 
-    @property
-    def trace_key(self) -> str:
-        """Which raw row each of its lines came from (bucket work)."""
-        return f"traces/{self.account}/{self.cycle}/{self.name}.parquet"
+    def source_key(self, digest: str, suffix: str) -> str:
+        """What is known of a bill of this date that reads `digest`, whichever pull saw it (bucket work).
+
+        `json` is the description, `parquet` the page and row of each line, `rejects.json` the rows that are no line.
+        """
+        return f"sources/{self.account}/{self.cycle}/{self.what}/{digest}.{suffix}"
 
 
 def from_order_key(key: str) -> Pull:

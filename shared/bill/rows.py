@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from shared.bill.line import COLUMNS
+from shared.bill.pulls import Pull
 from shared.ports import Key, Value
 
 TABLE = "bill_lines"
@@ -20,22 +21,22 @@ _SKIPPED = {"service_from", "service_until", "related_record", "order_type", "ta
 
 
 def changed(
-    connection: duckdb.DuckDBPyConnection, new: Path, old: Path | None, trace: Path, seal: int
+    connection: duckdb.DuckDBPyConnection, new: Path, old: Path | None, trace: Path, pull: Pull, seal: int
 ) -> Iterator[tuple[Key, dict[str, Value]]]:
     """The rows to write: lines that are new or differ, with their place in the raw bill, and lines that are gone."""
     names = [name for name in COLUMNS if name not in _SKIPPED]
     select = ", ".join(f"CAST(n.{name} AS VARCHAR)" for name in names)
     unchanged = "ANTI JOIN read_parquet($old) o USING (line_id, row_hash)" if old else ""
-    query = f"""SELECT {_KEY.format("n")}, {select}, t.source_object, t.source_row
+    query = f"""SELECT {_KEY.format("n")}, {select}, t.page, t.row
                 FROM (SELECT * FROM read_parquet($new) {unchanged}) n JOIN read_parquet($trace) t USING (line_id)"""  # noqa: S608
     parameters = {"new": str(new), "trace": str(trace)} | ({"old": str(old)} if old else {})
     cursor = connection.execute(query, parameters)
     while batch := cursor.fetchmany(_CHUNK):
-        for key, *values, source_object, source_row in batch:
+        for key, *values, page, row_number in batch:
             row: dict[str, Value] = {
                 name: value for name, value in zip(names, values, strict=True) if value is not None
             }
-            yield (("line", key),), {**row, "source": source_object, "source_row": source_row, "seal": seal}
+            yield (("line", key),), {**row, "source": pull.page_key(page), "source_row": row_number, "seal": seal}
     if old:
         gone = connection.execute(
             f"SELECT {_KEY.format('o')}, payer, cycle, line_id FROM read_parquet(?) o "  # noqa: S608

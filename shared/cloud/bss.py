@@ -21,8 +21,8 @@ from shared.ports import ServiceError
 VERSION = "2017-12-14"
 _CONNECT_TIMEOUT_MS, _READ_TIMEOUT_MS = 5_000, 30_000
 # The quota is 10 calls a second per main account: after being refused, come back spread over the next second.
-_ATTEMPTS = 12
-_PAUSE_S, _PAUSE_S_MAX = 0.15, 1.5
+_ATTEMPTS = 40
+_PAUSE_S, _PAUSE_S_MAX = 0.1, 0.8
 
 
 class BssApi:

@@ -90,31 +90,31 @@ def _ingest(services: Services, pull: Pull, complete: Mapping[str, Any], connect
 
 
 def _ingest_lines(services: Services, pull: Pull, complete: Mapping[str, Any], connector: Connector) -> dict[str, Any]:
+    """The day part of the pull; a bill that reads like one seen before is that one, without computing."""
+    work, scope = services.buckets.work, Scope(pull.account, str(pull.cycle), pull.what, connector.refund_sign)
     unknown: set[str] = set()
 
-    def pages() -> Iterator[tuple[str, api.Page]]:
+    def pages() -> Iterator[api.Page]:
         for key, body in _pages(services, complete):
             page = api.parse_page(body, key)
             unknown.update(api.unknown_fields(page))
-            yield key, page
+            yield page
 
     with TemporaryDirectory(dir=services.scratch) as folder:
         raw, part_path, trace_path = (Path(folder) / name for name in ("raw.csv", "part.parquet", "trace.parquet"))
-        parts.write_raw_csv(raw, pages())
-        scope = Scope(pull.account, str(pull.cycle), pull.what, connector.refund_sign)
+        source = parts.write_raw_csv(raw, pages(), scope)
+        known = work.find(pull.source_key(source, "json"))
+        if known is not None:
+            return {**json.loads(known), "unknown_fields": sorted(unknown)}
         with connect(services.scratch, services.memory_mb, services.threads) as connection:
             part, rejects = parts.build(connection, raw, scope, part_path, trace_path)
-        services.buckets.work.upload_once(part_key(pull.account, str(pull.cycle), pull.what, part.digest), part_path)
-        services.buckets.work.upload_once(pull.trace_key, trace_path)
-    rejects_key = f"rejects/{pull.account}/{pull.cycle}/{pull.name}.json"
+        work.upload_once(part_key(pull.account, str(pull.cycle), pull.what, part.digest), part_path)
+        work.upload_once(pull.source_key(source, "parquet"), trace_path)
     if rejects:
-        services.buckets.work.put_once(rejects_key, parts.rejects_json(rejects))
-    return {
-        "part": asdict(part),
-        "rows": part.rows,
-        "rejects": {"count": len(rejects), "key": rejects_key} if rejects else None,
-        "unknown_fields": sorted(unknown),
-    }
+        work.put_once(pull.source_key(source, "rejects.json"), parts.rejects_json(rejects))
+    described = {"source": source, "part": asdict(part), "rows": part.rows, "rejects": len(rejects)}
+    work.put_once(pull.source_key(source, "json"), canonical_json(described))
+    return {**described, "unknown_fields": sorted(unknown)}
 
 
 # -- the round --------------------------------------------------------------------------------------------------
@@ -171,12 +171,17 @@ def _seal(
     key = f"controls/{account}/{cycle}/{slot}.json"
     services.buckets.work.put_once(key, canonical_json(control.as_json(differences)))
     rejects = {day: one for day, one in (dict(last.rejects) if last else {}).items() if taken.get(day) != slot}
-    rejects |= {what: one["rejects"] for what, one in found.items() if what != CONTROL and one["rejects"]}
+    rejects |= {what: _rejects(account, cycle, what, one) for what, one in found.items() if one.get("rejects")}
     seal = Seal(
         account, cycle, slot, "api", FINAL if is_final else PROVISIONAL, snapshot.id, snapshot.rows, snapshot.totals,
         taken, rejects, {"key": key, "differences": len(differences), "open": len(open_ones), "attempt": tries},
     )  # fmt: skip
     return seal, snapshot
+
+
+def _rejects(account: str, cycle: str, day: str, ingested: Mapping[str, Any]) -> dict[str, Any]:
+    key = Pull(account, Cycle.parse(cycle), day, "").source_key(ingested["source"], "rejects.json")
+    return {"count": ingested["rejects"], "key": key}
 
 
 def _differences(services: Services, snapshot: Snapshot, ingested: Mapping[str, Any]) -> list[control.Difference]:
@@ -205,8 +210,9 @@ def _write_rows(services: Services, seal: Seal) -> None:
             continue
         new_path = state.local_part(services, now.part_key(day))
         old_path = state.local_part(services, before.part_key(day)) if before and old else None
-        trace = Pull(seal.account, Cycle.parse(seal.cycle), day, seal.pulls[day]).trace_key
-        trace_path = state.local_part(services, trace)
+        pull = Pull(seal.account, Cycle.parse(seal.cycle), day, seal.pulls[day])
+        source = json.loads(services.buckets.work.get(pull.ingested_key))["source"]
+        trace_path = state.local_part(services, pull.source_key(source, "parquet"))
         with connect(services.scratch, services.memory_mb, services.threads) as connection:
-            changed = rows.changed(connection, new_path, old_path, trace_path, seal.seq)
+            changed = rows.changed(connection, new_path, old_path, trace_path, pull, seal.seq)
             services.rows.put_newer(rows.TABLE, changed, "seal")

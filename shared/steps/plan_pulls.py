@@ -24,26 +24,27 @@ def plan_pulls(services: Services, now: datetime, what: str) -> list[dict[str, A
     if what not in (DAILY, FINAL_ROUND):
         raise BadInputError("timer payload", f"is {what!r}", f"expected {DAILY} or {FINAL_ROUND}")
     parties, _ = state.parties(services)
+    slot = pulls.daily_slot(now) if what == DAILY else pulls.final_slot(now)
+    orders = [pull for connector in parties.connectors.values() for pull in _round(services, connector, now, slot)]
+    # Accounts in turn, because each has a quota of its own at the provider.
+    written = [pull for pull in sorted(orders, key=lambda pull: (pull.what, pull.account)) if _order(services, pull)]
     outcomes = []
-    for connector in parties.connectors.values():
-        slot, orders = _round(services, connector, now, what)
-        written = sum(_order(services, pull, now) for pull in orders)
-        outcomes.append({"account": connector.account, "slot": slot, "orders": written})
-        services.record("plan_pulls", f"{connector.account}/{slot}", stamp(now), f"{written} orders")
+    for account in parties.connectors:
+        count = sum(pull.account == account for pull in written)
+        outcomes.append({"account": account, "slot": slot, "orders": count})
+        services.record("plan_pulls", f"{account}/{slot}", stamp(now), f"{count} orders")
     return outcomes
 
 
-def _round(services: Services, connector: Connector, now: datetime, what: str) -> tuple[str, Iterable[Pull]]:
-    if what == DAILY:
-        slot = pulls.daily_slot(now)
-        return slot, pulls.plan(slot, connector.account, connector.since)
-    slot = pulls.final_slot(now)
+def _round(services: Services, connector: Connector, now: datetime, slot: str) -> Iterable[Pull]:
+    if not pulls.is_final(slot):
+        return pulls.plan(slot, connector.account, connector.since)
     cycle = Cycle.of(shanghai_day(now)).previous()
     seal = state.last_seal(services, connector.account, str(cycle))
     is_done = now < cycle.final_from() or (seal is not None and seal.status == FINAL)
-    return slot, [] if is_done else pulls.pulls_of(slot, connector.account, cycle, connector.since)
+    return [] if is_done else pulls.pulls_of(slot, connector.account, cycle, connector.since)
 
 
-def _order(services: Services, pull: Pull, now: datetime) -> int:
+def _order(services: Services, pull: Pull) -> bool:
     body = canonical_json({"account": pull.account, "cycle": str(pull.cycle), "what": pull.what, "slot": pull.slot})
     return services.buckets.work.put_once(pull.order_key, body)

@@ -209,9 +209,9 @@ def _bill_cases(services: Services, sealed: Mapping[str, Seal]) -> list[Case]:
     """Cases of the bills themselves: rows that cannot be read, and totals that disagree with the provider's."""
     found = []
     for payer, seal in sealed.items():
-        for rejected in seal.rejects.values():
+        for day, rejected in seal.rejects.items():
             for one in parts.parse_rejects(services.buckets.work.get(rejected["key"])):
-                key = f"{one.source_object}#{one.source_row}: {one.reason}"
+                key = f"{payer} {day}, page {one.page}, row {one.row}: {one.reason}"
                 found.append(Case(seal.cycle, OPERATOR, "bad_line", key, "", 1, Decimal(0)))
         if seal.control["open"]:
             for difference in json.loads(services.buckets.work.get(seal.control["key"])):

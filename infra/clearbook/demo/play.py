@@ -83,7 +83,7 @@ def play(home: Path, *, seed: int, cycle: str, lines: int, keep: bool, json_to: 
     quota = QUOTA if lines <= QUOTA_LINES else 1000
     if quota != QUOTA:
         console.print(f"[yellow]the provider's quota of {QUOTA} calls a second is raised to {quota} to play faster[/]")
-    with start_local(home, instances=3, describe_qps=quota) as cloud:
+    with start_local(home, instances=4, describe_qps=quota) as cloud:
         from shared.bootstrap import build_services
 
         work = build_services(environment(home))
@@ -135,8 +135,9 @@ def _prepare(stage: Stage) -> None:
     for document in stage.month.agreements:
         _decide_agreement(stage, document)
     stage.cloud.host.idle()
-    stage.step(f"{len(parties['resellers'])} resellers, {len(parties['customers'])} customers, "
-               f"{len(stage.month.agreements)} agreements, proposed by {PREPARER} and approved by {APPROVER}")  # fmt: skip
+    counts = f"{len(parties['resellers'])} resellers, {len(parties['customers'])} customers"
+    people = f"proposed by {PREPARER}, approved by {APPROVER}"
+    stage.step(f"{counts}, {len(stage.month.agreements)} agreements: {people}")
 
 
 def _clock_at_least(stage: Stage, instant: datetime) -> None:
@@ -219,9 +220,17 @@ def _play_time(stage: Stage) -> None:
         host.advance(end, tell)
     counts = host.idle()
     if counts.get("failed"):
-        raise LocalCloudError(f"{counts['failed']} invocations failed: {host.status().get('failures')}")
+        raise LocalCloudError(_failures(counts["failed"], host.status()["failures"], stage.cloud.home))
     drafts = sum(1 for _ in stage.work.buckets.work.keys(f"work/settle/{stage.cycle}/") if "/draft-" in _)
     stage.step(f"{days} days played by timers and events, {drafts} drafts, final bills settled")
+
+
+def _failures(count: int, failures: list[dict[str, Any]], home: Path) -> str:
+    lines = [f"{count} invocations were given up, the last of them:"]
+    for one in failures[:5]:
+        message = json.loads(one["error"]).get("errorMessage", "") if one["error"] else one["error_type"]
+        lines.append(f"  {one['function']} for {one['subject']}: {message}")
+    return "\n".join([*lines, f"see {home / 'logs' / 'functions'}"])
 
 
 def _close(stage: Stage) -> None:
