@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
@@ -199,12 +199,19 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command; a Clearbook error becomes its message and exit status 1."""
     try:
         app(arguments)
-    except (ClearbookError, LocalCloudError, FileNotFoundError, IsADirectoryError, PermissionError) as exc:
-        code = exc.code if isinstance(exc, ClearbookError) else "failed"
-        print(f"clearbook: {code}: {exc}", file=sys.stderr)
-        sys.exit(1)
+    except ClearbookError as exc:
+        _fail(exc.code, str(exc))
+    except LocalCloudError as exc:
+        _fail("local_cloud", str(exc))
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as exc:
+        _fail("no_file", f"cannot use {exc.filename}: {exc.strerror}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(code: str, message: str) -> NoReturn:
+    print(f"clearbook: {code}: {message}", file=sys.stderr)
+    sys.exit(1)
 
 
 def write_json(data: Any, to: str) -> None:

@@ -121,6 +121,10 @@ def _write(book: object, document: Document) -> None:
         _line(sheet, row, line, document.customer_names, basis, amount)
     sheet.autofilter(first - 1, 0, max(row, first), len(header) - 1)
     sheet.freeze_panes(first, 0)
+    sheet.set_landscape()
+    sheet.set_paper(9)  # A4
+    sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(first - 1)
     sheet.write_string(row + 1, 0, "Total", bold)
     _number(sheet, row + 1, 8, statement.total, total)
 

@@ -76,6 +76,8 @@ def play(home: Path, *, seed: int, cycle: str, lines: int, keep: bool, json_to: 
     """Play the month, print what came of it, and write it as JSON where asked."""
     begun = time.monotonic()
     console = Console(stderr=json_to == "-")
+    if not console.is_terminal:
+        console.width = 118  # a log or a file: wide enough that the tables keep their lines whole
     if not LINES_MIN <= lines <= LINES_MAX:
         raise BadInputError("--lines", f"is {lines}", f"give {LINES_MIN} to {LINES_MAX}")
     _same_as_before(home, {"seed": seed, "cycle": cycle, "lines": lines})
