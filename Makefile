@@ -11,11 +11,11 @@ help: ## what there is to make
 
 setup: $(STAMP) ## the environment in .venv, from the locked dependencies
 
-$(STAMP): requirements.lock build.lock pyproject.toml .ci/find-python
+$(STAMP): requirements.lock build.lock
 	@python=$$(sh .ci/find-python) && echo "setting up $(VENV) with $$python" && $$python -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r build.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation -r requirements.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r build.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-build-isolation -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(STAMP) ## a generated month through the whole pipeline
