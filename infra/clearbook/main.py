@@ -195,6 +195,14 @@ def cases(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
     show_cases(cycle, home, json)
 
 
+@app.command()
+def reconcile(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
+    """What was settled in a cycle against what was billed, to the last digit."""
+    from infra.clearbook.lists import show_reconciliation
+
+    show_reconciliation(cycle, home, json)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; a Clearbook error becomes its message and exit status 1."""
     try:

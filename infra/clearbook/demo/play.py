@@ -27,7 +27,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.clearbook.context import environment, start_local
 from infra.clearbook.demo.month import LINES_MIN, Month, month
-from infra.clearbook.lists import case_table, cases_of, settlement_table, settlements_of
+from infra.clearbook.lists import (
+    case_table,
+    cases_of,
+    reconciliation_of,
+    reconciliation_text,
+    settlement_table,
+    settlements_of,
+)
 from infra.clearbook.main import write_json
 from infra.clearbook.people import APPROVER, PREPARER, SEEDED
 from infra.localcloud import common
@@ -293,6 +300,7 @@ def _result(stage: Stage) -> dict[str, Any]:
         "settlements": settlements,
         "payout_files": payouts,
         "cases": cases_of(work, cycle),
+        "reconciliation": reconciliation_of(work, cycle),
     }
 
 
@@ -335,6 +343,7 @@ def _show(stage: Stage, result: Mapping[str, Any], *, is_unchanged: bool) -> Non
     console = stage.console
     console.print()
     console.print(settlement_table(result["settlements"], f"Settlements {stage.cycle}"))
+    console.print(reconciliation_text(result["reconciliation"]), highlight=False)
     console.print(case_table(result["cases"], "Open cases: what Clearbook does not guess"))
     console.print("Files, each opened once by its link:")
     for one in result["settlements"]:

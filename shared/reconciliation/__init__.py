@@ -1,0 +1,1 @@
+"""Reconciliation: what was settled against what was billed, to the last digit."""
