@@ -216,7 +216,7 @@ class Pump:
             else:
                 self.waiting.insert(0, again)
         else:
-            self.refusals += [one for one in answer if "refused" in one]
+            self.refusals += [one for one in answer if "code" in one]
         self.delivered.append((delivery, len(self.cloud.calls.made)))
         self.cloud.calls.begin()
 
