@@ -109,11 +109,12 @@ def party_import(
     by: By = "paula",
     why: Why = "",
     home: Home = None,
+    json: Json = None,
 ) -> None:
     """Check a party document and propose it; it is in force once somebody else approves it."""
     from infra.clearbook.decisions import propose_parties
 
-    propose_parties(file, by, why, home)
+    propose_parties(file, by, why, home, json)
 
 
 @agreement.command("submit")
@@ -122,11 +123,12 @@ def agreement_submit(
     by: By = "paula",
     why: Why = "",
     home: Home = None,
+    json: Json = None,
 ) -> None:
     """Check an agreement version, run its worked examples, and propose it."""
     from infra.clearbook.decisions import propose_agreement
 
-    propose_agreement(file, by, why, home)
+    propose_agreement(file, by, why, home, json)
 
 
 @agreement.command("check")
@@ -138,11 +140,11 @@ def agreement_check(file: Annotated[Path, typer.Argument(help="The agreement doc
 
 
 @app.command()
-def proposals(home: Home = None) -> None:
+def proposals(home: Home = None, json: Json = None) -> None:
     """The proposals that wait for an approval."""
     from infra.clearbook.decisions import show_proposals
 
-    show_proposals(home)
+    show_proposals(home, json)
 
 
 @app.command()
@@ -150,11 +152,12 @@ def approve(
     names: Annotated[list[str], typer.Argument(help="Proposals, such as reseller/aurora#3.")],
     by: By = "amir",
     home: Home = None,
+    json: Json = None,
 ) -> None:
     """Approve proposals of somebody else."""
     from infra.clearbook.decisions import approve as approve_
 
-    approve_(names, by, home)
+    approve_(names, by, home, json)
 
 
 @app.command()
@@ -164,19 +167,20 @@ def lock(
     by: By = "paula",
     why: Why = "",
     home: Home = None,
+    json: Json = None,
 ) -> None:
     """Propose to lock a month as it was calculated; an approval locks it and publishes its statements."""
     from infra.clearbook.decisions import propose_locks
 
-    propose_locks(cycle, reseller or [], by, why, home)
+    propose_locks(cycle, reseller or [], by, why, home, json)
 
 
 @app.command()
-def payout(cycle: CycleOption, by: By = "paula", why: Why = "", home: Home = None) -> None:
+def payout(cycle: CycleOption, by: By = "paula", why: Why = "", home: Home = None, json: Json = None) -> None:
     """Propose to pay what is due; an approval writes the payout file."""
     from infra.clearbook.decisions import propose_payouts
 
-    propose_payouts(cycle, by, why, home)
+    propose_payouts(cycle, by, why, home, json)
 
 
 @app.command()
