@@ -218,6 +218,7 @@ def _lock_body(month: Month) -> dict[str, Any]:
         "cycle": month.cycle,
         "settlement": body["settlement"],
         "calculated": month.calculated.seq,
+        "parties": body["parties"],
         "statements": body["statements"],
         "open_cases": body["cases"]["count"],
     }

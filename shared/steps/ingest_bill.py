@@ -168,8 +168,10 @@ def _seal(
     is_final = (last is not None and last.status == FINAL) or (
         pulls.is_final(slot) and (not open_ones or tries >= FINAL_TRIES)
     )
-    key = f"controls/{account}/{cycle}/{slot}.json"
-    services.buckets.work.put_once(key, canonical_json(control.as_json(differences)))
+    compared = canonical_json(control.as_json(differences))
+    # Named by its content: whoever decides again after another seal has come compares another snapshot.
+    key = f"controls/{account}/{cycle}/{slot}-{digest(compared)[:16]}.json"
+    services.buckets.work.put_once(key, compared)
     rejects = {day: one for day, one in (dict(last.rejects) if last else {}).items() if taken.get(day) != slot}
     rejects |= {what: _rejects(account, cycle, what, one) for what, one in found.items() if one.get("rejects")}
     seal = Seal(

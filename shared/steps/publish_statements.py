@@ -68,7 +68,8 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
     settlement = lock.body["what"]["settlement"]
     summary = json.loads(services.buckets.work.get(folder_of(cycle, reseller, settlement) + "summary.json"))
     proposer = next(entry.actor for entry in entries if entry.seq == lock.body["proposal"])
-    parties, _ = state.parties(services)
+    # The names as they were when the month was calculated: a later party document changes no published file.
+    parties = state.parties_of(services, lock.body["what"]["parties"])
     at: datetime = parse_instant(lock.at)
     books: list[postings.Posting] = []
     files: dict[str, bytes] = {}

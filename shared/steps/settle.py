@@ -244,6 +244,7 @@ def _decide(
         "settlement": settlement,
         "seals": dict(order.seals),
         "order": order.key,
+        "parties": order.parties,
         "lines": summary["lines"],
         "rows_digest": summary["rows_digest"],
         "bill": summary["bill"],

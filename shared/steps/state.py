@@ -28,7 +28,12 @@ def parties(services: Services) -> tuple[Parties, list[Entry]]:
     approved = list(in_force(entries, PARTY_DOCUMENT))
     if not approved:
         raise NoPartiesError
-    return parse_parties(_kept(services, services.buckets.records, document_key(approved[-1]["document"]))), entries
+    return parties_of(services, approved[-1]["document"]), entries
+
+
+def parties_of(services: Services, digest: str) -> Parties:
+    """The parties of an approved document."""
+    return parse_parties(_kept(services, services.buckets.records, document_key(digest)))
 
 
 def party_digest(entries: list[Entry]) -> str:
