@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.bill.pulls import from_complete_key
+from shared.cloud.fc import StepFailedError
 from tests.builders import CYCLE
 from tests.pump import ROOT, Delivery, Function, Trigger, World, functions, go_live, small_month
 
@@ -208,7 +210,6 @@ ODD_KEYS = [
     "{prefix}2025-06/nobody/final-0123456789abcdef01234567{suffix}",
     "{prefix}2025-06/nobody{suffix}",
     "{prefix}\u0000{suffix}",
-    "{prefix}\ud800{suffix}",
 ]
 
 
@@ -220,6 +221,20 @@ def test_a_key_that_names_nothing_of_ours_is_refused(trigger: Trigger, key: str,
 
     [refusal] = refusals(FUNCTIONS[trigger.function], json.dumps(event).encode(), empty)
     assert trigger.prefix in refusal["refused"]
+
+
+@pytest.mark.parametrize("trigger", OF_OBJECTS, ids=named)
+def test_a_key_that_is_no_unicode_text_is_refused_like_any_other(
+    trigger: Trigger, empty: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("clearbook"), "disabled", True)  # a report cannot hold the key
+    event = event_of(trigger)
+    event["events"][0]["oss"]["object"]["key"] = f"{trigger.prefix}\ud800{trigger.suffix}"
+    try:
+        answer = json.loads(FUNCTIONS[trigger.function].run(json.dumps(event).encode(), empty.services))
+    except (UnicodeError, StepFailedError) as exc:
+        pytest.fail(f"{type(exc).__name__} instead of a refusal", pytrace=False)
+    assert [one["code"] for one in answer] == ["bad_input"]
 
 
 BAD_TIMES = ["", "soon", "2025-07-01", "2025-07-01T01:00:00", "2025-02-30T00:00:00Z", "0001-01-01T00:00:00+08:00",
@@ -235,7 +250,7 @@ def test_a_timer_without_a_usable_time_is_refused(trigger: Trigger, time: str, e
 
 
 @pytest.mark.parametrize("time", BAD_TIMES[:-1])
-@pytest.mark.parametrize("trigger", OF_OBJECTS, ids=named)
+@pytest.mark.parametrize("trigger", OF_OBJECTS[:1], ids=named)  # all of them read it with the same function
 def test_an_object_event_without_a_usable_time_is_refused(trigger: Trigger, time: str, empty: World) -> None:
     event = event_of(trigger)
     event["events"][0]["eventTime"] = time
