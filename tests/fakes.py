@@ -17,7 +17,7 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from infra.provision.plan import TABLES
 from shared.chain.chain import Chain
@@ -158,7 +158,7 @@ class MemoryStore:
     def opened(self, link: str) -> tuple[bytes, str]:
         """What a link gives: the object, and the name it is saved under."""
         parts = urlsplit(link)
-        return self._get(parts.path.lstrip("/")), parse_qs(parts.query)["filename"][0]
+        return self._get(unquote(parts.path.removeprefix("/"))), parse_qs(parts.query)["filename"][0]
 
     def _get(self, key: str) -> bytes:
         if key not in self.objects:
