@@ -1,0 +1,192 @@
+"""`clearbook demo` as people run it: twice in one home, once in another, and its files added up by other code."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import openpyxl
+import pytest
+
+from infra.clearbook.context import start_local
+
+LINES = 400
+CYCLE = "2025-06"
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 600
+
+pytestmark = pytest.mark.xdist_group("last")  # one worker plays it, after everything else
+
+
+def begin(home: Path, result: Path) -> subprocess.Popen[str]:
+    """Start the demo in `home`."""
+    arguments = ["demo", "--lines", str(LINES), "--cycle", CYCLE, "--json", str(result), "--home", str(home)]
+    command = [sys.executable, "-m", "infra.clearbook.main", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """What it printed."""
+    printed, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def refuse_float(text: str) -> Any:
+    raise AssertionError(f"{text} is a float")
+
+
+class Played:
+    """The demo of one home, what it said each time, and what another home said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, there = folder / "here", folder / "there"
+        first, other = begin(self.home, folder / "first.json"), begin(there, folder / "other.json")
+        self.first_printed, _ = finish(first), finish(other)
+        self.again_printed = finish(begin(self.home, folder / "again.json"))
+        self.first, self.again, self.other = (
+            json.loads((folder / f"{name}.json").read_bytes()) for name in ("first", "again", "other")
+        )
+        self.text = (folder / "first.json").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    return Played(tmp_path_factory.mktemp("demo"))
+
+
+def ids(result: dict[str, Any]) -> dict[str, Any]:
+    """What names content, and so must be the same wherever the same month is played."""
+    return {
+        "bill_lines": result["bill_lines"],
+        "snapshots": result["snapshots"],
+        "settlements": [
+            {name: value for name, value in one.items() if name != "statement_links"} for one in result["settlements"]
+        ],
+        "payout_files": [(one["key"], one["sha256"]) for one in result["payout_files"]],
+        "cases": result["cases"],
+    }
+
+
+def test_the_result_has_the_shape_that_other_programs_read(played: Played) -> None:
+    result = played.first
+
+    assert result["bill_lines"] == LINES == sum(one["rows"] for one in result["snapshots"])
+    for one in result["snapshots"]:
+        assert {"id", "account", "cycle", "status", "rows", "totals"} <= one.keys()
+        assert (one["cycle"], one["status"], len(one["id"])) == (CYCLE, "final", 64)
+    for one in result["settlements"]:
+        wanted = {"id", "cycle", "reseller", "currency", "state", "lines", "total", "statement_links"}
+        assert wanted <= one.keys()
+        assert (one["cycle"], one["state"], len(one["id"])) == (CYCLE, "confirmed", 64)
+        assert isinstance(one["total"], str)
+    for one in result["cases"]:
+        assert {"id", "kind", "reseller", "lines"} <= one.keys()
+    assert len({one["id"] for one in result["cases"]}) == len(result["cases"])
+    assert len(result["settlements"]) >= 2
+    assert result["payout_files"]
+    assert result["elapsed_s"] > 0
+    assert result["peak_rss_mb"] > 0
+
+
+def test_no_amount_is_a_float(played: Played) -> None:
+    result = json.loads(played.text)
+    del result["elapsed_s"]
+
+    json.loads(json.dumps(result), parse_float=refuse_float)
+
+
+def test_playing_it_again_changes_nothing(played: Played) -> None:
+    assert "Nothing was changed" not in played.first_printed
+    assert "Nothing was changed" in played.again_printed
+    assert ids(played.again) == ids(played.first)
+
+
+def test_another_home_gives_the_same_settlements_files_snapshots_and_cases(played: Played) -> None:
+    assert ids(played.other) == ids(played.first)
+
+
+class Files:
+    """The files of the month, opened by the links that the demo printed."""
+
+    def __init__(self, played: Played, endpoint: str) -> None:
+        self._played, self._endpoint = played, urlsplit(endpoint)
+
+    def open(self, link: str) -> bytes:
+        """A file by its link, wherever the local cloud answers now."""
+        parts = urlsplit(link)
+        here = urlunsplit((self._endpoint.scheme, self._endpoint.netloc, parts.path, parts.query, ""))
+        with urllib.request.urlopen(here, timeout=30) as answer:  # noqa: S310 - our own loopback link
+            body: bytes = answer.read()
+        return body
+
+    def statement(self, one: dict[str, Any], kind: str) -> bytes:
+        """A settlement's statement as `kind`."""
+        [link] = [link for link in one["statement_links"] if urlsplit(link).path.endswith(f".{kind}")]
+        return self.open(link)
+
+    @property
+    def payouts(self) -> list[dict[str, str]]:
+        """The rows of all payout files."""
+        found: list[dict[str, str]] = []
+        for one in self._played.first["payout_files"]:
+            body = self.open(one["link"])
+            assert hashlib.sha256(body).hexdigest() == one["sha256"]
+            found += rows_of(body)
+        return found
+
+
+def rows_of(body: bytes) -> list[dict[str, str]]:
+    """A CSV file as the csv module reads it."""
+    return list(csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline="")))
+
+
+@pytest.fixture(scope="module")
+def files(played: Played) -> Iterator[Files]:
+    """The local cloud over the home of the first demo, up again."""
+    with start_local(played.home) as cloud:
+        yield Files(played, cloud.endpoints()["oss"]["endpoint"])
+
+
+def test_the_lines_of_each_statement_add_up_to_its_total(played: Played, files: Files) -> None:
+    for one in played.first["settlements"]:
+        lines = rows_of(files.statement(one, "csv"))
+        assert lines
+        assert {line["currency"] for line in lines} == {one["currency"]}
+        assert sum(Decimal(line["amount"]) for line in lines) == Decimal(one["total"])
+        assert len({line["reseller"] for line in lines}) == 1
+
+
+def test_the_workbook_and_the_json_say_what_the_csv_says(played: Played, files: Files) -> None:
+    for one in played.first["settlements"]:
+        lines = [(line["rule"], line["kind"], Decimal(line["amount"])) for line in rows_of(files.statement(one, "csv"))]
+        cells = list(openpyxl.load_workbook(io.BytesIO(files.statement(one, "xlsx")))["Statement"].values)
+        header = next(number for number, row in enumerate(cells) if row[0] == "Customer")
+        body, foot = cells[header + 1 : -1], cells[-1]
+        data = json.loads(files.statement(one, "json"), parse_float=refuse_float)
+
+        assert [(row[2], row[4], Decimal(str(row[8]))) for row in body] == lines
+        assert (foot[0], Decimal(str(foot[8]))) == ("Total", Decimal(one["total"]))
+        assert [(line["rule"], line["kind"], Decimal(line["amount"])) for line in data["lines"]] == lines
+        assert (data["total"], data["payable"], data["settlement"]) == (one["total"], one["payable"], one["id"])
+
+
+def test_the_payout_file_pays_each_payable_once(played: Played, files: Files) -> None:
+    expected = {
+        (f"{CYCLE}.{one['reseller']}.{one['agreement']}", Decimal(one["payable"]), one["currency"])
+        for one in played.first["settlements"]
+    }
+    paid = [(row["instruction"], Decimal(row["amount"]), row["currency"]) for row in files.payouts]
+
+    assert len(paid) == len(set(paid))
+    assert set(paid) == expected
