@@ -28,11 +28,11 @@ from shared.cloud.credentials import AccessKey
 from shared.cloud.oss import OssStore
 from shared.cloud.tablestore import TablestoreRows
 from shared.errors import ClearbookError, SettingError
-from shared.ports import BillApi, Key, ObjectConflictError, ObjectMissingError, ObjectStore, Rows, ServiceError
+from shared.ports import BillApi, Key, ObjectConflictError, ObjectMissingError, ObjectStore, Rows, ServiceError, Value
 from tests.builders import item
 from tests.fakes import Item, MemoryRows, MemoryStore, Provider, ScriptedBill, envelope
 
-SECRET = "a-secret-that-nobody-may-read"  # noqa: S105
+SECRET = "a-secret-that-nobody-may-read"
 _numbers = count()
 
 
@@ -327,7 +327,7 @@ def entry(stream: str, seq: int) -> Key:
 
 
 def test_a_row_is_read_back_with_its_key_and_types(rows: Rows, stream: str) -> None:
-    columns = {"text": "结算 ' \" \\ \n", "empty": "", "number": -(1 << 62), "yes": True, "no": False}
+    columns: dict[str, Value] = {"text": "结算 ' \" \\ \n", "empty": "", "number": -(1 << 62), "yes": True, "no": False}
     rows.put("chain", entry(stream, 1), columns)
 
     found = rows.get("chain", entry(stream, 1))
