@@ -33,6 +33,7 @@ def play(world: World, fault: FailAt | None = None) -> None:
     world.daily("2025-07-01")
     world.final()
     world.lock()
+    world.sweep("2025-07-03")
     world.pay()
     answers = [
         (f"{CYCLE}.aurora.aurora-2025", "confirmed", "161.50", "CNY", "B1"),
@@ -109,7 +110,7 @@ def forget(world: World) -> None:
 def test_every_function_of_the_pipeline_is_in_the_month(steps: list[Step]) -> None:
     assert {step.delivery.function for step in steps} == {
         *("plan_pulls", "pull_bill", "ingest_bill", "route_settlements", "settle"),
-        *("publish_statements", "pay_resellers", "confirm_payouts"),
+        *("publish_statements", "pay_resellers", "confirm_payouts", "sweep"),
     }
 
 

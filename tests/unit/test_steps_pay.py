@@ -14,7 +14,8 @@ import openpyxl
 import pytest
 
 from infra.clearbook.people import APPROVER, PREPARER
-from shared.control.approvals import NoSuchProposalError, NotAllowedError, StaleProposalError
+from shared.chain.entry import Draft
+from shared.control.approvals import PROPOSED, NoSuchProposalError, NotAllowedError, StaleProposalError
 from shared.control.months import INSTRUCTED, stream_of
 from shared.documents import DocumentRefusedError
 from shared.errors import BadInputError
@@ -43,11 +44,23 @@ def rows_of(world: World, key: str) -> list[dict[str, str]]:
 # -- two people ---------------------------------------------------------------------------------------------------
 
 
-def test_nobody_approves_what_they_proposed(world: World) -> None:
+def test_who_may_propose_may_not_approve(world: World) -> None:
     proposal = world.propose_lock()
 
     with pytest.raises(NotAllowedError, match="paula may not approve; amir, anna may"):
         decide.approve(world.services, proposal.name, by=PREPARER, at=world.at)
+    assert world.month().locked is None
+
+
+def test_nobody_approves_what_they_proposed_even_after_becoming_an_approver(world: World) -> None:
+    """The proposal is of a time when amir was a preparer."""
+    body = world.propose_lock().body
+    draft = Draft(PROPOSED, APPROVER, world.at, {"act": "lock", "what": dict(body)}, "")
+    entry = world.services.chain.append("reseller/aurora", lambda _: draft)
+    assert entry is not None
+
+    with pytest.raises(NotAllowedError, match=r"amir proposed .* and cannot approve it; ask another approver"):
+        decide.approve(world.services, f"reseller/aurora#{entry.seq}", by=APPROVER, at=world.at)
     assert world.month().locked is None
 
 
