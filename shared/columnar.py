@@ -31,6 +31,6 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def _database(spill: str, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": threads, "temp_directory": spill})
