@@ -25,7 +25,7 @@ def run(event: bytes, services: Services, context: object = None) -> str:
         bucket=services.buckets.inbox,
         quarantine=services.buckets.work,
         work=lambda created: confirm_payouts(services, created),
-        log=step_log("confirm_payouts", context),
+        log=step_log(context),
     )
 
 

@@ -25,7 +25,7 @@ def run(event: bytes, services: Services, context: object = None) -> str:
         bucket=services.buckets.records,
         quarantine=services.buckets.work,
         work=lambda created: ingest_bill(services, created),
-        log=step_log("ingest_bill", context),
+        log=step_log(context),
     )
 
 

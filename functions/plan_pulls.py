@@ -25,7 +25,7 @@ def run(event: bytes, services: Services, context: object = None) -> str:
         event,
         quarantine=services.buckets.work,
         work=lambda: _work(event, services),
-        log=step_log("plan_pulls", context),
+        log=step_log(context),
     )
 
 

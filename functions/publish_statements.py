@@ -25,7 +25,7 @@ def run(event: bytes, services: Services, context: object = None) -> str:
         bucket=services.buckets.work,
         quarantine=services.buckets.work,
         work=lambda created: publish_statements(services, created),
-        log=step_log("publish_statements", context),
+        log=step_log(context),
     )
 
 

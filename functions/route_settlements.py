@@ -25,7 +25,7 @@ def run(event: bytes, services: Services, context: object = None) -> str:
         bucket=services.buckets.work,
         quarantine=services.buckets.work,
         work=lambda created: route_settlements(services, created),
-        log=step_log("route_settlements", context),
+        log=step_log(context),
     )
 
 

@@ -25,7 +25,7 @@ def run(event: bytes, services: Services, context: object = None) -> str:
         bucket=services.buckets.work,
         quarantine=services.buckets.work,
         work=lambda created: settle(services, created),
-        log=step_log("settle", context),
+        log=step_log(context),
     )
 
 

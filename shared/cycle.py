@@ -82,8 +82,9 @@ def parse_instant(value: str, place: str = "time") -> datetime:
         instant = datetime.fromisoformat(value)
     except ValueError:
         instant = None
-    if instant is None or instant.tzinfo is None:
-        raise BadInputError(place, f"{value!r} is no instant", "write it with its zone, such as 2025-06-01T00:00:00Z")
+    if instant is None or instant.tzinfo is None or not 2000 < instant.year < 2100:
+        problem = f"{value!r} is no instant of this century"
+        raise BadInputError(place, problem, "write it with its zone, such as 2025-06-01T00:00:00Z")
     return instant.astimezone(UTC)
 
 

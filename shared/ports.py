@@ -134,7 +134,7 @@ class Rows(Protocol):
     def range(
         self, table: str, start: Key, end: Key, *, backward: bool = False, limit: int | None = None
     ) -> Iterator[Row]:
-        """Rows from `start` (included) to `end` (not included) in key order; a key may be shorter than the table's."""
+        """Rows from `start` (included) to `end` (not included) in key order, or in reverse when `backward`."""
 
 
 class BillApi(Protocol):

@@ -34,18 +34,30 @@ class Control:
     round_down: Decimal
 
 
-def overview_totals(rows: Iterable[Mapping[str, Any]], place: str) -> dict[Group, Control]:
-    """The sums of QueryBillOverview rows by group; rows differ in item and subscription type too."""
+def overview_totals(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[Group, Control], list[str]]:
+    """The sums of QueryBillOverview rows by group, and a sentence for each row that cannot be read.
+
+    Rows differ in item and subscription type too. One that cannot be read must not keep a bill from being sealed:
+    it is a difference like any other.
+    """
     totals: dict[Group, Control] = {}
+    problems = []
     for number, row in enumerate(rows):
-        where = f"{place}, row {number}"
-        group = (_text(row, "OwnerID", where), _text(row, "ProductCode", where), _text(row, "Currency", where))
+        where = f"control row {number}"
+        try:
+            group = (_text(row, "OwnerID", where), _text(row, "ProductCode", where), _text(row, "Currency", where))
+            pretax, round_down = _amount(row, "PretaxAmount", where), _amount(row, "RoundDownDiscount", where)
+        except BadInputError as exc:
+            problems.append(f"{exc.place}: {exc.problem}")
+            continue
         before = totals.get(group, Control(Decimal(0), Decimal(0)))
-        totals[group] = Control(
-            before.pretax + _amount(row, "PretaxAmount", where),
-            before.round_down + _amount(row, "RoundDownDiscount", where),
-        )
-    return totals
+        totals[group] = Control(before.pretax + pretax, before.round_down + round_down)
+    return totals, problems
+
+
+def unreadable(problems: Iterable[str]) -> list[Difference]:
+    """Control rows that cannot be read, as differences without an amount."""
+    return [Difference("", problem, "", "0", "0", "0", "") for problem in problems]
 
 
 def compare(lines: Mapping[Group, Decimal], controls: Mapping[Group, Control]) -> list[Difference]:

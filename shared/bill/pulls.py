@@ -82,6 +82,7 @@ def _from_key(pattern: re.Pattern[str], key: str, expected: str) -> Pull:
     if match is None or not _SLOT.fullmatch(match[4]):
         raise BadInputError(f"object {key!r}", "the name says nothing about a pull", f"expected {expected}")
     account, cycle, what, slot = match.groups()
+    slot_day(slot, f"object {key!r}")
     if what == cycle:
         what = CONTROL
     elif Cycle.of(parse_date(what, key)) != Cycle.parse(cycle, key):
@@ -104,11 +105,11 @@ def is_final(slot: str) -> bool:
     return slot.startswith("f")
 
 
-def slot_day(slot: str) -> date:
+def slot_day(slot: str, place: str = "slot") -> date:
     """The day a slot was begun."""
     if not _SLOT.fullmatch(slot):
-        raise BadInputError("slot", f"{slot!r} is none", "write dYYYYMMDD or fYYYYMMDDTHHMM")
-    return date(int(slot[1:5]), int(slot[5:7]), int(slot[7:9]))
+        raise BadInputError(place, f"{slot!r} is no slot", "write dYYYYMMDD or fYYYYMMDDTHHMM")
+    return parse_date(f"{slot[1:5]}-{slot[5:7]}-{slot[7:9]}", f"{place}, slot {slot}")
 
 
 def dates_of(slot: str, cycle: Cycle, since: date) -> list[date]:

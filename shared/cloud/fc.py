@@ -6,12 +6,13 @@ event and the reason in `quarantine/` and ends; one that may succeed later raise
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from shared.cycle import parse_instant
@@ -19,6 +20,7 @@ from shared.errors import BadInputError, ClearbookError
 from shared.ids import canonical_json
 from shared.ports import ObjectEvent, ObjectStore, TimerEvent
 
+_LAST_SECOND = 4_102_444_800  # the year 2100
 CREATED = ("ObjectCreated:PutObject", "ObjectCreated:PostObject", "ObjectCreated:CompleteMultipartUpload")
 
 
@@ -46,12 +48,20 @@ def parse_timer(event: bytes) -> TimerEvent:
     return TimerEvent(parse_instant(data["triggerTime"], "triggerTime"), data["triggerName"], data["payload"])
 
 
-def parse_objects(event: bytes) -> list[ObjectEvent]:
-    """The created objects that an OSS trigger's event names; other kinds of events in it are passed over."""
+def parse_elements(event: bytes) -> list[Any]:
+    """The events in an OSS trigger's event, as they are."""
     events = _object(event).get("events")
     if not isinstance(events, list) or not events:
         raise BadInputError("OSS event", "'events' is no list of events", "expected the OSS trigger's event")
-    return [_created(one, f"events.{n}") for n, one in enumerate(events) if _name(one, f"events.{n}") in CREATED]
+    return events
+
+
+def parse_created(element: Any) -> ObjectEvent | None:
+    """The object that one of them says was created; None for other kinds of events."""
+    name = element.get("eventName") if isinstance(element, dict) else None
+    if not isinstance(name, str):
+        raise BadInputError("OSS event", "has no 'eventName'", "expected the OSS trigger's event")
+    return _created(element) if name in CREATED else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,11 @@ def parse_given_up(event: bytes) -> GivenUp | None:
     data = _object(event)
     if not isinstance(data.get("requestContext"), dict) or "requestPayload" not in data:
         return None
-    return GivenUp(data, parse_instant(str(data.get("timestamp")), "timestamp"))
+    when = data.get("timestamp")
+    if isinstance(when, int) and not isinstance(when, bool):
+        # Function Compute's own form: milliseconds since 1970.
+        when = datetime.fromtimestamp(min(max(when // 1000, 0), _LAST_SECOND), UTC).isoformat()
+    return GivenUp(data, parse_instant(str(when), "timestamp"))
 
 
 def on_objects(
@@ -81,21 +95,24 @@ def on_objects(
 ) -> str:
     """Carry out a step for each object that an OSS event names; one that is refused does not stop the others."""
 
-    def one(created: ObjectEvent) -> list[dict[str, Any]]:
+    def one(element: Any) -> list[dict[str, Any]]:
+        created = parse_created(element)
+        if created is None:
+            return []
         if created.bucket != bucket.bucket:
             problem = f"names bucket {created.bucket!r}"
             raise BadInputError("OSS event", problem, f"this function listens to {bucket.bucket!r}: check its trigger")
         return [work(created)]
 
-    objects: list[ObjectEvent] = []
+    elements: list[Any] = []
 
     def parse() -> list[dict[str, Any]]:
-        objects.extend(parse_objects(event))
+        elements.extend(parse_elements(event))
         return []
 
     outcomes = _guarded(step, event, quarantine, log, parse)
-    for created in objects:
-        outcomes += _guarded(step, event, quarantine, log, lambda created=created: one(created))  # type: ignore[misc]
+    for element in elements:
+        outcomes += _guarded(step, event, quarantine, log, functools.partial(one, element))
     return json.dumps(outcomes, ensure_ascii=False)
 
 
@@ -144,21 +161,22 @@ def _object(event: bytes) -> Mapping[str, Any]:
     return data
 
 
-def _name(one: Any, place: str) -> str:
-    name = one.get("eventName") if isinstance(one, dict) else None
-    if not isinstance(name, str):
-        raise BadInputError(f"OSS event, {place}", "has no 'eventName'", "expected the OSS trigger's event")
-    return name
-
-
-def _created(one: Mapping[str, Any], place: str) -> ObjectEvent:
+def _created(one: Mapping[str, Any]) -> ObjectEvent:
     try:
         bucket, key, at = one["oss"]["bucket"]["name"], one["oss"]["object"]["key"], one["eventTime"]
     except (KeyError, TypeError) as exc:
-        problem = f"lacks {exc}"
         raise BadInputError(
-            f"OSS event, {place}", problem, "expected oss.bucket.name, oss.object.key, eventTime"
+            "OSS event", f"lacks {exc}", "expected oss.bucket.name, oss.object.key and eventTime"
         ) from exc
-    if not all(isinstance(value, str) and value for value in (bucket, key, at)):
-        raise BadInputError(f"OSS event, {place}", "bucket, key or eventTime is no text", "check the trigger")
+    if not all(isinstance(value, str) and value and _is_text(value) for value in (bucket, key, at)):
+        raise BadInputError("OSS event", "bucket, key or eventTime is no text", "check the trigger")
     return ObjectEvent(bucket, key, parse_instant(at, "eventTime"))
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: JSON can spell half a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

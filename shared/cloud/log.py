@@ -9,11 +9,10 @@ from typing import Any
 class _Log:
     """Powertools' logger, its fields kept apart from the names that logging itself uses."""
 
-    def __init__(self, step: str) -> None:
+    def __init__(self) -> None:
         from aws_lambda_powertools import Logger
 
         self._logger = Logger(service="clearbook", level="INFO")
-        self._logger.append_keys(step=step)
 
     def of_request(self, request_id: str) -> _Log:
         self._logger.append_keys(request_id=request_id)
@@ -29,10 +28,10 @@ class _Log:
 
 
 @functools.cache
-def _log(step: str) -> _Log:
-    return _Log(step)
+def _log() -> _Log:
+    return _Log()
 
 
-def step_log(step: str, context: object) -> _Log:
-    """The log of a step. Powertools' own context decorator expects Lambda's attributes, so the id is set by hand."""
-    return _log(step).of_request(str(getattr(context, "request_id", "")))
+def step_log(context: object) -> _Log:
+    """The log of one event. Powertools' own context decorator expects Lambda's attributes, so the id is set by hand."""
+    return _log().of_request(str(getattr(context, "request_id", "")))

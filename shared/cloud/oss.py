@@ -82,9 +82,12 @@ class OssStore:
     def download(self, key: str, path: Path) -> None:
         """Fetch the object into a file, which appears whole or not at all."""
         partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}")  # others may fetch the same at the same time
-        with self._translated("read", key):
-            self._bucket.get_object_to_file(key, str(partial))
-        partial.replace(path)
+        try:
+            with self._translated("read", key):
+                self._bucket.get_object_to_file(key, str(partial))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The names that begin with `prefix`, in order."""

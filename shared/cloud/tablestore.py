@@ -83,6 +83,8 @@ class TablestoreRows:
         self, table: str, start: Key, end: Key, *, backward: bool = False, limit: int | None = None
     ) -> Iterator[Row]:
         """Rows from `start` (included) to `end` (not included) in key order, or in reverse when `backward`."""
+        if start == end:
+            return
         direction = ots.Direction.BACKWARD if backward else ots.Direction.FORWARD
         position: Any = list(start)
         while position is not None and limit != 0:

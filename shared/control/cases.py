@@ -1,6 +1,7 @@
 """Cases: what Clearbook will not guess, with what would resolve it.
 
-A case is (cycle, kind, key), so every run finds the same one; one that a later run no longer finds closes itself.
+A case is (cycle, owner, kind, key, currency), so every run finds the same one; one that a later run no longer
+finds closes itself.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "compare with the provider's console; pull the dates again",
     ),
     "arrived_after_lock": (
-        "the bill changed after the month was locked: {key}",
+        "the bill of {key} changed after the month was locked",
         "it becomes an adjustment in the next open month",
     ),
     "payout_returned": ("payout {key} came back", "check the payee's bank account and pay again"),
@@ -68,8 +69,9 @@ class Case:
 
     @property
     def id(self) -> str:
-        """The same for the same (cycle, kind, key)."""
-        return f"{self.cycle}-{self.kind}-{digest_of([self.cycle, self.kind, self.key])[:12]}"
+        """The same for the same (cycle, owner, kind, key, currency), whichever run finds it."""
+        found = [self.cycle, self.owner, self.kind, self.key, self.currency]
+        return f"{self.cycle}-{self.kind}-{digest_of(found)[:12]}"
 
     @property
     def problem(self) -> str:

@@ -42,13 +42,14 @@ def instruction_of(cycle: str, reseller: str, agreement: str) -> str:
 
 
 def balance(months: Mapping[str, Month], agreement: str, upto: str) -> Decimal:
-    """What is owed under an agreement: payables of locked cycles up to `upto`, less what was instructed and stands."""
+    """What is owed under an agreement: payables of locked cycles up to `upto`, less all that was instructed and stands.
+
+    A later cycle's instruction paid the earlier ones' balances too, so it counts whatever `upto` is.
+    """
     owed = Decimal(0)
     for cycle, month in months.items():
-        if cycle > upto:
-            continue
         for statement in (month.locked or {}).get("statements", ()):
-            if statement["agreement"] == agreement:
+            if statement["agreement"] == agreement and cycle <= upto:
                 owed += Decimal(statement["payable"])
         for instruction, entry in month.instructed.items():
             if entry.body["agreement"] == agreement and instruction not in month.returned:

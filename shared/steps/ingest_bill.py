@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from decimal import Decimal
@@ -45,7 +46,7 @@ def ingest_bill(services: Services, event: ObjectEvent) -> dict[str, Any]:
         raise BadInputError(f"object {event.key}", f"payer account {pull.account} has no connector", remedy)
     known = services.buckets.work.find(pull.ingested_key)
     ingested = json.loads(known) if known else _ingest(services, pull, complete, connector)
-    sealed = seal_round(services, pull.account, pull.slot, pull, connector, stamp(event.at))
+    sealed = seal_round(services, connector, pull.cycle, pull.slot, stamp(event.at))
     outcome = {"pull": pull.name, "account": pull.account, "rows": ingested.get("rows", 0), "sealed": sealed}
     services.record(_ACTOR, f"{pull.account}/{pull.name}", stamp(event.at), json.dumps(outcome))
     return outcome
@@ -68,7 +69,7 @@ def _pages(services: Services, complete: Mapping[str, Any]) -> Iterator[tuple[st
         except ObjectMissingError as exc:
             remedy = "its pull is damaged: pull the date again under a new slot"
             raise BadInputError(f"raw page {key}", "is missing", remedy) from exc
-        except (OSError, EOFError) as exc:
+        except (OSError, EOFError, zlib.error) as exc:
             raise BadInputError(f"raw page {key}", f"is no gzip ({exc})", "pull the date again") from exc
         if digest(body) != expected:
             raise BadInputError(f"raw page {key}", "does not have its digest", "compare the bucket with its backup")
@@ -78,9 +79,10 @@ def _pages(services: Services, complete: Mapping[str, Any]) -> Iterator[tuple[st
 def _ingest(services: Services, pull: Pull, complete: Mapping[str, Any], connector: Connector) -> dict[str, Any]:
     if pull.what == CONTROL:
         overview = [row for key, body in _pages(services, complete) for row in api.parse_overview(body, key)]
-        totals = control.overview_totals(overview, f"{pull.account} {pull.name}")
+        totals, problems = control.overview_totals(overview)
         ingested: dict[str, Any] = {
-            "controls": [[*group, one.pretax, one.round_down] for group, one in sorted(totals.items())]
+            "controls": [[*group, one.pretax, one.round_down] for group, one in sorted(totals.items())],
+            "unreadable": problems,
         }
     else:
         ingested = _ingest_lines(services, pull, complete, connector)
@@ -120,19 +122,20 @@ def _ingest_lines(services: Services, pull: Pull, complete: Mapping[str, Any], c
 # -- the round --------------------------------------------------------------------------------------------------
 
 
-def seal_round(services: Services, account: str, slot: str, pull: Pull, connector: Connector, at: str) -> str | None:
+def seal_round(services: Services, connector: Connector, cycle: Cycle, slot: str, at: str) -> str | None:
     """Seal the round of `slot` if all its pulls are ingested; the seal's object key, or None while some are missing."""
-    wanted = pulls.pulls_of(slot, account, pull.cycle, connector.since)
-    if not all(services.buckets.work.exists(one.ingested_key) for one in wanted if one != pull):
+    account = connector.account
+    wanted = pulls.pulls_of(slot, account, cycle, connector.since)
+    if not wanted or not all(services.buckets.work.exists(one.ingested_key) for one in wanted):
         return None
     found = {one.what: json.loads(services.buckets.work.get(one.ingested_key)) for one in wanted}
-    stream = stream_of(account, str(pull.cycle))
+    stream = stream_of(account, str(cycle))
 
     def decide(entries: list[Entry]) -> Draft | None:
         earlier = seals(entries)
         if any(one.slot == slot for one in earlier):
             return None
-        seal, snapshot = _seal(services, account, str(pull.cycle), slot, earlier, found)
+        seal, snapshot = _seal(services, account, str(cycle), slot, earlier, found)
         if earlier and seal.pulls == earlier[-1].pulls:
             return None  # newer rounds have seen every date of this one
         services.buckets.work.put_once(snapshot.key, snapshot.body)

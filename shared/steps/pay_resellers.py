@@ -14,7 +14,7 @@ from shared.errors import BadInputError
 from shared.ids import digest
 from shared.journal import postings
 from shared.parties.parties import OPERATOR
-from shared.payout.batch import Member, file_csv, parse_batch
+from shared.payout.batch import Member, balance, file_csv, parse_batch
 from shared.ports import ObjectEvent
 from shared.services import Services
 from shared.steps import projections
@@ -76,7 +76,7 @@ def _approval(entries: list[Entry], batch: str) -> Entry | None:
 
 
 def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
-    """Whether the reseller's stream names this batch for the instruction; the first batch to come is the only one."""
+    """Whether the reseller's stream names this batch for the instruction; the first to come is the only one."""
     stream = months.stream_of(member.reseller, member.cycle)
     body = {
         "cycle": member.cycle,
@@ -93,7 +93,11 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
         return month.instructed.get(member.instruction) if month else None
 
     def decide(entries: list[Entry]) -> Draft | None:
-        return None if find(entries) else Draft(months.INSTRUCTED, _ACTOR, at, body)
+        # Another batch may have paid some of it since this one was approved: then nothing is instructed here.
+        owed = balance(months.months(entries), member.agreement, member.cycle)
+        if find(entries) or owed != Decimal(member.amount):
+            return None
+        return Draft(months.INSTRUCTED, _ACTOR, at, body)
 
     services.chain.append(stream, decide)
     standing = find(services.chain.read(stream))

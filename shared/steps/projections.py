@@ -55,8 +55,8 @@ def _cases(services: Services, owner: str, month: months.Month, seq: int) -> Non
     assert month.calculated is not None  # noqa: S101 - checked by refresh
     body = month.calculated.body
     found = {case.pop("id"): case for case in json.loads(services.buckets.work.get(body["cases"]["key"]))}
-    for entry in month.late:
-        case = _late_case(month, owner, entry.body["settlement"])
+    if month.late and month.late[-1].body["settlement"] != month.settlement:
+        case = Case(month.cycle, owner, "arrived_after_lock", owner, "", 0, Decimal(0))
         found[case.id] = case.as_row()
     for entry in month.returned.values():
         returned = _returned_case(month, owner, entry.body)
@@ -68,10 +68,6 @@ def _cases(services: Services, owner: str, month: months.Month, seq: int) -> Non
             _put(services, CASES, month.cycle, str(row["id"]), closed)
     for id_, case in found.items():
         _put(services, CASES, month.cycle, id_, {**case, "state": "open", "seq": seq})
-
-
-def _late_case(month: months.Month, owner: str, settlement: str) -> Case:
-    return Case(month.cycle, owner, "arrived_after_lock", f"{owner}/{settlement[:12]}", "", 0, Decimal(0))
 
 
 def _returned_case(month: months.Month, owner: str, body: Mapping[str, str]) -> Case:

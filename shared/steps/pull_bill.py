@@ -7,6 +7,8 @@ page holds the token of the next.
 from __future__ import annotations
 
 import gzip
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 from shared.bill import api
@@ -14,7 +16,7 @@ from shared.bill.pulls import CONTROL, Pull, from_order_key
 from shared.cycle import stamp
 from shared.errors import BadInputError, ClearbookError
 from shared.ids import canonical_json, digest
-from shared.ports import BillApi, ObjectEvent
+from shared.ports import BillApi, ObjectConflictError, ObjectEvent
 from shared.services import Services
 from shared.steps import state
 
@@ -69,8 +71,11 @@ def _line_pages(services: Services, provider: BillApi, pull: Pull) -> list[dict[
             remedy = "split the account's bill, or raise PAGES_MAX"
             raise BadInputError(f"pull {pull.name}", f"has more than {PAGES_MAX} pages", remedy)
         key = pull.page_key(len(pages) + 1)
-        body = _kept(services, key) or _fetch(services, provider, pull, "DescribeInstanceBill", query, token, key)
-        page = api.parse_page(body, f"{pull.account} {pull.name}, page {len(pages) + 1}")
+        asked = {**query, **({"NextToken": token} if token else {})}
+        body = _kept(services, key) or _fetch(
+            services, provider, pull, "DescribeInstanceBill", asked, key, api.parse_page
+        )
+        page = api.parse_page(body, f"raw page {key}")
         pages.append({"key": key, "digest": digest(body), "rows": len(page.items)})
         if not page.next_token:
             break
@@ -87,14 +92,20 @@ def _line_pages(services: Services, provider: BillApi, pull: Pull) -> list[dict[
 def _control_pages(services: Services, provider: BillApi, pull: Pull) -> list[dict[str, Any]]:
     key = pull.page_key(1)
     query: dict[str, str | int | bool] = {"BillingCycle": str(pull.cycle)}
-    body = _kept(services, key) or _fetch(services, provider, pull, "QueryBillOverview", query, "", key)
-    rows = api.parse_overview(body, f"{pull.account} {pull.name}")
+    body = _kept(services, key) or _fetch(services, provider, pull, "QueryBillOverview", query, key, api.parse_overview)
+    rows = api.parse_overview(body, f"raw page {key}")
     return [{"key": key, "digest": digest(body), "rows": len(rows)}]
 
 
 def _kept(services: Services, key: str) -> bytes | None:
     stored = services.buckets.records.find(key)
-    return None if stored is None else gzip.decompress(stored)
+    if stored is None:
+        return None
+    try:
+        return gzip.decompress(stored)
+    except (OSError, EOFError, zlib.error) as exc:
+        remedy = "the next round asks for the date again; find out who wrote it"
+        raise BadInputError(f"raw page {key}", f"is no gzip ({exc})", remedy) from exc
 
 
 def _fetch(
@@ -103,22 +114,20 @@ def _fetch(
     pull: Pull,
     action: str,
     query: dict[str, str | int | bool],
-    token: str,
     key: str,
+    parse: Callable[[bytes, str], object],
 ) -> bytes:
-    body = provider.call(action, {**query, **({"NextToken": token} if token else {})})
+    body = provider.call(action, query)
     try:
-        api.parse_body(body, f"{action} for {pull.account} {pull.name}")
+        parse(body, f"{action} for {pull.account} {pull.name}")
     except BadInputError:
         # A refusal is no page: kept beside the pages, so that it can be read and the pull can be repeated.
         services.buckets.records.put_once(f"{pull.raw_prefix}refused-{digest(body)[:16]}.json.gz", _zipped(body))
         raise
     try:
         services.buckets.records.put_once(key, _zipped(body))
-    except ClearbookError as exc:
+    except ObjectConflictError:
         # Somebody else carried out the same order at the same time: their page counts.
-        if exc.code != "object_conflict":
-            raise
         return gzip.decompress(services.buckets.records.get(key))
     return body
 

@@ -1,4 +1,4 @@
-"""Route a seal: one settle order for each share it touches, a draft a day while the month runs, then the final.
+"""Route a seal: one settle order for each share that is due, a draft a day while the month runs, then the final.
 
 An order names everything the settlement will read, so the same inputs make the same order, and the orders of two
 accounts sealed at the same moment are one.
@@ -87,8 +87,9 @@ def route_settlements(services: Services, event: ObjectEvent) -> dict[str, Any]:
     if seal is None:
         problem = f"stands for no seal in {stream_of(account, cycle)}"
         raise BadInputError(f"object {event.key}", problem, "seals are written by ingest_bill alone")
-    touched = parties.shares_of(now.accounts[account], Cycle.parse(cycle))
-    written = order_shares(services, cycle, touched, once_a_day=True)
+    # Every share of the cycle, not only those in this seal: the last seal of a round completes the others' inputs.
+    accounts = set().union(*now.accounts.values())
+    written = order_shares(services, cycle, parties.shares_of(accounts, Cycle.parse(cycle)), once_a_day=True)
     outcome = {"seal": event.key, "orders": written}
     services.record("route_settlements", event.key, stamp(event.at), json.dumps(outcome))
     return outcome
@@ -108,7 +109,20 @@ def order_shares(services: Services, cycle: str, owners: set[str], *, once_a_day
             continue
         if services.buckets.work.put_once(order.key, order.body):
             written.append(order.key)
+        elif order.status == FINAL and not _stands(services, order):
+            # The inputs are again what they were once before: the order is there, and wakes nobody by itself.
+            services.buckets.work.put_again(order.key, order.body)
+            written.append(order.key)
     return written
+
+
+def _stands(services: Services, order: Order) -> bool:
+    """Whether the newest settlement of the share is the order's."""
+    month = months.months(services.chain.read(months.stream_of(order.owner, order.cycle))).get(order.cycle)
+    if month is None or month.calculated is None:
+        return False
+    newest = [month.calculated, *month.late][-1]
+    return bool(newest.body["order"] == order.key)
 
 
 def bills(services: Services, parties: Parties, cycle: str) -> Bills:
@@ -138,6 +152,8 @@ def order_of(
     sealed final and the month before is locked; until then a draft once the day's rounds are all sealed."""
     held = _holding(parties, now, cycle, owner)
     entries = services.chain.read(months.stream_of(owner, cycle))
+    if not held and cycle in months.months(entries):
+        held = sorted(now.seals)  # it has lost its last account since it was settled: settled again, without lines
     if not held:
         return None
     is_due = not now.missing and all(now.seals[payer].status == FINAL for payer in held)

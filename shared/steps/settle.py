@@ -26,7 +26,7 @@ from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
 from shared.money import text
-from shared.parties.parties import OPERATOR, Assignment, Parties
+from shared.parties.parties import OPERATOR, STREAM, Assignment, Parties
 from shared.ports import ObjectEvent
 from shared.services import Services
 from shared.settlement import engine, lines
@@ -53,7 +53,7 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     entries = services.chain.read(stream)
     sealed, heads = _sealed(services, order)
     share = _share(services, parties, entries, order)
-    if state.party_digest(party_entries) != order.parties or _digests(share) != order.agreements:
+    if not _is_current(services, order, entries):
         return _done(services, event, order, at, "superseded: parties or agreements have changed since", None)
     snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
     manifest = _manifest(order, share, snapshots)
@@ -99,8 +99,11 @@ def _share(services: Services, parties: Parties, entries: list[Entry], order: Or
     return Share(order.owner, cycle, mine, found)
 
 
-def _digests(share: Share) -> tuple[str, ...]:
-    return tuple(one.digest for one in share.agreements)
+def _is_current(services: Services, order: Order, entries: list[Entry]) -> bool:
+    """Whether the parties and agreements that the order names are those in force."""
+    found = [] if order.owner == OPERATOR else state.agreements(services, entries, Cycle.parse(order.cycle))
+    in_force = services.chain.read(STREAM)
+    return state.party_digest(in_force) == order.parties and tuple(one.digest for one in found) == order.agreements
 
 
 def _manifest(order: Order, share: Share, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
@@ -258,6 +261,9 @@ def _decide(
 
     def decide(entries: list[Entry]) -> Draft | None:
         month = months.months(entries).get(order.cycle)
+        if not _is_current(services, order, entries):
+            notes.append("superseded: parties or agreements have changed since")
+            return None
         draft, note = _draft(order, month, body, reads, at)
         notes.append(note)
         return draft
@@ -276,10 +282,11 @@ def _draft(
         if before["order"] == order.key:
             return None, "calculated before"
     if month is not None and month.locked is not None:
-        if before is not None and body["settlement"] == before["settlement"]:
-            return None, "locked; nothing has changed"
-        if any(entry.body["order"] == order.key for entry in month.late):
-            return None, "locked; noted before"
+        last = month.late[-1].body if month.late else {"settlement": month.settlement, "order": ""}
+        if body["settlement"] == last["settlement"]:
+            return None, "locked; nothing has changed since it was last looked at"
         late = {name: body[name] for name in ("cycle", "owner", "settlement", "seals", "order")}
-        return Draft(months.LATE, _ACTOR, at, late, "the bill changed after the lock", reads), "arrived after the lock"
+        is_back = body["settlement"] == month.settlement
+        why = "the bill is again as it was locked" if is_back else "the bill changed after the lock"
+        return Draft(months.LATE, _ACTOR, at, late, why, reads), why
     return Draft(months.CALCULATED, _ACTOR, at, body, "", reads), "calculated"

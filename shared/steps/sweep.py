@@ -76,7 +76,7 @@ def _bill(services: Services, connector: Connector, cycle: Cycle, now: datetime)
         for pull in pulls:
             if pull.ingested_key not in ingested:
                 yield _repeat_pull(services, pull, now)
-        key_ = seal_round(services, account, slot, pulls[0], connector, stamp(now))
+        key_ = seal_round(services, connector, cycle, slot, stamp(now))
         if key_ is not None:
             yield {"mended": "round", "key": key_}
 
