@@ -109,20 +109,20 @@ def order_shares(services: Services, cycle: str, owners: set[str], *, once_a_day
             continue
         if services.buckets.work.put_once(order.key, order.body):
             written.append(order.key)
-        elif order.status == FINAL and not _stands(services, order):
+        elif order.status == FINAL and _is_displaced(services, order):
             # The inputs are again what they were once before: the order is there, and wakes nobody by itself.
             services.buckets.work.put_again(order.key, order.body)
             written.append(order.key)
     return written
 
 
-def _stands(services: Services, order: Order) -> bool:
-    """Whether the newest settlement of the share is the order's."""
+def _is_displaced(services: Services, order: Order) -> bool:
+    """Whether the newest settlement of the share is another order's; while there is none, this one is on its way."""
     month = months.months(services.chain.read(months.stream_of(order.owner, order.cycle))).get(order.cycle)
     if month is None or month.calculated is None:
         return False
     newest = [month.calculated, *month.late][-1]
-    return bool(newest.body["order"] == order.key)
+    return bool(newest.body["order"] != order.key)
 
 
 def bills(services: Services, parties: Parties, cycle: str) -> Bills:

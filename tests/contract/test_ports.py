@@ -423,12 +423,6 @@ def test_a_range_that_ends_where_it_begins_is_empty(five: Rows, stream: str) -> 
     assert list(five.range("chain", entry(stream, 4), entry(stream, 4))) == []
 
 
-def test_a_range_may_begin_and_end_with_a_part_of_the_key(five: Rows, stream: str) -> None:
-    found = five.range("chain", (("stream", stream),), (("stream", stream + "0"),))
-
-    assert [row["seq"] for row in found] == [1, 2, 3, 4, 5]
-
-
 def row_verbs(rows: Rows, table: str) -> Mapping[str, Callable[[], object]]:
     """Everything that can be done with a table like `chain`."""
     one = entry("s", 1)
