@@ -89,8 +89,8 @@ class Settled:
 
 def settle(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
     """Settle the lines in the table `bill`; leaves the tables `settled` and `held`."""
-    lines.link_refunds(connection)
     lines.place(connection, share)
+    lines.link_refunds(connection)
     lines.net(connection, share)
     rules.base(connection, share)
     rules.match(connection, share.agreements)

@@ -1,7 +1,7 @@
 """The bill lines a settlement reads, each with its owner and version by date, refunds netted.
 
-Tables and views of the connection, in the order they are made: `bill` (lines as billed), `piece` and `unlinked`
-(refunds and what they undo), `placed` (lines with owner and version), `item` (the share's lines, refunds netted).
+Tables and views of the connection, in the order they are made: `bill` (lines as billed), `placed` (with owner and
+version), `piece` and `unlinked` (refunds and what they undo), `item` (the share's lines, refunds netted).
 """
 
 from __future__ import annotations
@@ -105,23 +105,25 @@ def _held_throughout(share: Share) -> set[str]:
 
 def link_refunds(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `piece` and `unlinked`. Only charges of a refunded key are fetched: a few per refund, never the month."""
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW undo AS SELECT * FROM bill WHERE kind IN {_UNDO}")  # noqa: S608
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW undo AS SELECT * FROM placed WHERE kind IN {_UNDO}")  # noqa: S608
+    lacking = ", ".join(f"CASE WHEN {sql.format('r')} IS NULL THEN '{name}' END" for name, sql in _BASIS.items())
     key, order = ", ".join(_KEY), ORDER.replace("billed", "pretax")
     same = " AND ".join(f"u.{name} IS NOT DISTINCT FROM c.{name}" for name in _KEY)
     rows = connection.execute(
-        f"""SELECT line_id, kind, date, row_number() OVER (ORDER BY {order}), pretax, {", ".join(_NETTED)}, {key}
+        f"""SELECT line_id, kind, date, row_number() OVER (ORDER BY {order}), pretax, coalesce(basis_name, 'pretax'),
+                   [{lacking}], {", ".join(_NETTED)}, {key}
             FROM (SELECT * FROM undo WHERE pretax <= 0 UNION ALL
-                  SELECT * FROM bill c
-                  WHERE kind IN {_CHARGE} AND pretax > 0 AND EXISTS (SELECT 1 FROM undo u WHERE {same}))"""  # noqa: S608
+                  SELECT * FROM placed c
+                  WHERE kind IN {_CHARGE} AND pretax > 0 AND EXISTS (SELECT 1 FROM undo u WHERE {same})) r"""  # noqa: S608
     ).fetchall()
-    first_key = 5 + len(_NETTED)
     charges, found = [], []
-    for line_id, kind, day, place, pretax, *others in rows:
-        amounts, line_key = tuple(others[: first_key - 5]), tuple(others[first_key - 5 :])
+    for line_id, kind, day, place_, pretax, basis, lacks, *others in rows:
+        amounts, line_key = tuple(others[: len(_NETTED)]), tuple(others[len(_NETTED) :])
         if kind in ("usage", "subscription"):
-            charges.append(refunds.Charge(line_id, line_key, day, place, pretax))
+            charges.append(refunds.Charge(line_id, line_key, day, place_, pretax, basis))
         else:
-            found.append(refunds.Refund(line_id, line_key, day, place, pretax, amounts))
+            missing = frozenset(name for name in lacks if name is not None)
+            found.append(refunds.Refund(line_id, line_key, day, place_, pretax, amounts, missing))
     _store(connection, refunds.link(charges, found))
 
 
@@ -172,9 +174,8 @@ def place(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
 def net(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     """Make the view `item`: the share's lines, and every piece of a refund in place of it, refunds netted.
 
-    A piece belongs where its charge belongs (`other_line`), and a netted charge carries what is left of it. A piece
-    without the amount that its charge's basis needs takes nothing (semantics, basis). `billed` is the pretax as
-    billed, `problem` why a refund was not linked.
+    A piece belongs where its charge belongs (`other_line`), and a netted charge carries what is left of it. `billed`
+    is the pretax as billed, `problem` why a refund was not linked.
     """
     amounts = ("pretax", *_NETTED)
     same = ", ".join(f"b.{name}" for name in READ if name not in amounts)
@@ -187,19 +188,17 @@ def net(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     mine = "{0}.reseller IS NULL" if share.owner == OPERATOR else f"{{0}}.reseller = {quoted(share.owner)}"
     connection.execute(
         f"""CREATE OR REPLACE TEMP VIEW undoing AS
-            SELECT p.*, {whose.format("c")}, c.reseller, {basis_sql("p")} IS NULL AS lacks
-            FROM piece p JOIN placed c ON c.line_id = p.charge"""  # noqa: S608
+            SELECT p.*, {whose.format("c")}, c.reseller FROM piece p JOIN placed c ON c.line_id = p.charge"""  # noqa: S608
     )
     connection.execute(
         f"""CREATE OR REPLACE TEMP VIEW item AS
-            WITH netting AS (SELECT charge, {sums} FROM undoing WHERE NOT lacks GROUP BY charge)
+            WITH netting AS (SELECT charge, {sums} FROM undoing GROUP BY charge)
             SELECT {same}, {left}, b.pretax AS billed, {whose.format("b")}, n.charge IS NOT NULL AS is_netted,
                    false AS is_undo, 0 AS piece, NULL AS other_line, NULL AS problem
             FROM placed b LEFT JOIN netting n ON n.charge = b.line_id
             WHERE b.kind NOT IN {_UNDO} AND {mine.format("b")}
             UNION ALL
-            SELECT {same}, {cut}, p.pretax, {whose.format("p")}, false, true, p.number, p.charge,
-                   CASE WHEN lacks THEN 'missing_value' END
+            SELECT {same}, {cut}, p.pretax, {whose.format("p")}, false, true, p.number, p.charge, NULL
             FROM undoing p JOIN bill b ON b.line_id = p.refund WHERE {mine.format("p")}
             UNION ALL
             SELECT {same}, {billed}, b.pretax, {whose.format("b")}, false, true, 0, NULL, u.problem

@@ -16,7 +16,7 @@ from shared.money import EXACT, total
 
 Place = int  # a line's place in the stated order
 
-UNLINKED, EXCEEDS, SIGN = "unlinked_refund", "refund_exceeds_charge", "refund_sign"
+UNLINKED, EXCEEDS, SIGN, LACKS = "unlinked_refund", "refund_exceeds_charge", "refund_sign", "missing_value"
 _QUOTIENT = Context(prec=80, traps=[InvalidOperation])
 
 
@@ -29,11 +29,15 @@ class Charge:
     day: object
     place: Place
     pretax: Decimal
+    basis: str = "pretax"  # by the agreement version in force on its date
 
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund or chargeback; `amounts` are its other amounts, in a fixed order, None where absent."""
+    """A refund or chargeback; `amounts` are its other amounts, in a fixed order, None where absent.
+
+    `lacks` are the bases it has no amount for: it takes nothing from a charge that earns on one of them.
+    """
 
     line_id: str
     key: tuple[object, ...]
@@ -41,6 +45,7 @@ class Refund:
     place: Place
     pretax: Decimal  # at most 0
     amounts: tuple[Decimal | None, ...]
+    lacks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,7 @@ def link(charges: Sequence[Charge], refunds: Sequence[Refund]) -> Links:
         if exact is None:
             rest.append(refund)
             continue
-        left[exact.line_id] = Decimal(0)
-        taken[refund.line_id] = [(exact.line_id, -refund.pretax)]
+        _settle(refund, [(exact, -refund.pretax)], left, taken, cases)
     for refund in rest:
         candidates = _open(by_key, refund, left)
         if not candidates:
@@ -87,7 +91,7 @@ def link(charges: Sequence[Charge], refunds: Sequence[Refund]) -> Links:
         elif total([left[one.line_id] for one in candidates]) < -refund.pretax:
             cases.append((refund.line_id, EXCEEDS))
         else:
-            taken[refund.line_id] = _take(candidates, -refund.pretax, left)
+            _settle(refund, _shares(candidates, -refund.pretax, left), left, taken, cases)
     pieces = [
         piece for refund in ordered if refund.line_id in taken for piece in _pieces(refund, taken[refund.line_id])
     ]
@@ -103,16 +107,32 @@ def _open(by_key: dict[tuple[object, ...], list[Charge]], refund: Refund, left: 
     ]
 
 
-def _take(candidates: list[Charge], due: Decimal, left: dict[str, Decimal]) -> list[tuple[str, Decimal]]:
+def _shares(candidates: list[Charge], due: Decimal, left: dict[str, Decimal]) -> list[tuple[Charge, Decimal]]:
+    """What each charge gives, the newest first, until `due` is covered."""
     shares = []
     for charge in candidates:
         part = min(due, left[charge.line_id])
-        left[charge.line_id] = EXACT.subtract(left[charge.line_id], part)
-        shares.append((charge.line_id, part))
+        shares.append((charge, part))
         due = EXACT.subtract(due, part)
         if due == 0:
             break
     return shares
+
+
+def _settle(
+    refund: Refund,
+    shares: list[tuple[Charge, Decimal]],
+    left: dict[str, Decimal],
+    taken: dict[str, list[tuple[str, Decimal]]],
+    cases: list[tuple[str, str]],
+) -> None:
+    """Take the shares from their charges, or nothing where the refund lacks the amount that one of them needs."""
+    if any(charge.basis in refund.lacks for charge, _ in shares):
+        cases.append((refund.line_id, LACKS))
+        return
+    for charge, part in shares:
+        left[charge.line_id] = EXACT.subtract(left[charge.line_id], part)
+    taken[refund.line_id] = [(charge.line_id, part) for charge, part in shares]
 
 
 def _pieces(refund: Refund, shares: list[tuple[str, Decimal]]) -> list[Piece]:
