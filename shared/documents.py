@@ -64,7 +64,7 @@ def read_yaml(body: bytes, name: str) -> Any:
         return yaml.load(body.decode("utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError as exc:
         raise DocumentRefusedError(name, [(f"byte {exc.start}", "not UTF-8; save the file as UTF-8")]) from exc
-    except (yaml.YAMLError, RecursionError) as exc:
+    except (yaml.YAMLError, RecursionError, TypeError, ValueError, LookupError) as exc:
         mark = getattr(exc, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
         raise DocumentRefusedError(name, [(place, str(getattr(exc, "problem", None) or exc))]) from exc

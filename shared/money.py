@@ -84,6 +84,11 @@ def fixed(value: Decimal, places: int) -> str:
     return f"{abs(rounded) if rounded == 0 else rounded:f}"
 
 
+def decimals(value: Decimal) -> int:
+    """How many decimals `value` needs."""
+    return len(text(value).partition(".")[2])
+
+
 def total(values: Sequence[Decimal]) -> Decimal:
     """The exact sum."""
     result = Decimal(0)

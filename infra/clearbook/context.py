@@ -65,6 +65,8 @@ def environment(home: Path | None) -> Mapping[str, str]:
     except FileNotFoundError as exc:
         remedy = "start one with `clearbook local up --home DIR` or `clearbook demo --keep`, or set CLEARBOOK_*"
         raise SettingError("--home", f"names no local cloud ({home})", remedy) from exc
+    except ValueError as exc:
+        raise SettingError("--home", f"holds a damaged {_ENVIRONMENT} ({exc})", "start its local cloud again") from exc
     return {**os.environ, **settings}
 
 

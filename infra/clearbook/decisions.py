@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from infra.clearbook.context import now, services
 from infra.clearbook.main import write_json
@@ -13,22 +17,31 @@ from shared.control.approvals import Proposal
 from shared.control.months import LOCK, stream_of
 from shared.cycle import stamp
 from shared.documents import read_yaml
+from shared.errors import ClearbookError
 from shared.parties.parties import OPERATOR, STREAM, NoPartiesError
+from shared.payout.batch import parse_batch
 from shared.services import Services
 from shared.settlement.examples import settle_example
 from shared.steps import decide, state
+from shared.steps.route_settlements import sealed_cycles
+
+
+class NotAllProposedError(ClearbookError):
+    """Some of what was asked for could not be proposed."""
+
+    code = "not_all_proposed"
 
 
 def propose_parties(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a party document."""
-    data = read_yaml(file.read_bytes(), str(file))
-    _say([decide.propose_parties(services(home), data, str(file), by=by, why=why, at=stamp(now(home)))], json_to)
+    work, data = services(home), read_yaml(file.read_bytes(), str(file))
+    _say(work, [decide.propose_parties(work, data, str(file), by=by, why=why, at=stamp(now(home)))], json_to)
 
 
 def propose_agreement(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose an agreement version."""
-    data = read_yaml(file.read_bytes(), str(file))
-    _say([decide.propose_agreement(services(home), data, str(file), by=by, why=why, at=stamp(now(home)))], json_to)
+    work, data = services(home), read_yaml(file.read_bytes(), str(file))
+    _say(work, [decide.propose_agreement(work, data, str(file), by=by, why=why, at=stamp(now(home)))], json_to)
 
 
 def check_agreement(file: Path) -> None:
@@ -41,40 +54,53 @@ def propose_locks(cycle: str, resellers: list[str], by: str, why: str, home: Pat
     """Propose a lock for each reseller."""
     work = services(home)
     parties, _ = state.parties(work)
-    names = resellers or sorted(parties.resellers)
-    _say([decide.propose_lock(work, cycle, one, by=by, why=why, at=stamp(now(home))) for one in names], json_to)
+    proposals, problems = [], []
+    for one in resellers or sorted(parties.resellers):
+        try:
+            proposals.append(decide.propose_lock(work, cycle, one, by=by, why=why, at=stamp(now(home))))
+        except ClearbookError as exc:
+            problems.append(str(exc))
+    _say(work, proposals, json_to, [f"not proposed: {problem}" for problem in problems])
+    if problems:
+        raise NotAllProposedError(f"{len(problems)} of {len(problems) + len(proposals)} could not be proposed")
 
 
 def propose_payouts(cycle: str, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose what is due."""
-    proposals, left_out = decide.propose_payouts(services(home), cycle, by=by, why=why, at=stamp(now(home)))
-    _say(proposals, json_to, [f"{reseller}: not paid: {problem}" for reseller, problem in left_out])
+    work = services(home)
+    proposals, left_out = decide.propose_payouts(work, cycle, by=by, why=why, at=stamp(now(home)))
+    _say(work, proposals, json_to, [f"{reseller}: not paid: {problem}" for reseller, problem in left_out])
 
 
 def approve(names: list[str], by: str, home: Path | None, json_to: str | None) -> None:
     """Approve proposals by name."""
     work = services(home)
     done: list[dict[str, Any]] = []
-    for name in names:
-        proposal, orders = decide.approve(work, name, by=by, at=stamp(now(home)))
-        done.append({**_as_json(proposal), "approved_by": by, "orders": orders})
-        if json_to != "-":
-            print(f"approved {proposal.name} ({proposal.act}, proposed by {proposal.by})")
-            for order in orders:
-                print(f"  ordered {order}")
-    if json_to is not None:
-        write_json(done, json_to)
+    try:
+        for name in names:
+            proposal, orders = decide.approve(work, name, by=by, at=stamp(now(home)))
+            done.append({**_as_json(proposal), "approved_by": by, "orders": orders})
+            if json_to != "-":
+                print(f"approved {proposal.name} ({proposal.act}, proposed by {proposal.by})")
+                for order in orders:
+                    print(f"  ordered {order}")
+    finally:
+        if json_to is not None:
+            write_json(done, json_to)
 
 
 def show_proposals(home: Path | None, json_to: str | None) -> None:
     """List what waits."""
-    found = waiting(services(home))
+    work = services(home)
+    found = waiting(work)
     if json_to is not None:
         write_json([_as_json(proposal) for proposal in found], json_to)
     if json_to == "-":
         return
     for proposal in found:
         print(f"{proposal.name}: {proposal.act} by {proposal.by} at {proposal.at} {proposal.why}".rstrip())
+        for line in _shown(work, proposal):
+            print(f"  {line}")
     if not found:
         print("nothing waits for an approval")
 
@@ -87,39 +113,57 @@ def waiting(work: Services) -> list[Proposal]:
         streams += [stream_of(reseller, "") for reseller in sorted(parties.resellers)]
     except NoPartiesError:
         pass
-    cycles = sorted({key.split("/")[2] for key in work.buckets.work.keys("seals/")})
-    streams += [stream_of(OPERATOR, cycle) for cycle in cycles]
+    streams += [stream_of(OPERATOR, cycle) for cycle in sorted(sealed_cycles(work))]
     return [one for stream in streams for one in approvals.waiting(work.chain.read(stream))]
 
 
-def _say(proposals: list[Proposal], json_to: str | None, notes: list[str] | None = None) -> None:
+def _say(work: Services, proposals: list[Proposal], json_to: str | None, notes: list[str] | None = None) -> None:
     """Print what was proposed and how it is approved."""
     if json_to is not None:
         write_json({"proposals": [_as_json(proposal) for proposal in proposals], "notes": notes or []}, json_to)
     if json_to == "-":
         return
+    for proposal in proposals:
+        print(f"proposed {proposal.name} by {proposal.by}; someone else approves it: clearbook approve {proposal.name}")
+        for line in _shown(work, proposal):
+            print(f"  {line}")
     for note in notes or []:
         print(note)
-    for proposal in proposals:
-        for line in _shown(proposal):
-            print(f"{proposal.name}: {line}")
-        print(f"proposed by {proposal.by}; someone else approves it: clearbook approve {proposal.name}")
-    if not proposals:
+    if not proposals and not notes:
         print("nothing is due")
 
 
-def _shown(proposal: Proposal) -> list[str]:
-    """What the approver is to look at."""
+def _shown(work: Services, proposal: Proposal) -> list[str]:
+    """What the approver is to look at: the figures, the payments, or what a document changes."""
     body = proposal.body
     if proposal.act == LOCK:
-        lines = [
+        figures = [
             f"{one['agreement']} total {one['total']}, payable {one['payable']} {one['currency']}"
             for one in body["statements"]
         ]
-        return [*lines, f"settlement {body['settlement']}, {body['open_cases']} open cases"]
+        return [*figures, f"settlement {body['settlement']}, {body['open_cases']} open cases"]
     if proposal.act == decide.PAYOUT:
-        return [f"{body['members']} payments, {body['total']} {body['currency']}"]
-    return [f"{proposal.act} {body['document']}"]
+        _, members = parse_batch(work.buckets.records.get(decide.batch_key(body["cycle"], body["batch"])))
+        payments = [f"{one.instruction}: {one.amount} {one.currency} to {one.payee_name}, {one.account} at {one.bank}"
+                    for one in members]  # fmt: skip
+        return [*payments, f"together {body['total']} {body['currency']}"]
+    return _difference(work, proposal)
+
+
+def _difference(work: Services, proposal: Proposal) -> list[str]:
+    """What a proposed document changes against the one in force, line by line."""
+    in_force = list(approvals.in_force(work.chain.read(proposal.stream), proposal.act))
+    same = [one for one in in_force if one.get("agreement") == proposal.body.get("agreement")]
+    before = _lines_of(work, same[-1]["document"]) if same else []
+    changed = difflib.unified_diff(
+        before, _lines_of(work, proposal.body["document"]), "in force", "proposed", "", "", 2
+    )
+    return [line.rstrip() for line in changed]
+
+
+def _lines_of(work: Services, document: str) -> list[str]:
+    data = json.loads(work.buckets.records.get(state.document_key(document)))
+    return yaml.safe_dump(data, allow_unicode=True, sort_keys=False).splitlines(keepends=True)
 
 
 def _as_json(proposal: Proposal) -> dict[str, Any]:

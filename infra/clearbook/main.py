@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Optional
@@ -10,6 +11,14 @@ import typer
 
 from infra.localcloud.common import LocalCloudError
 from shared.errors import ClearbookError
+
+
+def _json_target(value: str | None) -> str | None:
+    """Refuse a file that cannot be written before anything is done."""
+    if value is not None and value != "-" and not Path(value).resolve().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {Path(value).resolve().parent}")
+    return value
+
 
 app = typer.Typer(
     name="clearbook",
@@ -34,7 +43,12 @@ Why = Annotated[str, typer.Option("--why", help="The reason, kept in the chain."
 CycleOption = Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")]
 Json = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - for standard output alone."),
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        callback=_json_target,
+        help="Also write the result as JSON; - for standard output alone.",
+    ),
 ]
 
 
@@ -215,8 +229,10 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(exc.code, str(exc))
     except LocalCloudError as exc:
         _fail("local_cloud", str(exc))
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as exc:
-        _fail("no_file", f"cannot use {exc.filename}: {exc.strerror}")
+    except OSError as exc:
+        _fail("no_file", f"cannot use {exc.filename or 'the output'}: {exc.strerror}")
+    except sqlite3.DatabaseError as exc:
+        _fail("local_cloud", f"a database of the home folder is damaged ({exc}); restore it, or give another --home")
     except KeyboardInterrupt:
         sys.exit(130)
 

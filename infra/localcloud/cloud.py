@@ -188,7 +188,7 @@ def _is_alive(process: str) -> bool:
 
 
 def _ports(home: Path) -> dict[str, int]:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, ValueError, AttributeError):
         return {str(name): int(port) for name, port in json.loads((home / "ports.json").read_bytes()).items()}
     return {}
 

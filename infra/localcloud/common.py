@@ -57,8 +57,12 @@ def load_keys(home: Path) -> Keys:
             control_token=secrets.token_urlsafe(24),
         )
         home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)  # keys and bills are nobody else's
         write_atomically(path, json.dumps(asdict(keys), indent=2).encode(), mode=0o600)
-    return Keys(**json.loads(path.read_bytes()))
+    try:
+        return Keys(**json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as exc:
+        raise LocalCloudError(f"{path} is damaged ({exc}); restore it, or give another home") from exc
 
 
 def write_atomically(path: Path, body: bytes, mode: int = 0o644) -> None:

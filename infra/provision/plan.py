@@ -67,7 +67,13 @@ def _bucket(admin: BucketAdmin, bucket: str) -> list[Action]:
     actions = [] if is_there else [Action(f"create bucket {admin.name}", admin.create)]
     if is_there and admin.is_versioned():
         raise UnfitError(f"bucket {admin.name} keeps versions, so names are not made once; switch versioning off")
-    worm = admin.worm() if is_there else None
+    if bucket == "records":
+        worm = admin.worm() if is_there else None
+        if worm is not None and worm[1] < RECORDS_DAYS:
+            problem = f"keeps its objects for {worm[1]} days, {RECORDS_DAYS} are needed"
+            raise UnfitError(f"bucket {admin.name} {problem}; extend its retention, or use another bucket")
+        if worm is not None and worm[0] != "Locked":
+            actions.append(Action(f"lock the retention of {admin.name}, which lapses otherwise", admin.lock))
     if bucket == "records" and worm is None:
         actions.append(Action(f"keep {admin.name} for {RECORDS_DAYS} days, locked", lambda: admin.keep(RECORDS_DAYS)))
     if bucket == "reports" and (not is_there or admin.expiry_days() is None):

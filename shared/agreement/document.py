@@ -155,7 +155,7 @@ class AgreementDocument(Model):
     agreement: Id
     reseller: Id
     applies_to: AppliesTo | None = None
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=1_000_000)]
     effective: Effective
     currency: Currency
     basis: Literal["gross", "discounted", "pretax", "paid"]
@@ -190,6 +190,11 @@ def overlapping(new: Agreement, others: Sequence[Agreement]) -> list[Finding]:
     """Where `new` and an approved version could both apply to one line, or a version number is taken."""
     findings = []
     for other in others:
+        if new.id == other.id and new.currency != other.currency:
+            problem = (
+                f"version {other.version} of {new.id} is in {other.currency}; another currency is another agreement"
+            )
+            findings.append(("currency", problem))
         if (new.id, new.version) == (other.id, other.version):
             findings.append(("version", f"{new.id} version {new.version} is already approved; give the next number"))
         elif new.overlaps(other):
@@ -235,6 +240,9 @@ def _rules(document: AgreementDocument) -> list[Finding]:
         if rule.id in seen:
             findings.append((f"{place}.id", f"{rule.id!r} stands here a second time; rename one"))
         seen.add(rule.id)
+        earlier = [one.when for one in document.exclude] + [one.when for one in document.rules[:index]]
+        if rule.when in earlier:
+            findings.append((f"{place}.when", "stands in an earlier rule or exclusion, so this one never matches"))
         if (rule.earn.percent is None) == (rule.earn.scale is None):
             findings.append((f"{place}.earn", "needs either percent or scale"))
         if rule.earn.scale is not None and rule.earn.scale not in document.scales:

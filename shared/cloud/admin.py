@@ -71,6 +71,10 @@ class BucketAdmin:
         worm_id = self._bucket.init_bucket_worm(days).worm_id
         self._bucket.complete_bucket_worm(worm_id)
 
+    def lock(self) -> None:
+        """Lock a retention rule that was begun."""
+        self._bucket.complete_bucket_worm(self._bucket.get_bucket_worm().worm_id)
+
     def expiry_days(self) -> int | None:
         """After how many days objects expire, or None."""
         try:

@@ -51,7 +51,18 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "the bill of {key} changed after the month was locked",
         "it becomes an adjustment in the next open month",
     ),
-    "payout_returned": ("payout {key} came back", "check the payee's bank account and pay again"),
+    "payout_returned": (
+        "payout {key} came back, says the bank",
+        "check it with the bank, and the payee's account; the balance stays closed until people reopen it",
+    ),
+    "payout_contradicted": (
+        "the bank's answers on payout {key} contradict each other",
+        "ask the bank which is true; nothing is paid on either meanwhile",
+    ),
+    "payout_not_instructed": (
+        "an approved batch did not pay {key}: what is owed had changed since",
+        "propose the payout again",
+    ),
 }
 
 

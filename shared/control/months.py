@@ -11,8 +11,12 @@ from shared.control.approvals import in_force
 from shared.parties.parties import OPERATOR
 
 CALCULATED, LATE, PUBLISHED, INSTRUCTED = "calculated", "arrived_after_lock", "published", "instructed"
-CONFIRMED, RETURNED = "confirmed", "returned"
+CONFIRMED, RETURNED, CONTRADICTED = "confirmed", "returned", "contradicted"
+NOT_INSTRUCTED = "not_instructed"
 AGREEMENT, LOCK = "agreement", "lock"
+# The kinds of entries about one instruction are also the names of what a month knows of them.
+_OF_AN_INSTRUCTION = (INSTRUCTED, CONFIRMED, RETURNED, CONTRADICTED, NOT_INSTRUCTED)
+_OF_A_MONTH = (CALCULATED, LATE, PUBLISHED, *_OF_AN_INSTRUCTION)
 
 
 def stream_of(owner: str, cycle: str) -> str:
@@ -31,6 +35,8 @@ class Month:
     instructed: dict[str, Entry] = field(default_factory=dict)  # by instruction
     confirmed: dict[str, Entry] = field(default_factory=dict)
     returned: dict[str, Entry] = field(default_factory=dict)
+    contradicted: dict[str, Entry] = field(default_factory=dict)
+    not_instructed: dict[str, Entry] = field(default_factory=dict)
     late: list[Entry] = field(default_factory=list)
 
     @property
@@ -56,7 +62,7 @@ def months(entries: list[Entry]) -> dict[str, Month]:
     """The months of a stream by cycle."""
     found: dict[str, Month] = {}
     for entry in entries:
-        if entry.kind in (CALCULATED, LATE, PUBLISHED, INSTRUCTED, CONFIRMED, RETURNED):
+        if entry.kind in _OF_A_MONTH:
             _apply(found.setdefault(entry.body["cycle"], Month(entry.body["cycle"])), entry)
     for what in in_force(entries, LOCK):
         found.setdefault(what["cycle"], Month(what["cycle"])).locked = what
@@ -71,5 +77,5 @@ def _apply(month: Month, entry: Entry) -> None:
     elif entry.kind == LATE:
         month.late.append(entry)
     else:
-        into = {INSTRUCTED: month.instructed, CONFIRMED: month.confirmed, RETURNED: month.returned}[entry.kind]
+        into: dict[str, Entry] = getattr(month, entry.kind)
         into[entry.body["instruction"]] = entry

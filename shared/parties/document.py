@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from shared.documents import DocumentRefusedError, Model, check
 from shared.ids import canonical_json
+from shared.parties.parties import OPERATOR
 
 
 def _as_date(value: object) -> object:
@@ -82,6 +83,11 @@ def party_document(data: Any, name: str) -> bytes:
         *_repeated("resellers", [one.id for one in document.resellers]),
         *_repeated("customers", [one.id for one in document.customers]),
         *_repeated("payees", [one.reseller for one in document.payees]),
+        *(
+            (f"resellers.{index}.id", f"{OPERATOR!r} stands for the operator's own share; choose another id")
+            for index, one in enumerate(document.resellers)
+            if one.id == OPERATOR
+        ),
         *_unknown(document),
         *_overlaps(document.assignments),
     ]

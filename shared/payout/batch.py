@@ -42,17 +42,18 @@ def instruction_of(cycle: str, reseller: str, agreement: str) -> str:
 
 
 def balance(months: Mapping[str, Month], agreement: str, upto: str) -> Decimal:
-    """What is owed under an agreement: payables of locked cycles up to `upto`, less all that was instructed and stands.
+    """What is owed under an agreement: payables of locked cycles up to `upto`, less all that was instructed.
 
-    A later cycle's instruction paid the earlier ones' balances too, so it counts whatever `upto` is.
+    A later cycle's instruction paid the earlier ones' balances too, so it counts whatever `upto` is. A returned
+    payment still counts: a file from outside must not make money due again, only people may.
     """
     owed = Decimal(0)
     for cycle, month in months.items():
         for statement in (month.locked or {}).get("statements", ()):
             if statement["agreement"] == agreement and cycle <= upto:
                 owed += Decimal(statement["payable"])
-        for instruction, entry in month.instructed.items():
-            if entry.body["agreement"] == agreement and instruction not in month.returned:
+        for entry in month.instructed.values():
+            if entry.body["agreement"] == agreement:
                 owed -= Decimal(entry.body["amount"])
     return owed
 

@@ -15,7 +15,9 @@ def safe(value: object) -> str:
     """The cell's text; an apostrophe goes before text that begins like a formula. Decimals are no text."""
     if value is None:
         return ""
-    if isinstance(value, Decimal | int):
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # str() would write 0E-10
+    if isinstance(value, int):
         return str(value)
     text = str(value)
     return "'" + text if text.startswith(_DANGEROUS) else text

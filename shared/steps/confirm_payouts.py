@@ -82,20 +82,28 @@ def _draft(entries: list[Entry], cycle: str, answer: Answer, event: ObjectEvent)
             f"{answer.instruction} was instructed over {text(due)} {currency}, the answer says {text(answer.amount)} "
             f"{answer.currency}; ask the bank"
         )
+
+    def entry(kind: str) -> Draft:
+        body = {
+            "cycle": cycle,
+            "instruction": answer.instruction,
+            "says": "confirmed" if answer.is_paid else "returned",
+            "amount": instructed.body["amount"],
+            "currency": currency,
+            "reference": answer.reference,
+            "file": event.key,
+        }
+        return Draft(kind, _ACTOR, stamp(event.at), body)
+
     earlier = month.confirmed.get(answer.instruction) or month.returned.get(answer.instruction)
     kind = months.CONFIRMED if answer.is_paid else months.RETURNED
     if earlier is not None:
         if (earlier.kind, earlier.body["reference"]) == (kind, answer.reference):
             return None  # the same answer once more
+        if earlier.kind != kind:
+            # Two answers that cannot both be true: people decide, and nothing is paid meanwhile.
+            return None if answer.instruction in month.contradicted else entry(months.CONTRADICTED)
         raise AnswerRefusedError(
             f"{answer.instruction} is already {earlier.kind} ({earlier.body['reference']}); ask the bank"
         )
-    body = {
-        "cycle": cycle,
-        "instruction": answer.instruction,
-        "amount": instructed.body["amount"],
-        "currency": currency,
-        "reference": answer.reference,
-        "file": event.key,
-    }
-    return Draft(kind, _ACTOR, stamp(event.at), body)
+    return entry(kind)

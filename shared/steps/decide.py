@@ -20,15 +20,15 @@ from shared.cycle import Cycle
 from shared.documents import DocumentRefusedError
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
-from shared.money import fixed, text
+from shared.money import decimals, fixed, text
 from shared.parties import parties as parties_room
 from shared.parties.document import party_document
-from shared.parties.parties import OPERATOR, Parties
+from shared.parties.parties import OPERATOR, NoPartiesError, Parties, parse_parties
 from shared.payout.batch import Member, balance, batch_body, instruction_of, parse_batch
 from shared.services import Services
 from shared.settlement.examples import settle_example
 from shared.steps import projections, state
-from shared.steps.route_settlements import order_shares
+from shared.steps.route_settlements import order_shares, sealed_cycles
 from shared.steps.state import PARTY_DOCUMENT
 
 PAYOUT = "payout_batch"
@@ -39,7 +39,9 @@ PAYOUT = "payout_batch"
 
 def propose_parties(services: Services, data: Any, name: str, *, by: str, why: str, at: str) -> Proposal:
     """Propose a party document in place of the one in force."""
-    document = _keep(services, party_document(data, name))
+    body = party_document(data, name)
+    _refuse_removals(services, parse_parties(body), name)
+    document = _keep(services, body)
     stream = parties_room.STREAM
     return approvals.propose(services.chain, stream, PARTY_DOCUMENT, {"document": document}, by=by, why=why, at=at)
 
@@ -61,6 +63,10 @@ def propose_agreement(services: Services, data: Any, name: str, *, by: str, why:
 def propose_lock(services: Services, cycle: str, reseller: str, *, by: str, why: str, at: str) -> Proposal:
     """Propose to lock a reseller's month as it was last calculated."""
     Cycle.parse(cycle)
+    parties, _ = state.parties(services)
+    if reseller not in parties.resellers:
+        known = ", ".join(sorted(parties.resellers))
+        raise BadInputError("reseller", f"{reseller!r} is not known", f"known are {known}")
     stream = months.stream_of(reseller, cycle)
     month = _month(services, reseller, cycle)
     if month.locked is not None:
@@ -136,7 +142,7 @@ def _order_publication(services: Services, stream: str, what: Mapping[str, Any])
 
 def _reorder(services: Services, owner: str | None) -> list[str]:
     """A change of parties or agreements is a change of inputs: settle the cycles that have bills again."""
-    cycles = {key.split("/")[2] for key in services.buckets.work.keys("seals/")}
+    cycles = sealed_cycles(services)
     if not cycles:
         return []
     parties, _ = state.parties(services)
@@ -151,6 +157,19 @@ def _check_parties(services: Services, entries: list[Entry], proposal: Proposal)
     later = [entry for entry in entries if entry.kind == approvals.APPROVED and entry.seq > proposal.seq]
     if later:
         raise StaleProposalError(f"{proposal.name} was made before {proposal.stream}#{later[-1].seq}; propose it anew")
+
+
+def _refuse_removals(services: Services, new: Parties, name: str) -> None:
+    """Resellers and payers stay: what is owed to one, or billed to the other, must not vanish with its name."""
+    try:
+        old, _ = state.parties(services)
+    except NoPartiesError:
+        return
+    gone = [("resellers", one) for one in sorted(old.resellers.keys() - new.resellers.keys())]
+    gone += [("payers", one) for one in sorted(old.connectors.keys() - new.connectors.keys())]
+    if gone:
+        remedy = "keep it here and end its assignments instead"
+        raise DocumentRefusedError(name, [(place, f"{one} is no longer there; {remedy}") for place, one in gone])
 
 
 def _check_agreement(services: Services, entries: list[Entry], proposal: Proposal) -> None:
@@ -219,6 +238,7 @@ def _lock_body(month: Month) -> dict[str, Any]:
         "settlement": body["settlement"],
         "calculated": month.calculated.seq,
         "parties": body["parties"],
+        "summary": body["summary"],
         "statements": body["statements"],
         "open_cases": body["cases"]["count"],
     }
@@ -249,7 +269,8 @@ def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tup
                     cycle,
                     reseller,
                     agreement.id,
-                    fixed(owed, agreement.places),
+                    # A balance carried from a version with more places keeps them.
+                    fixed(owed, max(agreement.places, decimals(owed))),
                     agreement.currency,
                     digest_of(asdict(payee)),
                     payee.name,

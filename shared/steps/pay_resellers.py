@@ -61,7 +61,7 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
         return Draft(PAID, _ACTOR, approved.at, {"cycle": cycle, "batch": batch, "members": len(mine), "files": listed})
 
     services.chain.append(stream, decide)
-    for member in mine:
+    for member in members:
         projections.refresh(services, member.reseller, cycle)
     outcome = {"batch": batch, "members": len(mine), "of": len(members), "files": list(files)}
     services.record(_ACTOR, event.key, stamp(event.at), json.dumps(outcome))
@@ -94,10 +94,13 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
 
     def decide(entries: list[Entry]) -> Draft | None:
         # Another batch may have paid some of it since this one was approved: then nothing is instructed here.
-        owed = balance(months.months(entries), member.agreement, member.cycle)
-        if find(entries) or owed != Decimal(member.amount):
+        if find(entries):
             return None
-        return Draft(months.INSTRUCTED, _ACTOR, at, body)
+        if balance(months.months(entries), member.agreement, member.cycle) == Decimal(member.amount):
+            return Draft(months.INSTRUCTED, _ACTOR, at, body)
+        noted = [entry.body for entry in entries if entry.kind == months.NOT_INSTRUCTED]
+        is_noted = any((one["instruction"], one["batch"]) == (member.instruction, batch) for one in noted)
+        return None if is_noted else Draft(months.NOT_INSTRUCTED, _ACTOR, at, body)
 
     services.chain.append(stream, decide)
     standing = find(services.chain.read(stream))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from decimal import Decimal
 
 from shared.control import months
@@ -55,12 +54,10 @@ def _cases(services: Services, owner: str, month: months.Month, seq: int) -> Non
     assert month.calculated is not None  # noqa: S101 - checked by refresh
     body = month.calculated.body
     found = {case.pop("id"): case for case in json.loads(services.buckets.work.get(body["cases"]["key"]))}
-    if month.late and month.late[-1].body["settlement"] != month.settlement:
-        case = Case(month.cycle, owner, "arrived_after_lock", owner, "", 0, Decimal(0))
+    for case in _late_cases(month, owner):
         found[case.id] = case.as_row()
-    for entry in month.returned.values():
-        returned = _returned_case(month, owner, entry.body)
-        found[returned.id] = returned.as_row()
+    for case in _payout_cases(month, owner):
+        found[case.id] = case.as_row()
     for row in listed(services, CASES, month.cycle):
         if row["owner"] == owner and row["id"] not in found and row["state"] == "open":
             gone = {name: value for name, value in row.items() if name not in ("cycle", "id")}
@@ -70,10 +67,34 @@ def _cases(services: Services, owner: str, month: months.Month, seq: int) -> Non
         _put(services, CASES, month.cycle, id_, {**case, "state": "open", "seq": seq})
 
 
-def _returned_case(month: months.Month, owner: str, body: Mapping[str, str]) -> Case:
-    return Case(
-        month.cycle, owner, "payout_returned", body["instruction"], body["currency"], 0, Decimal(body["amount"])
-    )
+def _late_cases(month: months.Month, owner: str) -> list[Case]:
+    """What the newest look at a locked month differs by, in the currencies that its bill moved in."""
+    if not month.late or month.calculated is None or month.late[-1].body["settlement"] == month.settlement:
+        return []
+    then, now = month.calculated.body["bill"], month.late[-1].body["bill"]
+    none = {"lines": 0, "pretax": "0"}
+    cases = []
+    for currency in sorted(then.keys() | now.keys()):
+        before, after = then.get(currency, none), now.get(currency, none)
+        moved = Decimal(after["pretax"]) - Decimal(before["pretax"])
+        lines = after["lines"] - before["lines"]
+        if moved or lines:
+            cases.append(Case(month.cycle, owner, "arrived_after_lock", owner, currency, lines, moved))
+    return cases or [Case(month.cycle, owner, "arrived_after_lock", owner, "", 0, Decimal(0))]
+
+
+def _payout_cases(month: months.Month, owner: str) -> list[Case]:
+    unpaid = {key: entry for key, entry in month.not_instructed.items() if key not in month.instructed}
+    returned = {key: entry for key, entry in month.returned.items() if key not in month.contradicted}
+    return [
+        Case(month.cycle, owner, kind, instruction, entry.body["currency"], 0, Decimal(entry.body["amount"]))
+        for kind, entries in (
+            ("payout_returned", returned),
+            ("payout_contradicted", month.contradicted),
+            ("payout_not_instructed", unpaid),
+        )
+        for instruction, entry in entries.items()
+    ]
 
 
 def _payouts(services: Services, owner: str, month: months.Month, seq: int) -> None:

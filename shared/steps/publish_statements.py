@@ -66,7 +66,12 @@ def _lock(entries: list[Entry], cycle: str) -> Entry | None:
 def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], lock: Entry) -> dict[str, bytes]:
     """Every file of the month by its key: a function of the locked settlement and its lock alone."""
     settlement = lock.body["what"]["settlement"]
-    summary = json.loads(services.buckets.work.get(folder_of(cycle, reseller, settlement) + "summary.json"))
+    key = folder_of(cycle, reseller, settlement) + "summary.json"
+    body = services.buckets.work.get(key)
+    if digest(body) != lock.body["what"]["summary"]:
+        problem = "is not the summary that was locked"
+        raise BadInputError(f"object {key}", problem, "somebody changed it: find out who, and restore it")
+    summary = json.loads(body)
     proposer = next(entry.actor for entry in entries if entry.seq == lock.body["proposal"])
     # The names as they were when the month was calculated: a later party document changes no published file.
     parties = state.parties_of(services, lock.body["what"]["parties"])

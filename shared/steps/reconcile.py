@@ -30,5 +30,6 @@ def reconcile(services: Services, cycle: str) -> Reconciliation:
         if month is None or month.calculated is None:
             missing.append(owner)
         else:
-            settled.append(month.calculated.body["bill"])
+            # What arrived after a lock is held by its case: the newest look adds up, the locked one stays as it is.
+            settled.append([month.calculated, *month.late][-1].body["bill"])
     return Reconciliation(compare([seal.totals for seal in now.seals.values()], settled), missing)

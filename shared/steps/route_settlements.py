@@ -95,6 +95,12 @@ def route_settlements(services: Services, event: ObjectEvent) -> dict[str, Any]:
     return outcome
 
 
+def sealed_cycles(services: Services) -> set[str]:
+    """The cycles that have a sealed bill."""
+    matches = (_SEAL_KEY.fullmatch(key) for key in services.buckets.work.keys("seals/"))
+    return {match[2] for match in matches if match}
+
+
 def order_shares(services: Services, cycle: str, owners: set[str], *, once_a_day: bool) -> list[str]:
     """Write the orders of these shares from what is sealed and in force now; the keys of new ones."""
     parties, entries = state.parties(services)
@@ -201,6 +207,6 @@ def parse_order(body: bytes, key: str) -> Order:
         if order.key != key:
             raise ValueError(f"its content belongs under {order.key}")
         date.fromisoformat(order.day or "2000-01-01")
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise BadInputError(f"order {key}", f"is no settle order ({exc})", "let a seal or a decision write it") from exc
     return order

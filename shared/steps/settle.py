@@ -26,17 +26,18 @@ from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
 from shared.money import text
-from shared.parties.parties import OPERATOR, STREAM, Assignment, Parties
+from shared.parties.parties import OPERATOR, Assignment, Parties
 from shared.ports import ObjectEvent
 from shared.services import Services
 from shared.settlement import engine, lines
 from shared.settlement.lines import Share
 from shared.settlement.statement import statements
 from shared.steps import projections, state
-from shared.steps.route_settlements import Order, parse_order
+from shared.steps.route_settlements import Order, bills, order_of, parse_order
 
 _ACTOR = "settle"
 DRAFTS_KEPT = 2
+_SUPERSEDED = "superseded: the chain calls for other inputs"
 
 
 def folder_of(cycle: str, owner: str, settlement: str) -> str:
@@ -54,7 +55,7 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     sealed, heads = _sealed(services, order)
     share = _share(services, parties, entries, order)
     if not _is_current(services, order, entries):
-        return _done(services, event, order, at, "superseded: parties or agreements have changed since", None)
+        return _done(services, event, order, at, _SUPERSEDED, None)
     snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
     manifest = _manifest(order, share, snapshots)
     settlement = digest_of(manifest)
@@ -100,10 +101,16 @@ def _share(services: Services, parties: Parties, entries: list[Entry], order: Or
 
 
 def _is_current(services: Services, order: Order, entries: list[Entry]) -> bool:
-    """Whether the parties and agreements that the order names are those in force."""
+    """Whether the order is what the chain calls for now; a final one in everything, its seals and payers included.
+
+    An object in a bucket decides nothing: a final order that the chain does not call for settles nothing.
+    """
+    parties, party_entries = state.parties(services)
+    if order.status == FINAL:
+        now = bills(services, parties, order.cycle)
+        return order_of(services, parties, party_entries, now, order.cycle, order.owner) == order
     found = [] if order.owner == OPERATOR else state.agreements(services, entries, Cycle.parse(order.cycle))
-    in_force = services.chain.read(STREAM)
-    return state.party_digest(in_force) == order.parties and tuple(one.digest for one in found) == order.agreements
+    return state.party_digest(party_entries) == order.parties and tuple(one.digest for one in found) == order.agreements
 
 
 def _manifest(order: Order, share: Share, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
@@ -250,6 +257,7 @@ def _decide(
         "parties": order.parties,
         "lines": summary["lines"],
         "rows_digest": summary["rows_digest"],
+        "summary": digest_of(summary),
         "bill": summary["bill"],
         "cases": {"key": cases_key, "count": len(cases)},
         "statements": [
@@ -262,7 +270,7 @@ def _decide(
     def decide(entries: list[Entry]) -> Draft | None:
         month = months.months(entries).get(order.cycle)
         if not _is_current(services, order, entries):
-            notes.append("superseded: parties or agreements have changed since")
+            notes.append(_SUPERSEDED)
             return None
         draft, note = _draft(order, month, body, reads, at)
         notes.append(note)
@@ -285,7 +293,7 @@ def _draft(
         last = month.late[-1].body if month.late else {"settlement": month.settlement, "order": ""}
         if body["settlement"] == last["settlement"]:
             return None, "locked; nothing has changed since it was last looked at"
-        late = {name: body[name] for name in ("cycle", "owner", "settlement", "seals", "order")}
+        late = {name: body[name] for name in ("cycle", "owner", "settlement", "seals", "order", "bill")}
         is_back = body["settlement"] == month.settlement
         why = "the bill is again as it was locked" if is_back else "the bill changed after the lock"
         return Draft(months.LATE, _ACTOR, at, late, why, reads), why

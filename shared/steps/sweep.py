@@ -39,10 +39,20 @@ def sweep(services: Services, now: datetime) -> list[dict[str, Any]]:
     mended: list[dict[str, Any]] = []
     for cycle in (current.previous(), current):
         for connector in parties.connectors.values():
-            mended += _bill(services, connector, cycle, now)
-        mended += _shares(services, parties, entries, str(cycle))
+            mended += _whatever(_bill(services, connector, cycle, now), f"bill of {connector.account}, {cycle}")
+        mended += _whatever(_shares(services, parties, entries, str(cycle)), f"shares of {cycle}")
     services.record("sweep", stamp(now), stamp(now), f"{len(mended)} mended")
     return mended
+
+
+def _whatever(mending: Mended, what: str) -> Mended:
+    """What the mending does; where it cannot go on it says so, and the rest of the sweep does."""
+    try:
+        yield from mending
+    except ClearbookError as exc:
+        if exc.retryable:
+            raise
+        yield {"stuck": what, "problem": str(exc)}
 
 
 def keep_failed(services: Services, event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -109,7 +119,7 @@ def _shares(services: Services, parties: Parties, entries: list[Entry], cycle: s
         order = order_of(services, parties, entries, now, cycle, owner)
         if order is not None and not _is_settled(services, order, month):
             yield {"mended": "settlement", "key": _wake(services, order.key)}
-        yield from _decisions(services, owner, cycle, stream, month)
+        yield from _whatever(_decisions(services, owner, cycle, stream, month), f"decisions of {owner}, {cycle}")
         if stream and shown.get(owner) != stream[-1].seq and projections.refresh(services, owner, cycle):
             yield {"mended": "lists", "owner": owner, "cycle": cycle}
 

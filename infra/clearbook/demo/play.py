@@ -85,6 +85,8 @@ def play(home: Path, *, seed: int, cycle: str, lines: int, keep: bool, json_to: 
     console = Console(stderr=json_to == "-")
     if not console.is_terminal:
         console.width = 118  # a log or a file: wide enough that the tables keep their lines whole
+    if not 2020 <= Cycle.parse(cycle, "--cycle").year < 2090:
+        raise BadInputError("--cycle", f"is {cycle}", "give a month between 2020-01 and 2089-12")
     if not LINES_MIN <= lines <= LINES_MAX:
         raise BadInputError("--lines", f"is {lines}", f"give {LINES_MIN} to {LINES_MAX}")
     _same_as_before(home, {"seed": seed, "cycle": cycle, "lines": lines})
@@ -118,6 +120,10 @@ def _same_as_before(home: Path, settings: Mapping[str, object]) -> None:
     path = home / "demo.json"
     try:
         found = json.loads(path.read_bytes())
+    except ValueError as exc:
+        raise BadInputError(
+            "--home", f"{path} is damaged ({exc})", "give another --home, or remove the folder"
+        ) from exc
     except FileNotFoundError:
         home.mkdir(parents=True, exist_ok=True)
         common.write_atomically(path, json.dumps(settings).encode())
@@ -247,7 +253,9 @@ def _close(stage: Stage) -> None:
     cycle = str(stage.cycle)
     for reseller in stage.month.resellers:
         month_ = months.months(stage.work.chain.read(months.stream_of(reseller.id, cycle))).get(cycle)
-        if month_ is not None and month_.locked is None:
+        if month_ is None or month_.calculated is None:
+            raise LocalCloudError(f"{reseller.id} has no final settlement of {cycle}; see {stage.cloud.home / 'logs'}")
+        if month_.locked is None:
             why = "month closed"
             proposal = decide.propose_lock(stage.work, cycle, reseller.id, by=PREPARER, why=why, at=stage.now())
             decide.approve(stage.work, proposal.name, by=APPROVER, at=stage.now())
