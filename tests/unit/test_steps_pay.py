@@ -409,9 +409,9 @@ def test_an_answer_that_fits_no_instruction_is_kept_with_its_reason(
     assert paid.month("aurora").state == "paid"
 
 
-def test_an_answer_that_contradicts_an_earlier_one_is_refused(paid: World) -> None:
+def test_an_answer_under_another_reference_is_refused(paid: World) -> None:
     paid.bank_answers("one", (AURORA, "confirmed", "160.00", "CNY", "B1"))
-    paid.bank_answers("two", (AURORA, "returned", "160.00", "CNY", "B1"))
+    paid.bank_answers("two", (AURORA, "confirmed", "160.00", "CNY", "B2"))
 
     [problem] = problems(paid)
     assert f"{AURORA} is already confirmed (B1); ask the bank" in problem
