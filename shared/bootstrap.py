@@ -51,7 +51,7 @@ def build_services(environ: Mapping[str, str]) -> Services:
         bill_api=lambda connector: _bill_api(environ, connector),
         scratch=scratch,
         memory_mb=memory_mb // 2,
-        threads=min(2, os.cpu_count() or 1),
+        threads=int(environ.get("CLEARBOOK_THREADS") or min(2, os.cpu_count() or 1)),
     )
 
 

@@ -32,6 +32,7 @@ def start_local(home: Path, *, instances: int = 4, describe_qps: int = 10) -> Lo
         "CLEARBOOK_BUCKET_PREFIX": BUCKET_PREFIX,
         "CLEARBOOK_SECRETS": f"file:{secrets}",
         "CLEARBOOK_SCRATCH": str(home / "tmp"),
+        "CLEARBOOK_THREADS": "1",  # here the functions share one machine's cores
     }
     packages = [Path(path) for path in _site_packages()]
     cloud = start_cloud(home, ROOT / "s.yaml", ROOT / "functions", [ROOT, *packages], settings, instances, describe_qps)

@@ -80,9 +80,7 @@ def test_a_stray_object_among_the_seals_stops_no_approval(world: World) -> None:
     world.cloud.work.put_again("seals/9/9/9.json", b"{}")
     world.pump.drain()
 
-    world.decide_agreement(
-        agreement("aurora", "10", name="aurora-usd", currency="USD", applies_to={"currencies": ["USD"]})
-    )
+    world.decide_parties(parties())
     world.sweep("2025-07-04")
     assert world.total() == "160.00"
 
