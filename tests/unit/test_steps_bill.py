@@ -249,7 +249,7 @@ def test_pages_of_three_hundred_are_followed_to_the_last(world: World) -> None:
     [
         (None, "is missing"),
         (b"no gzip", "is no gzip"),
-        (gzip.compress(b"{}"), "does not have its digest"),
+        (gzip.compress(b"{}", mtime=0), "does not have its digest"),
     ],
 )
 def test_a_raw_page_that_is_missing_or_damaged_is_refused_by_name(
