@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 
 from shared.agreement.agreement import Agreement
+from shared.agreement.matching import FIELDS
 from shared.bill.line import AMOUNT, COLUMNS, ORDER
 from shared.columnar import insert, quoted
 from shared.cycle import Cycle
@@ -22,23 +23,7 @@ from shared.parties.parties import OPERATOR, Assignment
 from shared.settlement import refunds
 
 # The fields that conditions may read; customer and customer_class come from the parties.
-DESCRIPTIVE = (
-    "kind",
-    "subscription_type",
-    "order_type",
-    "product_code",
-    "commodity_code",
-    "billing_item_code",
-    "region",
-    "zone",
-    "instance_id",
-    "instance_spec",
-    "resource_group",
-    "cost_unit",
-    "tags",
-    "currency",
-    "account",
-)
+DESCRIPTIVE = tuple(name for name in FIELDS if name not in ("customer", "customer_class"))
 _NETTED = ("gross", "discount", "round_down", "payment")  # become net beside pretax
 READ = ("line_id", "payer", "date", *DESCRIPTIVE, "pretax", *_NETTED)  # the rest of a line is not loaded
 _KEY = (
