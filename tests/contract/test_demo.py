@@ -1,4 +1,4 @@
-"""`clearbook demo` as people run it: twice in one home, once in another, and its files added up by other code."""
+"""`clearbook demo` as people run it: twice in one home, killed and resumed in another, its files added up elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import csv
 import hashlib
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -32,7 +34,22 @@ def begin(home: Path, result: Path) -> subprocess.Popen[str]:
     """Start the demo in `home`."""
     arguments = ["demo", "--lines", str(LINES), "--cycle", CYCLE, "--json", str(result), "--home", str(home)]
     command = [sys.executable, "-m", "infra.clearbook.main", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def kill_at(process: subprocess.Popen[str], said: str) -> None:
+    """Kill the demo with everything it started, at once, when it has said this."""
+    assert process.stdout is not None
+    printed = []
+    for line in process.stdout:
+        printed.append(line)
+        if said in line:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(TIMEOUT_S)
+            return
+    raise AssertionError(f"it ended without saying {said!r}:\n{''.join(printed)}")
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -51,7 +68,10 @@ class Played:
 
     def __init__(self, folder: Path) -> None:
         self.home, there = folder / "here", folder / "there"
-        first, other = begin(self.home, folder / "first.json"), begin(there, folder / "other.json")
+        first = begin(self.home, folder / "first.json")
+        for moment in ("3 resellers, 12 customers", "playing 2025-06-", "playing 2025-0", " locked and "):
+            kill_at(begin(there, folder / "other.json"), moment)
+        other = begin(there, folder / "other.json")
         self.first_printed, _ = finish(first), finish(other)
         self.again_printed = finish(begin(self.home, folder / "again.json"))
         self.first, self.again, self.other = (
@@ -112,7 +132,7 @@ def test_playing_it_again_changes_nothing(played: Played) -> None:
     assert ids(played.again) == ids(played.first)
 
 
-def test_another_home_gives_the_same_settlements_files_snapshots_and_cases(played: Played) -> None:
+def test_another_home_killed_four_times_gives_the_same_settlements_files_snapshots_and_cases(played: Played) -> None:
     assert ids(played.other) == ids(played.first)
 
 
