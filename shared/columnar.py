@@ -33,4 +33,6 @@ def quoted(text: str) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _database(spill: str, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": threads, "temp_directory": spill})
+    database = duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": threads, "temp_directory": spill})
+    database.execute("SET parquet_metadata_cache = true")  # day parts are read again and again, and never change
+    return database

@@ -68,6 +68,9 @@ def environment(home: Path | None) -> Mapping[str, str]:
         raise SettingError("--home", f"names no local cloud ({home})", remedy) from exc
     except ValueError as exc:
         raise SettingError("--home", f"holds a damaged {_ENVIRONMENT} ({exc})", "start its local cloud again") from exc
+    # Some SDKs would ask a proxy of the environment even for loopback.
+    for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
+        del os.environ[name]
     return {**os.environ, **settings}
 
 
