@@ -1,4 +1,4 @@
-"""What the steps need from outside: object storage, rows, the provider's bill, secrets. Adapters are in `cloud`."""
+"""What the steps need from outside: object storage, rows, the provider's bill. Adapters are in `cloud`."""
 
 from __future__ import annotations
 
@@ -142,10 +142,3 @@ class BillApi(Protocol):
 
     def call(self, action: str, query: Mapping[str, str | int | bool]) -> bytes:
         """The raw JSON body of a successful HTTP answer; raises ServiceError."""
-
-
-class Secrets(Protocol):
-    """Named secrets, held elsewhere."""
-
-    def get(self, name: str) -> Mapping[str, str]:
-        """The fields of a secret; raises SettingError when there is none of this name."""

@@ -14,7 +14,6 @@ from shared.ids import Digest, digest
 from shared.money import EXACT, Mode, amount
 
 PERCENT_PLACES = 6  # of a percent; a rate, a hundredth of it, then fits DECIMAL(10, 8)
-BASES = ("gross", "discounted", "pretax", "paid")
 
 
 @dataclass(frozen=True, slots=True)

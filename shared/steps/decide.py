@@ -68,10 +68,10 @@ def propose_lock(services: Services, cycle: str, reseller: str, *, by: str, why:
         known = ", ".join(sorted(parties.resellers))
         raise BadInputError("reseller", f"{reseller!r} is not known", f"known are {known}")
     stream = months.stream_of(reseller, cycle)
-    month = _month(services, reseller, cycle)
+    month, calculated = _month(services, reseller, cycle)
     if month.locked is not None:
         raise BadInputError(f"{reseller} {cycle}", "is locked already", "late data becomes an adjustment")
-    return approvals.propose(services.chain, stream, LOCK, _lock_body(month), by=by, why=why, at=at)
+    return approvals.propose(services.chain, stream, LOCK, _lock_body(calculated), by=by, why=why, at=at)
 
 
 def propose_payouts(
@@ -180,7 +180,7 @@ def _check_agreement(services: Services, entries: list[Entry], proposal: Proposa
 def _check_lock(services: Services, entries: list[Entry], proposal: Proposal) -> None:
     cycle = proposal.body["cycle"]
     month = months.months(entries).get(cycle)
-    if month is None or month.calculated is None or _lock_body(month) != proposal.body:
+    if month is None or month.calculated is None or _lock_body(month.calculated) != proposal.body:
         raise StaleProposalError(
             f"{proposal.name}: {cycle} was calculated anew since; look at it and propose the lock again"
         )
@@ -222,21 +222,22 @@ def _refuse_overlaps(services: Services, agreement: Agreement, entries: list[Ent
         raise DocumentRefusedError(name, findings)
 
 
-def _month(services: Services, reseller: str, cycle: str) -> Month:
+def _month(services: Services, reseller: str, cycle: str) -> tuple[Month, Entry]:
+    """A month that has a final settlement, and the entry of it."""
     month = months.months(services.chain.read(months.stream_of(reseller, cycle))).get(cycle)
     if month is None or month.calculated is None:
         problem = "has no final settlement"
         raise BadInputError(f"{reseller} {cycle}", problem, "wait until every payer account is sealed final")
-    return month
+    return month, month.calculated
 
 
-def _lock_body(month: Month) -> dict[str, Any]:
-    assert month.calculated is not None  # noqa: S101 - the callers have looked
-    body = month.calculated.body
+def _lock_body(calculated: Entry) -> dict[str, Any]:
+    """What a lock of the settlement that was last calculated says."""
+    body = calculated.body
     return {
-        "cycle": month.cycle,
+        "cycle": body["cycle"],
         "settlement": body["settlement"],
-        "calculated": month.calculated.seq,
+        "calculated": calculated.seq,
         "parties": body["parties"],
         "summary": body["summary"],
         "statements": body["statements"],

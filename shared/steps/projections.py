@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+from shared.chain.entry import Entry
 from shared.control import months
 from shared.control.cases import Case
 from shared.parties.parties import OPERATOR
@@ -21,8 +22,8 @@ def refresh(services: Services, owner: str, cycle: str) -> bool:
     if month is None or month.calculated is None:
         return False
     seq = entries[-1].seq
-    _settlements(services, owner, month, seq)
-    _cases(services, owner, month, seq)
+    _settlements(services, owner, month, month.calculated, seq)
+    _cases(services, owner, month, month.calculated, seq)
     if owner != OPERATOR:
         _payouts(services, owner, month, seq)
     return True
@@ -35,9 +36,8 @@ def listed(services: Services, table: str, cycle: str) -> list[Row]:
     return list(services.rows.range(table, start, end))
 
 
-def _settlements(services: Services, owner: str, month: months.Month, seq: int) -> None:
-    assert month.calculated is not None  # noqa: S101 - checked by refresh
-    body = month.calculated.body
+def _settlements(services: Services, owner: str, month: months.Month, calculated: Entry, seq: int) -> None:
+    body = calculated.body
     row: dict[str, Value] = {
         "owner": owner,
         "settlement": month.settlement or "",
@@ -49,10 +49,9 @@ def _settlements(services: Services, owner: str, month: months.Month, seq: int) 
     _put(services, SETTLEMENTS, month.cycle, owner, row)
 
 
-def _cases(services: Services, owner: str, month: months.Month, seq: int) -> None:
+def _cases(services: Services, owner: str, month: months.Month, calculated: Entry, seq: int) -> None:
     """The cases of the newest run; those that it no longer finds close, naming it."""
-    assert month.calculated is not None  # noqa: S101 - checked by refresh
-    body = month.calculated.body
+    body = calculated.body
     found = {case.pop("id"): case for case in json.loads(services.buckets.work.get(body["cases"]["key"]))}
     for case in _late_cases(month, owner):
         found[case.id] = case.as_row()

@@ -1,0 +1,38 @@
+"""What the documentation shows is what the product takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from infra.clearbook.main import app
+from shared.agreement.agreement import parse_agreement
+from shared.agreement.document import agreement_document
+from shared.documents import read_yaml
+from shared.settlement.examples import settle_example
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_agreement_in_the_documentation_can_be_submitted() -> None:
+    text = (ROOT / "shared/agreement/README.md").read_text(encoding="utf-8")
+    shown = text.partition("```yaml\n")[2].partition("```")[0]
+    body = agreement_document(read_yaml(shown.encode(), "README"), "README", settle_example)
+
+    assert parse_agreement(body).id == "aurora-2026"
+
+
+def test_every_command_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = [str(one.name or (one.callback.__name__ if one.callback else "")) for one in app.registered_commands]
+    names += [str(one.name) for one in app.registered_groups]
+
+    assert [name for name in names if name not in readme] == []
+
+
+def test_every_function_is_in_the_design() -> None:
+    design = (ROOT / "shared/DESIGN.md").read_text(encoding="utf-8")
+    functions = yaml.safe_load((ROOT / "s.yaml").read_text(encoding="utf-8"))["resources"]
+
+    assert [name for name in functions if f"`{name}`" not in design] == []
