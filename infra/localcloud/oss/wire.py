@@ -35,61 +35,72 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation: the parameters that select it and those it may also take."""
+    """An operation: its API name, the parameters that select it and those it may also take."""
 
+    name: str
     handler: Handler
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
 
 
-def _operation(handler: Handler, required: str = "", optional: str = "") -> Operation:
-    return Operation(handler, frozenset(required.split()), frozenset(optional.split()))
+def _operation(name: str, handler: Handler, required: str = "", optional: str = "") -> Operation:
+    return Operation(name, handler, frozenset(required.split()), frozenset(optional.split()))
 
 
-SERVICE: Final = {"GET": [_operation(buckets.list_buckets, optional="prefix marker max-keys")]}
+SERVICE: Final = {"GET": [_operation("ListBuckets", buckets.list_buckets, optional="prefix marker max-keys")]}
 BUCKET: Final = {
     "PUT": [
-        _operation(buckets.create),
-        _operation(buckets.put_lifecycle, "lifecycle"),
+        _operation("PutBucket", buckets.create),
+        _operation("PutBucketLifecycle", buckets.put_lifecycle, "lifecycle"),
     ],
     "GET": [
-        _operation(listing.list_v1, optional="prefix marker delimiter max-keys encoding-type"),
+        _operation("ListObjects", listing.list_v1, optional="prefix marker delimiter max-keys encoding-type"),
         _operation(
+            "ListObjectsV2",
             listing.list_v2,
             "list-type",
             "prefix start-after continuation-token delimiter max-keys encoding-type fetch-owner",
         ),
-        _operation(buckets.info, "bucketInfo"),
-        _operation(buckets.location, "location"),
-        _operation(buckets.acl, "acl"),
-        _operation(buckets.versioning, "versioning"),
-        _operation(buckets.get_lifecycle, "lifecycle"),
-        _operation(buckets.get_worm, "worm"),
+        _operation("GetBucketInfo", buckets.info, "bucketInfo"),
+        _operation("GetBucketLocation", buckets.location, "location"),
+        _operation("GetBucketAcl", buckets.acl, "acl"),
+        _operation("GetBucketVersioning", buckets.versioning, "versioning"),
+        _operation("GetBucketLifecycle", buckets.get_lifecycle, "lifecycle"),
+        _operation("GetBucketWorm", buckets.get_worm, "worm"),
     ],
-    "HEAD": [_operation(buckets.head)],
+    "HEAD": [_operation("HeadBucket", buckets.head)],
     "DELETE": [
-        _operation(buckets.delete),
-        _operation(buckets.delete_lifecycle, "lifecycle"),
-        _operation(buckets.abort_worm, "worm"),
+        _operation("DeleteBucket", buckets.delete),
+        _operation("DeleteBucketLifecycle", buckets.delete_lifecycle, "lifecycle"),
+        _operation("AbortBucketWorm", buckets.abort_worm, "worm"),
     ],
     "POST": [
-        _operation(objects.delete_many, "delete", "encoding-type"),
-        _operation(buckets.initiate_worm, "worm"),
-        _operation(buckets.complete_worm, "wormId"),
-        _operation(buckets.extend_worm, "wormId wormExtend"),
+        _operation("DeleteMultipleObjects", objects.delete_many, "delete", "encoding-type"),
+        _operation("InitiateBucketWorm", buckets.initiate_worm, "worm"),
+        _operation("CompleteBucketWorm", buckets.complete_worm, "wormId"),
+        _operation("ExtendBucketWorm", buckets.extend_worm, "wormId wormExtend"),
     ],
 }
 OBJECT: Final = {
-    "PUT": [_operation(objects.put), _operation(uploads.put_part, "partNumber uploadId")],
-    "GET": [
-        Operation(objects.get, optional=RESPONSE_PARAMS),
-        _operation(uploads.list_parts, "uploadId", "part-number-marker max-parts encoding-type"),
+    "PUT": [
+        _operation("PutObject", objects.put),
+        _operation("UploadPart", uploads.put_part, "partNumber uploadId"),
     ],
-    "HEAD": [Operation(objects.head, optional=RESPONSE_PARAMS), _operation(objects.head, "objectMeta")],
-    "DELETE": [_operation(objects.delete), _operation(uploads.abort, "uploadId")],
+    "GET": [
+        Operation("GetObject", objects.get, optional=RESPONSE_PARAMS),
+        _operation("ListParts", uploads.list_parts, "uploadId", "part-number-marker max-parts encoding-type"),
+    ],
+    "HEAD": [
+        Operation("HeadObject", objects.head, optional=RESPONSE_PARAMS),
+        _operation("GetObjectMeta", objects.head, "objectMeta"),
+    ],
+    "DELETE": [
+        _operation("DeleteObject", objects.delete),
+        _operation("AbortMultipartUpload", uploads.abort, "uploadId"),
+    ],
     "POST": [
-        _operation(uploads.initiate, "uploads", "encoding-type"),
-        _operation(uploads.complete, "uploadId", "encoding-type"),
+        _operation("InitiateMultipartUpload", uploads.initiate, "uploads", "encoding-type"),
+        _operation("CompleteMultipartUpload", uploads.complete, "uploadId", "encoding-type"),
     ],
 }
 # Operations whose name does not follow from method and parameter.
