@@ -39,6 +39,7 @@ OSS_EVENTS = {
 }
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")
 _HANDLER = re.compile(r"^[A-Za-z_]\w*\.[A-Za-z_]\w*$")
+_ROLE = re.compile(r"^(?:acs:ram::\d*:role/)?([A-Za-z0-9.-]{1,64})$")
 _VARIABLE = re.compile(r"\$\{([^${}]*)\}")
 _CALL = re.compile(r"^(\w+)\((.*)\)$", re.DOTALL)
 
@@ -107,6 +108,7 @@ class Function:
 
     name: str
     handler: str
+    role: str  # the name of its RAM role, "" for none: its calls then carry no credentials
     memory_mb: int
     timeout_s: int
     environment: Mapping[str, str]
@@ -236,6 +238,7 @@ def _function(resource: _Node, code: Path) -> Function:
     return Function(
         name=name.text(),
         handler=_handler(props.need("handler"), code),
+        role=_role(props.get("role")),
         memory_mb=_memory(props),
         timeout_s=_integer(props, "timeout", 3, 1, 86400),
         environment=_environment(props.get("environmentVariables")),
@@ -250,6 +253,16 @@ def _function(resource: _Node, code: Path) -> Function:
         buckets=buckets,
         http=http,
     )
+
+
+def _role(node: _Node | None) -> str:
+    """The role's name, whether it is written alone or as its ARN."""
+    if node is None or node.text() == "":
+        return ""
+    match = _ROLE.match(node.text())
+    if match is None:
+        raise node.refuse("write a role's name, or acs:ram::<account>:role/<name>")
+    return match[1]
 
 
 def _handler(node: _Node, code: Path) -> str:
