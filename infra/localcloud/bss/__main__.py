@@ -7,6 +7,7 @@ from pathlib import Path
 
 from infra.localcloud.bss.wire import DESCRIBE_QPS, application
 from infra.localcloud.common import run
+from infra.localcloud.faults.service import add_option, of_option
 
 
 def main() -> None:
@@ -17,8 +18,9 @@ def main() -> None:
     parser.add_argument(
         "--describe-qps", type=int, default=DESCRIBE_QPS, help="DescribeInstanceBill calls a second per main account"
     )
+    add_option(parser)
     arguments = parser.parse_args()
-    run(application(arguments.home, arguments.describe_qps), arguments.port)
+    run(application(arguments.home, arguments.describe_qps, of_option("bss", arguments)), arguments.port)
 
 
 if __name__ == "__main__":

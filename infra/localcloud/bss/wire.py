@@ -22,12 +22,14 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from infra.localcloud.bss import errors, sign
+from infra.localcloud.bss import errors, misbehave, sign
 from infra.localcloud.bss.answer import Value, account_item, instance_items, overview_item, write
 from infra.localcloud.bss.bills import Bill, Filters, Grain, Position
 from infra.localcloud.bss.quota import Quota, Quotas
 from infra.localcloud.bss.state import Caller, State, transaction
 from infra.localcloud.common import BODY_MAX, Clock, load_keys
+from infra.localcloud.faults.plan import Fault
+from infra.localcloud.faults.service import Misbehaviour
 
 VERSION = "2017-12-14"
 PAGE_DEFAULT, PAGE_MAX = 20, 300
@@ -38,10 +40,25 @@ _CYCLE = re.compile(r"[1-9]\d{3}-(0[1-9]|1[0-2])")
 log = logging.getLogger(__name__)
 
 
-def application(home: Path, describe_qps: int = DESCRIBE_QPS) -> web.Application:
+def application(home: Path, describe_qps: int = DESCRIBE_QPS, faults: Misbehaviour | None = None) -> web.Application:
     """The service over `home`."""
+    service = Service(home, describe_qps)
+
+    async def answer(http: web.Request) -> web.StreamResponse:
+        if faults is None:
+            return await service.answer(http)
+        return await faults.around(
+            http,
+            misbehave.name(http),
+            misbehave.subject(http),
+            lambda: service.answer(http),
+            lambda fault: service.answer(http, fault),
+        )
+
     app = web.Application(client_max_size=BODY_MAX)
-    app.router.add_route("*", "/{path:.*}", Service(home, describe_qps).answer)
+    if faults is not None:
+        faults.watch(app)
+    app.router.add_route("*", "/{path:.*}", answer)
     return app
 
 
@@ -61,11 +78,13 @@ class Service:
             "GetCustomerList": self._get_customer_list,
         }
 
-    async def answer(self, http: web.Request) -> web.Response:
+    async def answer(self, http: web.Request, fault: Fault | None = None) -> web.Response:
         """Answer one request, whatever becomes of it."""
         request_id = str(uuid.uuid4()).upper()
         body = await http.read()
         try:
+            if fault is not None:
+                raise misbehave.refusal(fault)
             data = self._call(http, body)
         except errors.BssError as refusal:
             return _refused(refusal, request_id, http.host)

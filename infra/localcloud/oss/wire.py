@@ -12,7 +12,9 @@ from typing import Final
 from aiohttp import web
 
 from infra.localcloud.common import BODY_MAX
-from infra.localcloud.oss import buckets, errors, listing, objects, sign, uploads
+from infra.localcloud.faults.plan import Fault
+from infra.localcloud.faults.service import Misbehaviour
+from infra.localcloud.oss import buckets, errors, listing, misbehave, objects, sign, uploads
 from infra.localcloud.oss.call import Call, Endpoint, check_bucket_name, check_key, new_request_id, read
 from infra.localcloud.oss.documents import document, element
 from infra.localcloud.oss.errors import OssError
@@ -26,6 +28,7 @@ SIGNING: Final = frozenset(
         "x-oss-expires",
         "x-oss-additional-headers",
         "x-oss-signature",
+        sign.SECURITY_TOKEN,
     }
 )
 RESPONSE_PARAMS: Final = frozenset(f"response-{header}" for header in objects.OVERRIDABLE)
@@ -111,26 +114,38 @@ NAMES: Final = {
     "versions": "ListObjectVersions",
     "versionId": "a version of an object",
     "x-oss-process": "processing of an object",
-    "x-oss-security-token": "a security token (STS)",
 }
 
 
-def application(endpoint: Endpoint) -> web.Application:
+def application(endpoint: Endpoint, faults: Misbehaviour | None = None) -> web.Application:
     """The service as an application; routing is its own, because keys may look like any path."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        return await _answer(endpoint, request)
+        if faults is None:
+            return await _answer(endpoint, request)
+        name, subject = _asked(endpoint, request)
+        return await faults.around(
+            request,
+            name,
+            subject,
+            lambda: _answer(endpoint, request),
+            lambda fault: _answer(endpoint, request, fault),
+        )
 
     app = web.Application(client_max_size=BODY_MAX)
+    if faults is not None:
+        faults.watch(app)
     app.router.add_route("*", "/{target:.*}", answer)
     return app
 
 
-async def _answer(endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+async def _answer(endpoint: Endpoint, request: web.Request, fault: Fault | None = None) -> web.StreamResponse:
     request_id = new_request_id()
     try:
         call = read(endpoint, request, request_id)
         sign.verify(call.signed(), endpoint.keys, datetime.now(UTC))
+        if fault is not None:
+            raise misbehave.refusal(fault)
         response = await _find(call).handler(call)
     except OssError as refusal:
         response = _refusal(refusal, request, request_id)
@@ -144,6 +159,15 @@ async def _answer(endpoint: Endpoint, request: web.Request) -> web.StreamRespons
         response.headers["x-oss-request-id"] = request_id
         response.headers["Server"] = "AliyunOSS"
     return response
+
+
+def _asked(endpoint: Endpoint, request: web.Request) -> tuple[str, str]:
+    """The operation a request names and what it is about, whether or not it is any good."""
+    try:
+        call = read(endpoint, request, "")
+        return _find(call).name, misbehave.subject(call)
+    except OssError:
+        return request.method, request.path
 
 
 def _find(call: Call) -> Operation:

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from infra.localcloud import common
+from infra.localcloud.faults.service import add_option, of_option
 from infra.localcloud.tablestore.state import Store
 from infra.localcloud.tablestore.wire import application
 
@@ -16,12 +17,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m infra.localcloud.tablestore", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the folder of the local cloud")
     parser.add_argument("--port", type=int, default=0, help="the loopback port; 0 takes a free one")
+    add_option(parser)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     keys = common.load_keys(arguments.home)
     store = Store(arguments.home / "tablestore", keys.instance)
     try:
-        common.run(application(store, keys), arguments.port)
+        common.run(application(store, keys, of_option("tablestore", arguments)), arguments.port)
     finally:
         store.close()
 

@@ -10,13 +10,16 @@ import logging
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 from google.protobuf.message import DecodeError
 
 from infra.localcloud.common import BODY_MAX, Keys
-from infra.localcloud.tablestore import rows, sign, tables
+from infra.localcloud.faults.plan import Fault
+from infra.localcloud.faults.service import FAIL_ROWS, Misbehaviour
+from infra.localcloud.tablestore import misbehave, rows, sign, tables
 from infra.localcloud.tablestore.errors import (
     OtsError,
     body_too_large,
@@ -49,18 +52,31 @@ OPERATIONS: dict[str, tuple[Any, Operation]] = {
 _log = logging.getLogger(__name__)
 
 
-def application(store: Store, keys: Keys) -> web.Application:
+def application(store: Store, keys: Keys, faults: Misbehaviour | None = None) -> web.Application:
     """The service over `store`, known to callers by `keys`."""
 
-    async def answer(request: web.Request) -> web.Response:
-        return _answer(request, await request.read(), store, keys)
+    async def handle(request: web.Request, fault: Fault | None = None) -> web.StreamResponse:
+        return _answer(request, await request.read(), store, keys, fault)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if faults is None:
+            return await handle(request)
+        return await faults.around(
+            request,
+            request.path[1:],
+            misbehave.subject(request.headers),
+            lambda: handle(request),
+            lambda fault: handle(request, fault),
+        )
 
     app = web.Application(client_max_size=BODY_MAX)
+    if faults is not None:
+        faults.watch(app)
     app.router.add_route("*", "/{operation:.*}", answer)
     return app
 
 
-def _answer(request: web.Request, body: bytes, store: Store, keys: Keys) -> web.Response:
+def _answer(request: web.Request, body: bytes, store: Store, keys: Keys, fault: Fault | None = None) -> web.Response:
     operation, now = request.path[1:], datetime.now(UTC)
     caller = None
     try:
@@ -70,7 +86,10 @@ def _answer(request: web.Request, body: bytes, store: Store, keys: Keys) -> web.
             raise body_too_large()
         headers = {name.lower(): value for name, value in request.headers.items()}
         caller = sign.authenticate(request.path, request.query_string, headers, body, keys, now)
-        status, answer = 200, _perform(operation, body, store)
+        if fault is not None:
+            raise misbehave.refusal(fault)
+        partly = operation == "BatchWriteRow" and FAIL_ROWS in request
+        status, answer = 200, _perform(operation, body, store, partly=partly)
     except OtsError as error:
         status, answer = error.status, _error_body(error)
     except Exception:
@@ -79,8 +98,8 @@ def _answer(request: web.Request, body: bytes, store: Store, keys: Keys) -> web.
     return web.Response(status=status, body=answer, headers=_headers(request.path, answer, caller, now))
 
 
-def _perform(operation: str, body: bytes, store: Store) -> bytes:
-    """Parse, do, serialise."""
+def _perform(operation: str, body: bytes, store: Store, *, partly: bool = False) -> bytes:
+    """Parse, do, serialise; `partly` does every second row of a batch only."""
     if operation not in OPERATIONS:
         raise not_implemented(operation)
     message, perform = OPERATIONS[operation]
@@ -90,7 +109,8 @@ def _perform(operation: str, body: bytes, store: Store) -> bytes:
         raise invalid("Parse PBMessage from RawString failed.") from None
     if not request.IsInitialized():
         raise invalid("Cannot deserialize the request data.")
-    answer: bytes = perform(store, request).SerializeToString()
+    done = misbehave.perform_partly(request, partial(perform, store)) if partly else perform(store, request)
+    answer: bytes = done.SerializeToString()
     return answer
 
 

@@ -1,0 +1,1 @@
+"""Misbehaviour of the local cloud, by plan."""
