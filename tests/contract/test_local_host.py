@@ -12,15 +12,18 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.localcloud import common
+from infra.localcloud import common, identity
 from infra.localcloud.client import InvocationError
 from infra.localcloud.common import LocalCloudError
+from infra.localcloud.host import template
+from infra.localcloud.host.instances import Launch, environment
 from tests.contract.host_driver import FUNCTIONS, Host, is_running, until
 
 
@@ -77,14 +80,25 @@ def test_the_environment_is_the_template_the_overrides_and_nothing_of_the_host(s
     assert set(seen) - {"PATH", "HOME", "LC_CTYPE"} == {
         "LANG", "TZ", "TMPDIR", "GREETING", "BUCKET", "PYTHONPATH", "RECORDS", "HOME_FOLDER", "FC_FUNC_CODE_PATH",
         "FC_FUNCTION_NAME", "FC_REGION", "FC_ACCOUNT_ID", "ALIBABA_CLOUD_ACCESS_KEY_ID",
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN",
     }  # fmt: skip
     assert (seen["GREETING"], seen["BUCKET"], seen["FC_FUNCTION_NAME"]) == ("hello", "work", "probe")
     assert seen["PYTHONPATH"] == f"{FUNCTIONS}/python"
-    assert (seen["ALIBABA_CLOUD_ACCESS_KEY_ID"], seen["ALIBABA_CLOUD_ACCESS_KEY_SECRET"]) == (
-        keys.access_key_id,
-        keys.access_key_secret,
+    caller, secret = identity.caller_of(
+        keys, seen["ALIBABA_CLOUD_ACCESS_KEY_ID"], seen["ALIBABA_CLOUD_SECURITY_TOKEN"], datetime.now(UTC)
     )
+    assert (caller.role, caller.function) == ("host-test-probe", "probe")
+    assert secret == seen["ALIBABA_CLOUD_ACCESS_KEY_SECRET"]
+    pid = (shared.home / "host" / "instances" / caller.instance).read_text()
+    assert Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-3].endswith(b"runtime.py")
+
+
+def test_a_function_without_a_role_has_no_credentials(shared: Host) -> None:
+    functions = template.load(shared.template, FUNCTIONS, common.load_keys(shared.home), {}).functions
+    launch = Launch(shared.home, FUNCTIONS, (), {}, common.load_keys(shared.home))
+
+    assert functions["record"].role == ""
+    assert not [name for name in environment(functions["record"], launch, Path("tmp/x")) if "ALIBABA" in name]
 
 
 def test_the_code_comes_first_on_the_path_and_nothing_is_installed_that_was_not_given(shared: Host) -> None:

@@ -12,13 +12,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from infra.localcloud import identity
 from infra.localcloud.common import Keys
 from infra.localcloud.host import runtime
 from infra.localcloud.host.template import Function
@@ -59,6 +62,7 @@ class Launch:
     python_path: tuple[Path, ...]
     overrides: Mapping[str, str]
     keys: Keys
+    pipes_logs: bool = False  # so that a limit on the files of an instance does not fall on its log
 
 
 class InstanceDiedError(Exception):
@@ -76,6 +80,7 @@ class Instance:
         self._launch = launch
         self._folder = launch.home / "host" / "tmp" / f"{function.name}-{os.getpid()}-{number}"
         self._folder.mkdir(parents=True)
+        self._pid_file = launch.home / "host" / "instances" / self._folder.name
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self._socket = ours
@@ -85,14 +90,25 @@ class Instance:
                 # -P: this folder must not shadow modules of the standard library.
                 [sys.executable, "-S", "-s", "-P", str(Path(runtime.__file__).resolve()), str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=subprocess.PIPE if launch.pipes_logs else log,
+                stderr=subprocess.STDOUT if launch.pipes_logs else log,
                 cwd=launch.code,
                 env=environment(function, launch, self._folder),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
                 preexec_fn=_die_with_host(os.getpid()),
             )
+        if self._process.stdout is not None:
+            copying = (self._process.stdout, log_path(launch.home, function.name))
+            threading.Thread(target=_copy_log, args=copying, daemon=True).start()
+        # Its calls say which instance makes them; by this file that is a process again.
+        self._pid_file.parent.mkdir(exist_ok=True)
+        self._pid_file.write_text(str(self._process.pid))
+
+    @property
+    def process(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     async def load(self) -> tuple[bytes, str] | None:
         """Make the process ready for events; returns the error document and its type when it cannot be."""
@@ -139,6 +155,7 @@ class Instance:
         if hasattr(self, "_writer"):
             self._writer.close()
         self._socket.close()
+        self._pid_file.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _configuration(self) -> list[str]:
@@ -172,6 +189,7 @@ class Pool:
         self._busy: set[Instance] = set()
         self._started = 0
         shutil.rmtree(launch.home / "host" / "tmp", ignore_errors=True)
+        shutil.rmtree(launch.home / "host" / "instances", ignore_errors=True)
 
     def take(self, function: Function) -> Instance:
         """An instance for one event, the one used last if any is free, else a new one; give it to `run`."""
@@ -266,7 +284,8 @@ def environment(function: Function, launch: Launch, tmp: Path) -> dict[str, str]
     """The environment of an instance: the template's, the overrides, Function Compute's own; nothing inherited.
 
     `/code` in PYTHONPATH, where Function Compute mounts the code, is the code folder here. Each instance has its
-    own temporary folder, as each has its own /tmp there; clocks run in UTC.
+    own temporary folder `tmp`, as each has its own /tmp there; clocks run in UTC. Credentials are of the function's
+    role and name the instance by its folder; without a role there are none, as on Function Compute.
     """
     mine = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     mine |= {"LANG": "C.UTF-8", "TZ": "UTC", "TMPDIR": str(tmp)}
@@ -282,8 +301,18 @@ def environment(function: Function, launch: Launch, tmp: Path) -> dict[str, str]
         "FC_FUNCTION_NAME": function.name,
         "FC_REGION": launch.keys.region,
         "FC_ACCOUNT_ID": launch.keys.account_id,
-        "ALIBABA_CLOUD_ACCESS_KEY_ID": launch.keys.access_key_id,
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": launch.keys.access_key_secret,
+        **_credentials(function, launch.keys, tmp.name),
+    }
+
+
+def _credentials(function: Function, keys: Keys, instance: str) -> dict[str, str]:
+    if function.role == "":
+        return {}
+    issued = identity.issue(keys, function.role, function.name, instance, datetime.now(UTC))
+    return {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": issued.access_key_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": issued.access_key_secret,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": issued.security_token,
     }
 
 
@@ -296,6 +325,12 @@ def _log_file(home: Path, function: str) -> BinaryIO:
     path = log_path(home, function)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("ab")
+
+
+def _copy_log(output: BinaryIO, path: Path) -> None:
+    with output, path.open("ab", buffering=0) as log:
+        while written := output.read1(1 << 16):  # type: ignore[attr-defined]  # Popen's pipes are buffered readers
+            log.write(written)
 
 
 def _die_with_host(host: int) -> Callable[[], None] | None:

@@ -16,7 +16,9 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
+from infra.localcloud import identity
 from infra.localcloud.common import Keys
+from infra.localcloud.identity import Caller
 from infra.localcloud.oss.errors import OssError, access_denied, invalid_argument, not_implemented
 
 ALGORITHM: Final = "OSS4-HMAC-SHA256"
@@ -25,6 +27,7 @@ TERMINATOR: Final = "aliyun_v4_request"
 TIME_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 SKEW_MAX: Final = timedelta(minutes=15)  # help/en/oss/support/0002-00000504 and 0002-00000235
 EXPIRES_MAX_S: Final = 604_800  # seven days
+TOKEN_HEADER: Final = "x-oss-security-token"  # noqa: S105 - a name, and of the parameter too
 ALWAYS_SIGNED: Final = frozenset({"content-type", "content-md5"})
 
 
@@ -44,14 +47,15 @@ class _Claim:
     """What a request says of its own signature."""
 
     access_key_id: str
+    token: str
     scope: str
     time: str
     additional: tuple[str, ...]
     signature: str
 
 
-def verify(request: Request, keys: Keys, now: datetime) -> None:
-    """Return when the request is signed by the holder of `keys`; raise the refusal OSS gives otherwise."""
+def verify(request: Request, keys: Keys, now: datetime) -> Caller:
+    """Who signed it, with an account's key or temporary credentials; raises the refusal OSS gives otherwise."""
     query = dict(request.query)
     for name in ("authorization", "x-oss-date"):
         _check_ascii(name, request.headers.get(name, ""))
@@ -60,15 +64,14 @@ def verify(request: Request, keys: Keys, now: datetime) -> None:
             _check_ascii(name, value)
     if "x-oss-signature-version" in query or "x-oss-signature" in query:
         claim = _claim_of_url(query)
-        _check_credential(claim, keys)
+        caller, secret = _check_credential(claim, keys, now)
         _check_validity(claim, query.get("x-oss-expires", ""), now)
     else:
         claim = _claim_of_header(request.headers, query)
-        _check_credential(claim, keys)
+        caller, secret = _check_credential(claim, keys, now)
         _check_skew(claim, now)
-    if "x-oss-security-token" in query or "x-oss-security-token" in request.headers:
-        raise not_implemented("a security token (STS)")
-    _check_signature(request, claim, keys)
+    _check_signature(request, claim, secret)
+    return caller
 
 
 def _claim_of_url(query: Mapping[str, str]) -> _Claim:
@@ -80,7 +83,8 @@ def _claim_of_url(query: Mapping[str, str]) -> _Claim:
             raise invalid_argument(name, "", f"The {name} parameter is required by a V4 signature.")
     access_key_id, scope = _split_credential(query["x-oss-credential"])
     additional = _additional(query.get("x-oss-additional-headers", ""))
-    return _Claim(access_key_id, scope, query["x-oss-date"], additional, query["x-oss-signature"])
+    token = query.get(TOKEN_HEADER, "")
+    return _Claim(access_key_id, token, scope, query["x-oss-date"], additional, query["x-oss-signature"])
 
 
 def _claim_of_header(headers: Mapping[str, str], query: Mapping[str, str]) -> _Claim:
@@ -103,7 +107,8 @@ def _claim_of_header(headers: Mapping[str, str], query: Mapping[str, str]) -> _C
         raise invalid_argument("x-oss-content-sha256", payload, f"x-oss-content-sha256 must be {PAYLOAD}.")
     access_key_id, scope = _split_credential(fields["Credential"])
     additional = _additional(fields.get("AdditionalHeaders", ""))
-    return _Claim(access_key_id, scope, headers.get("x-oss-date", ""), additional, fields["Signature"])
+    token, time = headers.get(TOKEN_HEADER, ""), headers.get("x-oss-date", "")
+    return _Claim(access_key_id, token, scope, time, additional, fields["Signature"])
 
 
 def _check_ascii(name: str, value: str) -> None:
@@ -123,15 +128,26 @@ def _additional(text: str) -> tuple[str, ...]:
     return tuple(sorted(name.lower() for name in text.split(";") if name))
 
 
-def _check_credential(claim: _Claim, keys: Keys) -> None:
-    if not hmac.compare_digest(claim.access_key_id.encode(), keys.access_key_id.encode()):
+def _check_credential(claim: _Claim, keys: Keys, now: datetime) -> tuple[Caller, str]:
+    """The caller and the secret the signature must come from."""
+    try:
+        found = identity.caller_of(keys, claim.access_key_id, claim.token, now)
+    except identity.ExpiredTokenError:  # help/en/oss/support/0002-00000007
+        raise OssError(
+            403, "SecurityTokenExpired", "The security token you provided has expired.", ec="0002-00000007"
+        ) from None
+    except identity.InvalidTokenError:  # help/en/oss/support/0002-00000008
+        raise OssError(
+            403, "InvalidSecurityToken", "The security token you provided is invalid.", ec="0002-00000008"
+        ) from None
+    except identity.UnknownKeyError:
         raise OssError(
             403,
             "InvalidAccessKeyId",
             "The OSS Access Key Id you provided does not exist in our records.",
             ec="0002-00000902",
             fields={"OSSAccessKeyId": claim.access_key_id},
-        )
+        ) from None
     date, region, product, terminator = claim.scope.split("/")
     if date != claim.time[:8]:
         raise invalid_argument("Credential", claim.scope, "The date of the credential is not that of x-oss-date.")
@@ -139,6 +155,7 @@ def _check_credential(claim: _Claim, keys: Keys) -> None:
         raise invalid_argument("Credential", region, f"Invalid signing region {region}; expected {keys.region}.")
     if product != "oss" or terminator != TERMINATOR:
         raise invalid_argument("Credential", claim.scope, f"The scope must end with oss/{TERMINATOR}.")
+    return found
 
 
 def _signing_time(claim: _Claim) -> datetime:
@@ -177,12 +194,12 @@ def _check_validity(claim: _Claim, expires: str, now: datetime) -> None:
         raise access_denied("Request has expired.", fields=fields)
 
 
-def _check_signature(request: Request, claim: _Claim, keys: Keys) -> None:
+def _check_signature(request: Request, claim: _Claim, secret: str) -> None:
     canonical = _canonical_request(request, claim.additional)
     digest = hashlib.sha256(canonical).hexdigest()
     text = f"{ALGORITHM}\n{claim.time}\n{claim.scope}\n{digest}"
     date, region, _, _ = claim.scope.split("/")
-    key = _signing_key(keys.access_key_secret, date, region)
+    key = _signing_key(secret, date, region)
     expected = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
         raise OssError(
@@ -232,7 +249,7 @@ def _encode(text: str, safe: str = "") -> str:
     return quote(text, safe=safe, errors="surrogateescape")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _signing_key(secret: str, date: str, region: str) -> bytes:
     key = f"aliyun_v4{secret}".encode()
     for step in (date, region, "oss", TERMINATOR):

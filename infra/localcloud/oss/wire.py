@@ -28,7 +28,7 @@ SIGNING: Final = frozenset(
         "x-oss-expires",
         "x-oss-additional-headers",
         "x-oss-signature",
-        sign.SECURITY_TOKEN,
+        sign.TOKEN_HEADER,
     }
 )
 RESPONSE_PARAMS: Final = frozenset(f"response-{header}" for header in objects.OVERRIDABLE)
