@@ -18,6 +18,7 @@ from types import TracebackType
 from infra.localcloud import common
 from infra.localcloud.client import HostClient
 from infra.localcloud.common import LOOPBACK, Keys, LocalCloudError, Service
+from infra.localcloud.faults.plan import Plan, write
 
 PREDECESSOR_WAIT_S = 15.0
 DATA_SERVICES = ("oss", "tablestore", "bss")
@@ -111,11 +112,13 @@ def start(
     environment: Mapping[str, str] | None = None,
     instances: int = 4,
     describe_qps: int = 10,
+    faults: Plan | None = None,
 ) -> LocalCloud:
     """Start all services over `home` and wait until they answer.
 
     Functions get the template's environment, the endpoints, then `environment`, the later winning. `describe_qps` is
-    BSS's quota of DescribeInstanceBill calls a second and main account, 10 in the service. Call it from a
+    BSS's quota of DescribeInstanceBill calls a second and main account, 10 in the service. Everything misbehaves by
+    the plan `faults`, which is kept in `home/faults.json`. Call it from a
     thread that lives as long as the cloud: the kernel ends the services with the thread that started them.
     """
     home = home.resolve()
@@ -123,7 +126,8 @@ def start(
     try:
         ports = _ports(home)
         quota = ["--describe-qps", str(describe_qps)]
-        cloud._start({name: quota if name == "bss" else [] for name in DATA_SERVICES}, ports)
+        misbehave = _faults(home, faults)
+        cloud._start({name: [*misbehave, *(quota if name == "bss" else [])] for name in DATA_SERVICES}, ports)
         settings = home / "host" / "environment.json"
         settings.parent.mkdir(exist_ok=True)
         overrides = {**_endpoint_settings(cloud), **(environment or {})}
@@ -131,7 +135,7 @@ def start(
         paths = [argument for path in python_path for argument in ("--python-path", str(path))]
         host = [
             "--template", str(template), "--code", str(code), *paths,
-            "--environment", str(settings), "--instances", str(instances),
+            "--environment", str(settings), "--instances", str(instances), *misbehave,
         ]  # fmt: skip
         cloud._start({"host": host}, ports)
         now = {name: service.port for name, service in cloud._services.items()}
@@ -140,6 +144,15 @@ def start(
         cloud.stop()
         raise
     return cloud
+
+
+def _faults(home: Path, plan: Plan | None) -> list[str]:
+    path = home / "faults.json"
+    if plan is None:
+        path.unlink(missing_ok=True)
+        return []
+    common.write_atomically(path, write(plan))
+    return ["--faults", str(path)]
 
 
 def _endpoint_settings(cloud: LocalCloud) -> dict[str, str]:

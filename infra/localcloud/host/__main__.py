@@ -10,10 +10,13 @@ import time
 from pathlib import Path
 
 from infra.localcloud.common import Clock, LocalCloudError, load_keys, run
+from infra.localcloud.faults import plan
+from infra.localcloud.faults.service import add_option
 from infra.localcloud.host import template
 from infra.localcloud.host.dispatch import Dispatcher
 from infra.localcloud.host.feed import OssFeed
 from infra.localcloud.host.instances import Launch, Pool
+from infra.localcloud.host.misbehave import HostFaults
 from infra.localcloud.host.queue import Queue
 from infra.localcloud.host.server import Server
 from infra.localcloud.host.timers import Timers
@@ -42,10 +45,11 @@ def _server(arguments: argparse.Namespace, home: Path) -> Server:
     loaded = template.load(arguments.template, code, keys, overrides)
     queue = Queue(home / "host" / "host.db")
     python_path = tuple(path.resolve() for path in arguments.python_path)
-    pool = Pool(Launch(home, code, python_path, overrides, keys))
+    faults = None if arguments.faults is None else HostFaults(plan.read(arguments.faults), home)
+    pool = Pool(Launch(home, code, python_path, overrides, keys, pipes_logs=faults is not None))
     dispatcher = Dispatcher(
         loaded, queue, OssFeed(home / "oss" / "oss.db"), pool, clock, keys,
-        slots=arguments.instances, backoff_s=arguments.backoff,
+        slots=arguments.instances, backoff_s=arguments.backoff, faults=faults,
     )  # fmt: skip
     return Server(dispatcher, Timers(loaded.timers, dispatcher, queue, clock, home), clock, keys)
 
@@ -73,6 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--environment", type=Path)
     parser.add_argument("--instances", type=int, default=4)
     parser.add_argument("--backoff", type=float, default=0.05, help="seconds before the first repeat, then doubling")
+    add_option(parser)
     return parser.parse_args()
 
 

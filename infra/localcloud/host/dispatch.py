@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from infra.localcloud.common import Clock, Keys
 from infra.localcloud.host.feed import BATCH_MAX, OssFeed
 from infra.localcloud.host.instances import UNHANDLED, Instance, Outcome, Pool
+from infra.localcloud.host.misbehave import UNTIL_IDLE, HostFaults
 from infra.localcloud.host.queue import Delivery, Invocation, Queue, new_request_id
 from infra.localcloud.host.template import Function, Template
 
@@ -51,6 +52,14 @@ class Totals:
     retried: int = 0
 
 
+@dataclass(slots=True)
+class _Held:
+    """An event, (id, function), that comes after as many younger ones, or, at UNTIL_IDLE, when no other waits."""
+
+    row: tuple[int, str]
+    waits_for: int
+
+
 class StoppedError(Exception):
     """The host is ending."""
 
@@ -64,12 +73,13 @@ class Dispatcher:
 
     def __init__(
         self, template: Template, queue: Queue, feed: OssFeed, pool: Pool, clock: Clock, keys: Keys, *,
-        slots: int, backoff_s: float,
+        slots: int, backoff_s: float, faults: HostFaults | None = None,
     ) -> None:  # fmt: skip
         self.template, self.clock, self.totals = template, clock, Totals()
         self.figures = {name: Figures() for name in template.functions}
         self._queue, self._feed, self._pool, self._keys = queue, feed, pool, keys
-        self._slots, self._backoff_s = slots, backoff_s
+        self._slots, self._backoff_s, self._faults = slots, backoff_s, faults
+        self._held: list[_Held] = []
         self._ready: dict[str, deque[int]] = {name: deque() for name in template.functions}
         self._busy = dict.fromkeys(template.functions, 0)
         self._delivering = 0  # asynchronous events; `_busy` counts callers too
@@ -100,7 +110,14 @@ class Dispatcher:
 
     def take(self, deliveries: Sequence[Delivery], marks: Mapping[str, str] | None = None) -> None:
         """Take events in for delivery, moving the marks of their sources with them."""
-        self._line_up(self._queue.take(deliveries, self.clock.now().isoformat(), marks or {}))
+        coming = [(one, None) for one in deliveries] if self._faults is None else self._faults.taken(deliveries)
+        rows = self._queue.take([one for one, _ in coming], self.clock.now().isoformat(), marks or {})
+        passed = [row for row, (_, waits_for) in zip(rows, coming, strict=True) if waits_for is None]
+        self._line_up([*passed, *self._overtaken(len(passed))])
+        # Those that wait were not there to be overtaken by what came with them.
+        self._held += [
+            _Held(row, waits_for) for row, (_, waits_for) in zip(rows, coming, strict=True) if waits_for is not None
+        ]
 
     async def idle(self) -> None:
         """Wait until nothing is running, waiting or newly arrived."""
@@ -152,6 +169,16 @@ class Dispatcher:
             self._ready[function].append(invocation_id)
         self._next()
 
+    def _overtaken(self, count: int) -> list[tuple[int, str]]:
+        """The events that have waited long enough, now that `count` younger ones have passed."""
+        released: list[tuple[int, str]] = []
+        for held in [one for one in self._held if one.waits_for != UNTIL_IDLE]:
+            held.waits_for -= min(count, held.waits_for)
+            if held.waits_for == 0:
+                self._held.remove(held)
+                released.append(held.row)
+        return released
+
     def _next(self) -> None:
         """Start whatever may start now: first callers that wait, then events in the order they came."""
         if self._stopped:
@@ -196,7 +223,11 @@ class Dispatcher:
 
     async def _deliver(self, function: Function, instance: Instance, invocation_id: int) -> None:
         invocation = self._queue.begin(invocation_id)
+        if self._faults is not None:
+            self._faults.begin(invocation, instance.process)
         outcome = await self._run(instance, invocation.request_id, invocation.payload)
+        if self._faults is not None:
+            self._faults.end(instance.process)
         # Its place is free and its result is written in one go: nobody sees the one without the other.
         self._busy[function.name] -= 1
         self._delivering -= 1
@@ -279,6 +310,7 @@ class Dispatcher:
         ended_idle = time.monotonic()
         while True:
             self._read_oss()
+            self._wake_idlers()
             self._next()  # whether another instance pays changes while events run
             if time.monotonic() - ended_idle > END_IDLE_EVERY_S:
                 ended_idle = time.monotonic()
@@ -286,9 +318,12 @@ class Dispatcher:
             await asyncio.sleep(POLL_BUSY_S if self._active() else POLL_IDLE_S)
 
     def _active(self) -> bool:
-        return bool(self._delivering or self._backing_off or any(self._ready.values()))
+        return bool(self._delivering or self._backing_off or any(self._ready.values()) or self._held)
 
     def _wake_idlers(self) -> None:
+        if self._held and not (self._delivering or self._backing_off or any(self._ready.values())):
+            late, self._held = self._held, []
+            self._line_up(held.row for held in late)
         if self._active():
             return
         idlers, self._idlers = self._idlers, []
