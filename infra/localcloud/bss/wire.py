@@ -6,13 +6,7 @@ looked at, and counted against the caller's quota before its parameters are.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import json
 import logging
-import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -24,7 +18,8 @@ from aiohttp import web
 
 from infra.localcloud.bss import errors, misbehave, sign
 from infra.localcloud.bss.answer import Value, account_item, instance_items, overview_item, write
-from infra.localcloud.bss.bills import Bill, Filters, Grain, Position
+from infra.localcloud.bss.bills import Bill, Filters, Grain
+from infra.localcloud.bss.parameters import PAGE_DEFAULT, PAGE_MAX, Parameters, Tokens
 from infra.localcloud.bss.quota import Quota, Quotas
 from infra.localcloud.bss.state import Caller, State, transaction
 from infra.localcloud.common import BODY_MAX, Clock, load_keys
@@ -32,10 +27,8 @@ from infra.localcloud.faults.plan import Fault
 from infra.localcloud.faults.service import Misbehaviour
 
 VERSION = "2017-12-14"
-PAGE_DEFAULT, PAGE_MAX = 20, 300
 DESCRIBE_QPS = 10
 _COUNTS_REMEMBERED = 1024
-_CYCLE = re.compile(r"[1-9]\d{3}-(0[1-9]|1[0-2])")
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +129,7 @@ class Service:
         rows_max = parameters.number("MaxResults", PAGE_DEFAULT, most=PAGE_MAX)
         filters = self._filters(caller, parameters)
         grain = Grain.of(daily=daily, by_billing_item=by_billing_item)
-        tokens = _Tokens(self._state.token_key, caller.account, parameters.cycle(), day, grain, filters)
+        tokens = Tokens(self._state.token_key, caller.account, parameters.cycle(), day, grain, filters)
         after = tokens.read(parameters.text("NextToken"))
         bill = self._bill(caller, parameters, day)
         rows = bill.page(grain, filters, after, rows_max + 1)
@@ -216,94 +209,6 @@ class Service:
                 self._counts.clear()
             self._counts[asked] = bill.count(grain, filters)
         return self._counts[asked]
-
-
-class Parameters:
-    """A request's business parameters; raises BssError where one is missing or malformed. Empty means absent."""
-
-    def __init__(self, request: sign.Request) -> None:
-        self._values = dict(request.query)
-        if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            self._values |= dict(parse_qsl(request.body.decode(errors="replace"), keep_blank_values=True))
-
-    def text(self, name: str) -> str | None:
-        """The parameter as it is."""
-        return self._values.get(name) or None
-
-    def flag(self, name: str) -> bool:
-        """A boolean; SDKs write it as `true`, `True` and likewise."""
-        text = (self.text(name) or "false").lower()
-        if text not in ("true", "false"):
-            raise errors.invalid_parameter(name, "true or false")
-        return text == "true"
-
-    def number(self, name: str, default: int, most: int | None = None) -> int:
-        """A whole number from 1 to `most`."""
-        text = self.text(name)
-        if text is None:
-            return default
-        if not text.isascii() or not text.isdecimal() or int(text) < 1 or (most is not None and int(text) > most):
-            raise errors.invalid_parameter(name, f"a number from 1 to {most}" if most else "a number from 1")
-        return int(text)
-
-    def cycle(self) -> str:
-        """The billing cycle, YYYY-MM."""
-        text = self.text("BillingCycle")
-        if text is None:
-            raise errors.missing_parameter("BillingCycle")
-        if not _CYCLE.fullmatch(text):
-            raise errors.invalid_parameter("BillingCycle", "YYYY-MM")
-        return text
-
-    def granularity(self) -> tuple[bool, date | None]:
-        """Whether days are asked for, and which; None means all of the cycle.
-
-        A date of another month than the cycle's is no error: the answer is for the whole cycle (documented).
-        """
-        granularity = self.text("Granularity") or "MONTHLY"
-        if granularity not in ("DAILY", "MONTHLY"):
-            raise errors.invalid_parameter("Granularity", "DAILY or MONTHLY")
-        if granularity == "MONTHLY":
-            return False, None
-        text = self.text("BillingDate")
-        if text is None:
-            raise errors.missing_parameter("BillingDate")
-        try:
-            day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
-        except ValueError:
-            raise errors.invalid_parameter("BillingDate", "YYYY-MM-DD") from None
-        return True, day if day.isoformat().startswith(self.cycle()) else None
-
-
-class _Tokens:
-    """Writes and reads NextToken: a position, sealed for one question of one caller.
-
-    Sealing instead of remembering keeps tokens valid over a restart and costs no memory.
-    """
-
-    _SEAL = 16
-
-    def __init__(self, key: bytes, *question: object) -> None:
-        self._key, self._question = key, repr(question).encode()
-
-    def write(self, position: Position) -> str:
-        text = json.dumps(position).encode()
-        return base64.urlsafe_b64encode(self._seal(text) + text).decode()
-
-    def read(self, token: str | None) -> Position | None:
-        if token is None:
-            return None
-        try:
-            sealed = base64.b64decode(token, altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            sealed = b""
-        seal, text = sealed[: self._SEAL], sealed[self._SEAL :]
-        if not hmac.compare_digest(seal, self._seal(text)):
-            raise errors.invalid_parameter("NextToken", "nothing, or the NextToken that the last answer gave")
-        return tuple(json.loads(text))
-
-    def _seal(self, text: bytes) -> bytes:
-        return hmac.new(self._key, self._question + b"\0" + text, hashlib.sha256).digest()[: self._SEAL]
 
 
 def _request(http: web.Request, body: bytes) -> sign.Request:
