@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 
 def connect(spill: Path, memory_mb: int = 1024, threads: int = 2) -> duckdb.DuckDBPyConnection:
@@ -33,6 +35,8 @@ def quoted(text: str) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _database(spill: str, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
+    import duckdb  # 60 MB of code: most events of most functions need none of it
+
     database = duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": threads, "temp_directory": spill})
     database.execute("SET parquet_metadata_cache = true")  # day parts are read again and again, and never change
     return database

@@ -9,19 +9,22 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from shared.bill import api
 from shared.bill.line import AMOUNT, AMOUNTS, COLUMNS, IDENTITY, QUANTITIES, QUANTITY
+from shared.bill.snapshot import Part
 from shared.bill.tags import parse_api_tags
 from shared.columnar import quoted
 from shared.errors import BadInputError
 from shared.ids import Digest, canonical_json, digest
 from shared.money import text
+
+if TYPE_CHECKING:
+    import duckdb
 
 FORMAT = "clearbook-part-1"  # changes whenever the canonical rows do
 
@@ -40,16 +43,6 @@ class Reject:
     page: int  # from 1
     row: int  # of the page, from 0
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What is known of a day part without opening it."""
-
-    digest: Digest
-    rows: int
-    totals: Mapping[str, Mapping[str, str]]  # currency -> {"gross": ..., "pretax": ...} as exact text
-    accounts: Mapping[str, int]  # owner account -> lines
 
 
 @dataclass(frozen=True, slots=True)

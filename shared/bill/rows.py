@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from shared.bill.line import COLUMNS
 from shared.bill.pulls import Pull
 from shared.ports import Key, Value
+
+if TYPE_CHECKING:
+    import duckdb
 
 TABLE = "bill_lines"
 _CHUNK = 2000

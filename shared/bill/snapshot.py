@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from shared.bill.parts import Part
 from shared.chain.entry import Entry
 from shared.ids import Digest, canonical_json, digest
 from shared.money import text
@@ -24,6 +23,16 @@ PROVISIONAL, FINAL = "provisional", "final"
 def stream_of(account: str, cycle: str) -> str:
     """The chain stream of an account's bill."""
     return f"bill/{account}/{cycle}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is known of a day part without opening it."""
+
+    digest: Digest
+    rows: int
+    totals: Mapping[str, Mapping[str, str]]  # currency -> {"gross": ..., "pretax": ...} as exact text
+    accounts: Mapping[str, int]  # owner account -> lines
 
 
 @dataclass(frozen=True, slots=True)

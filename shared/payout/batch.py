@@ -18,6 +18,7 @@ from shared.report.cells import BOM, csv_bytes
 FILE_COLUMNS = ("instruction", "payee", "account", "bank", "amount", "currency", "reference")
 ANSWER_COLUMNS = ("instruction", "status", "amount", "currency", "reference")
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
+PAYOUT = "payout_batch"  # the act that proposes one
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class Member:
     payee_name: str
     account: str
     bank: str
+
+
+def batch_key(cycle: str, batch: str) -> str:
+    """The object that lists a batch's members (bucket records)."""
+    return f"batches/{cycle}/{batch}.json"
 
 
 def instruction_of(cycle: str, reseller: str, agreement: str) -> str:

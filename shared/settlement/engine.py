@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from shared.agreement.agreement import Agreement
 from shared.bill.line import AMOUNT, ORDER
@@ -23,6 +21,9 @@ from shared.errors import ClearbookError
 from shared.ids import Digest, digest
 from shared.settlement import lines, rules
 from shared.settlement.lines import Share
+
+if TYPE_CHECKING:
+    import duckdb
 
 VERSION = "1"  # changes with anything that changes a result
 _EARNED = "DECIMAL(38,18)"

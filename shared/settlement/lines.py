@@ -10,9 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from shared.agreement.agreement import Agreement
 from shared.agreement.matching import FIELDS
@@ -21,6 +19,9 @@ from shared.columnar import insert, quoted
 from shared.cycle import Cycle
 from shared.parties.parties import OPERATOR, Assignment
 from shared.settlement import refunds
+
+if TYPE_CHECKING:
+    import duckdb
 
 # The fields that conditions may read; customer and customer_class come from the parties.
 DESCRIPTIVE = tuple(name for name in FIELDS if name not in ("customer", "customer_class"))

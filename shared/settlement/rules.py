@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from shared.agreement.agreement import Agreement
 from shared.agreement.matching import Condition, compile_condition, first_met
@@ -17,6 +15,9 @@ from shared.bill.line import AMOUNT
 from shared.columnar import insert
 from shared.parties.parties import OPERATOR
 from shared.settlement.lines import DESCRIPTIVE, Share, basis_sql
+
+if TYPE_CHECKING:
+    import duckdb
 
 _NEVER = 1_000_000  # more than any document's conditions
 _CHUNK = 50_000

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.agreement.agreement import Agreement
 from shared.money import EXACT, fixed, rounded, spread, total
-from shared.settlement.engine import Group
+
+if TYPE_CHECKING:
+    from shared.settlement.engine import Group
 
 SHOWN_NOT = ("netted", "excluded")  # kinds that a statement does not show
 

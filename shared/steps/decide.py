@@ -24,15 +24,14 @@ from shared.money import decimals, fixed, text
 from shared.parties import parties as parties_room
 from shared.parties.document import party_document
 from shared.parties.parties import OPERATOR, NoPartiesError, Parties, parse_parties
+from shared.payout.batch import PAYOUT as PAYOUT
 from shared.payout.batch import Member, balance, batch_body, instruction_of, parse_batch
+from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
 from shared.settlement.examples import settle_example
 from shared.steps import projections, state
 from shared.steps.route_settlements import order_shares, sealed_cycles
 from shared.steps.state import PARTY_DOCUMENT
-
-PAYOUT = "payout_batch"
-
 
 # -- proposals --------------------------------------------------------------------------------------------------
 
@@ -97,11 +96,6 @@ def propose_payouts(
         stream = months.stream_of(OPERATOR, cycle)
         proposals.append(approvals.propose(services.chain, stream, PAYOUT, what, by=by, why=why, at=at))
     return proposals, left_out
-
-
-def batch_key(cycle: str, batch: str) -> str:
-    """The object that lists a batch's members (bucket records)."""
-    return f"batches/{cycle}/{batch}.json"
 
 
 # -- approval ---------------------------------------------------------------------------------------------------

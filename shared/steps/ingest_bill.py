@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from shared.bill import api, control, parts, pulls, rows
-from shared.bill.parts import Part, Scope
+from shared.bill.parts import Scope
 from shared.bill.pulls import CONTROL, Pull, from_complete_key
-from shared.bill.snapshot import FINAL, PROVISIONAL, SEALED, Seal, Snapshot, merge, part_key, seals, stream_of
+from shared.bill.snapshot import FINAL, PROVISIONAL, SEALED, Part, Seal, Snapshot, merge, part_key, seals, stream_of
 from shared.chain.entry import Draft, Entry
 from shared.columnar import connect
 from shared.cycle import Cycle, stamp

@@ -14,11 +14,10 @@ from shared.errors import BadInputError
 from shared.ids import digest
 from shared.journal import postings
 from shared.parties.parties import OPERATOR
-from shared.payout.batch import Member, balance, file_csv, parse_batch
+from shared.payout.batch import PAYOUT, Member, balance, batch_key, file_csv, parse_batch
 from shared.ports import ObjectEvent
 from shared.services import Services
 from shared.steps import projections
-from shared.steps.decide import PAYOUT, batch_key
 
 _ACTOR = "pay_resellers"
 PAID = "payout_file_written"

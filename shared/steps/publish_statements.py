@@ -19,7 +19,6 @@ from shared.report import statements as report
 from shared.services import Services
 from shared.settlement.statement import parse_statement
 from shared.steps import projections, state
-from shared.steps.settle import folder_of
 
 _ACTOR = "publish_statements"
 _ORDER_KEY = re.compile(r"work/publish/(20\d\d-\d\d)/([a-z0-9-]+)\.json", re.ASCII)
@@ -66,7 +65,7 @@ def _lock(entries: list[Entry], cycle: str) -> Entry | None:
 def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], lock: Entry) -> dict[str, bytes]:
     """Every file of the month by its key: a function of the locked settlement and its lock alone."""
     settlement = lock.body["what"]["settlement"]
-    key = folder_of(cycle, reseller, settlement) + "summary.json"
+    key = state.folder_of(cycle, reseller, settlement) + "summary.json"
     body = services.buckets.work.get(key)
     if digest(body) != lock.body["what"]["summary"]:
         problem = "is not the summary that was locked"

@@ -40,11 +40,6 @@ DRAFTS_KEPT = 2
 _SUPERSEDED = "superseded: the chain calls for other inputs"
 
 
-def folder_of(cycle: str, owner: str, settlement: str) -> str:
-    """Where a settlement's files lie (bucket work)."""
-    return f"settlements/{cycle}/{owner}/{settlement}/"
-
-
 def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     """Carry out a settle order."""
     order = parse_order(services.buckets.work.get(event.key), event.key)
@@ -140,7 +135,7 @@ def _results(
     settlement: str,
 ) -> dict[str, Any]:
     """The summary of the settlement, computed and kept unless it was before."""
-    folder = folder_of(order.cycle, order.owner, settlement)
+    folder = state.folder_of(order.cycle, order.owner, settlement)
     work = services.buckets.work
     if work.exists(folder + "manifest.json"):
         return dict(json.loads(work.get(folder + "summary.json")))
@@ -202,7 +197,7 @@ def _keep_draft(services: Services, order: Order, settlement: str) -> None:
     for key, old in drafts[:-DRAFTS_KEPT]:
         if old not in kept:
             # The manifest first: what lacks it is computed again, never read half.
-            folder = folder_of(order.cycle, order.owner, old)
+            folder = state.folder_of(order.cycle, order.owner, old)
             for name in ("manifest.json", "summary.json", "held.parquet", "lines.parquet"):
                 work.delete(folder + name)
         work.delete(key)

@@ -17,6 +17,11 @@ from shared.services import Services
 PARTY_DOCUMENT = "party_document"
 
 
+def folder_of(cycle: str, owner: str, settlement: str) -> str:
+    """Where a settlement's files lie (bucket work)."""
+    return f"settlements/{cycle}/{owner}/{settlement}/"
+
+
 def document_key(digest: str) -> str:
     """Where an approved document lies (bucket records), named by its digest."""
     return f"documents/{digest}.json"
