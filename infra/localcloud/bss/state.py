@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from infra.localcloud.acs3 import Nonces
 from infra.localcloud.bss.item import AMOUNTS
 from infra.localcloud.common import Keys
 
@@ -106,7 +107,7 @@ class State:
     def __init__(self, home: Path, keys: Keys) -> None:
         self.connection = connect(home)
         self._keys = keys
-        self._nonces = _Nonces(home)
+        self._nonces = Nonces(home / "bss" / "nonces.db")
         row = self.connection.execute("SELECT value FROM setting WHERE name = 'token_key'").fetchone()
         self.token_key: bytes = row[0]
 
@@ -130,28 +131,6 @@ class State:
     def take_nonce(self, access_key_id: str, nonce: str, now_s: float, keep_s: float) -> bool:
         """Remember a nonce; False where it was used before."""
         return self._nonces.take(access_key_id, nonce, now_s, keep_s)
-
-
-class _Nonces:
-    """Used nonces, in a file of their own: a bulk load holds the other file's write lock for long."""
-
-    _PURGE_EVERY = 1000
-
-    def __init__(self, home: Path) -> None:
-        self._connection = sqlite3.connect(home / "bss" / "nonces.db", timeout=WRITE_WAIT_S, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=OFF")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS nonce(key TEXT, nonce TEXT, until REAL, PRIMARY KEY(key, nonce)) WITHOUT ROWID"
-        )
-        self._taken = 0
-
-    def take(self, key: str, nonce: str, now_s: float, keep_s: float) -> bool:
-        if self._taken % self._PURGE_EVERY == 0:
-            self._connection.execute("DELETE FROM nonce WHERE until < ?", (now_s,))
-        self._taken += 1
-        cursor = self._connection.execute("INSERT OR IGNORE INTO nonce VALUES(?, ?, ?)", (key, nonce, now_s + keep_s))
-        return cursor.rowcount == 1
 
 
 class _DecimalSum:
