@@ -11,6 +11,7 @@ from pathlib import Path
 from infra.localcloud import common
 from infra.localcloud.cloud import LocalCloud
 from infra.localcloud.cloud import start as start_cloud
+from infra.localcloud.faults.plan import Plan
 from shared.bootstrap import build_services
 from shared.errors import SettingError
 from shared.services import Services
@@ -21,7 +22,7 @@ BUCKET_PREFIX = "clearbook"
 _ENVIRONMENT = "environment.json"
 
 
-def start_local(home: Path, *, instances: int = 4, describe_qps: int = 10) -> LocalCloud:
+def start_local(home: Path, *, instances: int = 4, describe_qps: int = 10, faults: Plan | None = None) -> LocalCloud:
     """Start the local cloud over `home` with this project's functions, and note how commands reach it."""
     home = home.resolve()
     secrets = home / "secrets.json"
@@ -35,7 +36,9 @@ def start_local(home: Path, *, instances: int = 4, describe_qps: int = 10) -> Lo
         "CLEARBOOK_THREADS": "1",  # here the functions share one machine's cores
     }
     packages = [Path(path) for path in _site_packages()]
-    cloud = start_cloud(home, ROOT / "s.yaml", ROOT / "functions", [ROOT, *packages], settings, instances, describe_qps)
+    cloud = start_cloud(
+        home, ROOT / "s.yaml", ROOT / "functions", [ROOT, *packages], settings, instances, describe_qps, faults
+    )
     common.write_atomically(home / _ENVIRONMENT, json.dumps({**settings, **reach(cloud)}).encode(), mode=0o600)
     return cloud
 

@@ -59,13 +59,17 @@ def demo(
     cycle: CycleOption = "2025-06",
     home: Annotated[Optional[Path], typer.Option(help="Where the local cloud keeps its state.")] = None,  # noqa: UP045
     keep: Annotated[bool, typer.Option("--keep", help="Leave the local cloud up, so that links open.")] = False,
+    faults: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="SEED|FILE", help="Let the local cloud misbehave: a plan drawn from a seed, or a file."),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Play a generated month through the whole pipeline: drafts, the final, the lock, the payout."""
     from infra.clearbook.context import DEMO_HOME
     from infra.clearbook.demo.play import play
 
-    play(home or DEMO_HOME, seed=seed, cycle=cycle, lines=lines, keep=keep, json_to=json)
+    play(home or DEMO_HOME, seed=seed, cycle=cycle, lines=lines, keep=keep, faults=faults, json_to=json)
 
 
 @local.command("up")
