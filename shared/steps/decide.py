@@ -19,7 +19,7 @@ from shared.control.months import AGREEMENT, LOCK, Month
 from shared.cycle import Cycle
 from shared.documents import DocumentRefusedError
 from shared.errors import BadInputError
-from shared.ids import canonical_json, digest, digest_of
+from shared.ids import digest, digest_of
 from shared.money import decimals, fixed, text
 from shared.parties import parties as parties_room
 from shared.parties.document import party_document
@@ -29,8 +29,8 @@ from shared.payout.batch import Member, balance, batch_body, instruction_of, par
 from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
 from shared.settlement.examples import settle_example
-from shared.steps import projections, state
-from shared.steps.route_settlements import order_shares, sealed_cycles
+from shared.steps import state
+from shared.steps.carry_out import carry_out
 from shared.steps.state import PARTY_DOCUMENT
 
 # -- proposals --------------------------------------------------------------------------------------------------
@@ -112,36 +112,6 @@ def approve(services: Services, name: str, *, by: str, at: str) -> tuple[Proposa
 
     proposal = approvals.approve(services.chain, stream, int(number), by=by, at=at, check=check)
     return proposal, carry_out(services, proposal.act, stream, proposal.body)
-
-
-def carry_out(services: Services, act: str, stream: str, what: Mapping[str, Any]) -> list[str]:
-    """Write the orders that an approved act calls for; those that are there already are left."""
-    if act == LOCK:
-        return _order_publication(services, stream, what)
-    if act == PAYOUT:
-        key = f"work/pay/{what['cycle']}/{what['batch']}.json"
-        return [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
-    owner = stream.removeprefix("reseller/") if act == AGREEMENT else None
-    return _reorder(services, owner)
-
-
-def _order_publication(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
-    reseller = stream.removeprefix("reseller/")
-    key = f"work/publish/{what['cycle']}/{reseller}.json"
-    written = [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
-    projections.refresh(services, reseller, what["cycle"])
-    following = str(Cycle.parse(what["cycle"]).next())
-    return written + order_shares(services, following, {reseller}, once_a_day=True)
-
-
-def _reorder(services: Services, owner: str | None) -> list[str]:
-    """A change of parties or agreements is a change of inputs: settle the cycles that have bills again."""
-    cycles = sealed_cycles(services)
-    if not cycles:
-        return []
-    parties, _ = state.parties(services)
-    owners = {owner} if owner else {*parties.resellers, OPERATOR}
-    return [key for cycle in sorted(cycles) for key in order_shares(services, cycle, owners, once_a_day=False)]
 
 
 # -- what must still hold when something is approved -------------------------------------------------------------

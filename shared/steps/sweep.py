@@ -19,9 +19,11 @@ from shared.control import approvals, months
 from shared.cycle import Cycle, shanghai_day, stamp
 from shared.errors import ClearbookError
 from shared.parties.parties import OPERATOR, Connector, NoPartiesError, Parties
+from shared.payout.batch import PAYOUT
 from shared.ports import ObjectEvent
 from shared.services import Services
-from shared.steps import decide, projections, state
+from shared.steps import projections, state
+from shared.steps.carry_out import carry_out
 from shared.steps.ingest_bill import finish_seal, ingest_bill, seal_round
 from shared.steps.pay_resellers import PAID
 from shared.steps.route_settlements import Order, bills, order_of, order_shares
@@ -140,12 +142,12 @@ def _decisions(services: Services, owner: str, cycle: str, entries: list[Entry],
         if entry.kind != approvals.APPROVED or entry.body["what"].get("cycle") != cycle:
             continue
         act, what = entry.body["act"], entry.body["what"]
-        for key in decide.carry_out(services, act, entry.stream, what):
+        for key in carry_out(services, act, entry.stream, what):
             yield {"mended": f"{act} order", "key": key}
         if act == months.LOCK and month is not None and month.published is None:
             yield {"mended": "statements", "key": _wake(services, f"work/publish/{cycle}/{owner}.json")}
         paid = {one.body["batch"] for one in entries if one.kind == PAID}
-        if act == decide.PAYOUT and what["batch"] not in paid:
+        if act == PAYOUT and what["batch"] not in paid:
             yield {"mended": "payout", "key": _wake(services, f"work/pay/{cycle}/{what['batch']}.json")}
 
 

@@ -101,7 +101,7 @@ def test_the_eleventh_trigger_of_a_bucket_is_refused(tmp_path: Path) -> None:
     ("written", "name"), [("books-pull", "books-pull"), ("acs:ram::1000000000000001:role/books-pull", "books-pull")]
 )
 def test_a_role_is_known_by_its_name_however_it_is_written(tmp_path: Path, written: str, name: str) -> None:
-    path = tmp_path / "s.yaml"
-    path.write_text((FUNCTIONS / "s.yaml").read_text().replace("code: ./\n", f"code: ./\n    role: {written}\n"))
+    path = bucket_template(tmp_path, [])
+    path.write_text(path.read_text().replace('"handler"', f'"role": "{written}", "handler"'))
 
     assert load(path, FUNCTIONS, common.load_keys(tmp_path), {}).functions["probe"].role == name

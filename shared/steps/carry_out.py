@@ -1,0 +1,45 @@
+"""The orders that approved decisions call for: written after the approval, and by `sweep` where one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.control.months import AGREEMENT, LOCK
+from shared.cycle import Cycle
+from shared.ids import canonical_json
+from shared.parties.parties import OPERATOR
+from shared.payout.batch import PAYOUT
+from shared.services import Services
+from shared.steps import projections, state
+from shared.steps.route_settlements import order_shares, sealed_cycles
+
+
+def carry_out(services: Services, act: str, stream: str, what: Mapping[str, Any]) -> list[str]:
+    """Write the orders that an approved act calls for; those that are there already are left."""
+    if act == LOCK:
+        return _order_publication(services, stream, what)
+    if act == PAYOUT:
+        key = f"work/pay/{what['cycle']}/{what['batch']}.json"
+        return [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
+    owner = stream.removeprefix("reseller/") if act == AGREEMENT else None
+    return _reorder(services, owner)
+
+
+def _order_publication(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
+    reseller = stream.removeprefix("reseller/")
+    key = f"work/publish/{what['cycle']}/{reseller}.json"
+    written = [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
+    projections.refresh(services, reseller, what["cycle"])
+    following = str(Cycle.parse(what["cycle"]).next())
+    return written + order_shares(services, following, {reseller}, once_a_day=True)
+
+
+def _reorder(services: Services, owner: str | None) -> list[str]:
+    """A change of parties or agreements is a change of inputs: settle the cycles that have bills again."""
+    cycles = sealed_cycles(services)
+    if not cycles:
+        return []
+    parties, _ = state.parties(services)
+    owners = {owner} if owner else {*parties.resellers, OPERATOR}
+    return [key for cycle in sorted(cycles) for key in order_shares(services, cycle, owners, once_a_day=False)]
