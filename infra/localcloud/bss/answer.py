@@ -12,6 +12,7 @@ from infra.localcloud.bss.item import (
     BILLING_ITEM_FIELDS,
     BILLING_ITEM_READINGS,
     READINGS,
+    SPLIT_FIELDS,
     unscaled,
 )
 
@@ -48,25 +49,57 @@ def instance_items(
     return [_item(head, row, daily=daily, by_billing_item=by_billing_item) for row in rows]
 
 
+def split_items(rows: Sequence[Row], account: str, name: str, cycle: str, *, daily: bool) -> list[Written]:
+    """The items of DescribeSplitItemBill for `rows`: a resource that was not split is its own only part."""
+    head = f'"BillAccountID":{write(account)},"BillAccountName":{write(name)},"SplitBillingCycle":"{cycle}",'
+    return [_split_item(head, row, daily=daily) for row in rows]
+
+
+def split_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """Which part of its resource a line is for."""
+    own = {
+        "SplitItemID": texts["InstanceID"],
+        "SplitItemName": texts["NickName"],
+        "SplitAccountID": texts["OwnerID"],
+        "SplitAccountName": "",
+        "SplitCommodityCode": texts["CommodityCode"],
+        "SplitProductDetail": texts["ProductDetail"],
+    }
+    return own | {name: texts[name] for name in SPLIT_FIELDS if name in texts}
+
+
+def _split_item(head: str, row: Row, *, daily: bool) -> Written:
+    texts = json.loads(f"{{{row.body}}}")
+    texts |= split_texts(texts) | dict(zip(READINGS, row.readings, strict=True))
+    dated = f'"BillingDate":"{row.date}","SplitBillingDate":"{row.date}",' if daily else ""
+    return Written(f"{{{head}{dated}{_plain(texts)[1:-1]},{_amounts(row.amounts)}}}")
+
+
 def _item(head: str, row: Row, *, daily: bool, by_billing_item: bool) -> Written:
     readings = dict(zip(READINGS, row.readings, strict=True))
-    body = row.body
+    body, dropped = row.body, SPLIT_FIELDS
     if not by_billing_item:
-        texts = json.loads(f"{{{body}}}")
-        body = _plain({key: text for key, text in texts.items() if key not in BILLING_ITEM_FIELDS})[1:-1]
+        dropped = SPLIT_FIELDS | BILLING_ITEM_FIELDS
         readings = {key: text for key, text in readings.items() if key not in BILLING_ITEM_READINGS}
+    if not by_billing_item or '"Split' in body:
+        texts = json.loads(f"{{{body}}}")
+        body = _plain({key: text for key, text in texts.items() if key not in dropped})[1:-1]
     dated = f'"BillingDate":"{row.date}",' if daily else ""
     return Written(f"{{{head}{dated}{body},{_plain(readings)[1:-1]},{_amounts(row.amounts)}}}")
 
 
 def _amounts(amounts: str | tuple[int, ...]) -> str:
-    digits = amounts.split(" ") if isinstance(amounts, str) else [unscaled(amount) for amount in amounts]
-    return ",".join([f'"{name}":{text}' for name, text in zip(AMOUNTS, digits, strict=True)])
+    return ",".join([f'"{name}":{text}' for name, text in zip(AMOUNTS, amount_digits(amounts), strict=True)])
+
+
+def amount_digits(amounts: str | tuple[int, ...]) -> list[str]:
+    """The digits of a row's amounts, in the order of AMOUNTS."""
+    return amounts.split(" ") if isinstance(amounts, str) else [unscaled(amount) for amount in amounts]
 
 
 def overview_item(sums: Mapping[str, Any], account: str, name: str) -> dict[str, Value]:
     """One row of QueryBillOverview. The China site charges no tax on top, so after tax is payable."""
-    amounts = _summed(sums)
+    amounts = summed(sums)
     payable = amounts["PretaxAmount"]
     return {
         "BillAccountID": account,
@@ -106,10 +139,11 @@ def account_item(sums: Mapping[str, Any], account: str, name: str, billing_date:
         "SubscriptionType": sums.get("subscription", ""),
         "BizType": sums["biz_type"],
         "Currency": sums["currency"],
-        **{key: digits for key, digits in _summed(sums).items() if key != "AfterDiscountAmount"},
+        **{key: digits for key, digits in summed(sums).items() if key != "AfterDiscountAmount"},
     }
     return row if billing_date is None else {"BillingDate": billing_date, **row}
 
 
-def _summed(sums: Mapping[str, Any]) -> dict[str, Written]:
+def summed(sums: Mapping[str, Any]) -> dict[str, Written]:
+    """The amounts of a row of sums, by their names."""
     return {name: Written(unscaled(sums[f"a{place}"])) for place, name in enumerate(AMOUNTS)}

@@ -6,6 +6,7 @@ A page is one range read along an index that starts behind the last page's last 
 from __future__ import annotations
 
 import calendar
+import json
 import sqlite3
 from collections.abc import Iterable
 from copy import copy
@@ -32,6 +33,8 @@ class Grain(Enum):
     INSTANCE_DAY = ("instance_key", "date")
     INSTANCE_MONTH = ("instance_key",)
     ITEM_MONTH = ("instance_key", "item_key")
+    # A part of a resource, and its tags while they last: those are what the lines of one shape share.
+    SPLIT_MONTH = ("instance_key", "item_key", "shape")
 
     @property
     def is_daily(self) -> bool:
@@ -57,6 +60,9 @@ class Filters:
     subscription: str | None = None
     instance: str | None = None
     hide_zero: bool = False
+    kind: str | None = None  # of settlement records
+    split_item: str | None = None
+    tags: tuple[tuple[str, tuple[str, ...]], ...] = ()  # any of these keys, with any of its values if it names some
 
     def of_columns(self) -> list[tuple[str, str]]:
         """The filters that are a column of both `shape` and `tally`."""
@@ -68,6 +74,11 @@ class Filters:
             "subscription": self.subscription,
         }
         return [(column, value) for column, value in named.items() if value is not None]
+
+    @property
+    def tally_counts(self) -> bool:
+        """Whether the tally can tell the number of lines."""
+        return self.instance is None and self.split_item is None and not self.tags
 
 
 # The date, empty in month grains, and the grain's columns.
@@ -91,12 +102,13 @@ class Bill:
         self._connection = connection
         today = now.astimezone(BUSINESS_ZONE).date()
         query = "SELECT id FROM bill WHERE payer = ? AND cycle = ?"
-        row = connection.execute(query, (payer, cycle)).fetchone() if _is_kept(cycle, today) else None
+        row = connection.execute(query, (payer, cycle)).fetchone() if is_kept(cycle, today) else None
         self._id: int = -1 if row is None else row[0]  # -1: a bill without lines
         self._instant = int(now.timestamp())
         first = date.fromisoformat(f"{cycle}-01")
         last = first.replace(day=calendar.monthrange(first.year, first.month)[1])
         self._dates = (first.isoformat(), min(last, today).isoformat())
+        self._appeared: tuple[int, int] | None = None
 
     def narrowed_to(self, day: date) -> Bill:
         """The same bill, its lines of `day` only; of a day that is not yet, none."""
@@ -105,13 +117,19 @@ class Bill:
         narrowed._dates = (text, min(text, self._dates[1]))
         return narrowed
 
+    def appeared(self, after: datetime, until: datetime) -> Bill:
+        """The same bill, its lines that appeared behind `after` up to `until` only; totals do not heed it."""
+        narrowed = copy(self)
+        narrowed._appeared = (int(after.timestamp()), int(until.timestamp()))
+        return narrowed
+
     def page(self, grain: Grain, filters: Filters, after: Position | None, rows: int) -> list[Row]:
         """The next `rows` rows behind `after`: by date for day grains, then by the grain's columns."""
         if not grain.is_daily:
             return self._groups(grain, filters, self._dates, after, rows)
         read = self._lines if grain is Grain.LINE else self._groups
         page: list[Row] = []
-        for day in self._days(after):
+        for day in self.days(None if after is None else str(after[0])):
             behind = after if after is not None and after[0] == day else None
             page += read(grain, filters, (day, day), behind, rows - len(page))
             if len(page) == rows:
@@ -120,8 +138,8 @@ class Bill:
 
     def count(self, grain: Grain, filters: Filters) -> int:
         """How many rows all pages have together."""
-        if grain is Grain.LINE and filters.instance is None:
-            where, values = self._where_tally(filters)
+        if grain is Grain.LINE and filters.tally_counts:
+            where, values = self.where_tally(filters)
             query = f"SELECT coalesce(sum(items), 0) FROM tally WHERE {where}"  # noqa: S608 - our own columns
             return int(self._connection.execute(query, values).fetchone()[0])
         where, values = self._where(filters, self._dates)
@@ -142,7 +160,7 @@ class Bill:
     def sums(self, by: Iterable[str], filters: Filters) -> list[dict[str, Any]]:
         """Exact sums in 10^-10 yuan by columns of the tally, with the names of the first line of each."""
         columns = list(by)
-        where, values = self._where_tally(filters)
+        where, values = self.where_tally(filters)
         sums = [f"sum({name}) AS {name}" for name in ("round_down", *SUMS)]
         selected = [*columns, *sums, "min(product_name) AS product_name", "min(product_detail) AS product_detail"]
         grouped = ", ".join(columns)
@@ -151,9 +169,9 @@ class Bill:
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    def _days(self, after: Position | None) -> list[str]:
-        """The bill's dates that are still to be read."""
-        first, last = self._dates if after is None else (str(after[0]), self._dates[1])
+    def days(self, start: str | None) -> list[str]:
+        """The bill's dates, from `start` on where it is given."""
+        first, last = self._dates if start is None else (start, self._dates[1])
         span = (date.fromisoformat(last) - date.fromisoformat(first)).days
         return [(date.fromisoformat(first) + timedelta(days=day)).isoformat() for day in range(span + 1)]
 
@@ -214,16 +232,29 @@ class Bill:
         if filters.instance is not None:
             where += " AND i.instance_key BETWEEN ? AND ? AND s.instance = ?"
             values += [*instance_key_range(filters.instance), filters.instance]
+        if filters.split_item is not None:
+            where += " AND split_item(s.body) = ?"
+            values.append(filters.split_item)
+        if filters.tags:
+            where += " AND carries_tag(s.body, ?)"
+            values.append(json.dumps(filters.tags))
         if filters.hide_zero:
             where += " AND i.is_zero = 0"
+        if self._appeared is not None:
+            where += " AND i.visible_from > ? AND i.visible_from <= ?"
+            values += self._appeared
         return where, values
 
-    def _where_tally(self, filters: Filters) -> tuple[str, list[str | int]]:
+    def where_tally(self, filters: Filters) -> tuple[str, list[str | int]]:
+        """The condition that a row of the tally is on this bill, and its values."""
         where = "bill = ? AND date BETWEEN ? AND ? AND visible_from <= ? AND visible_until > ?"
         values: list[str | int] = [self._id, *self._dates, self._instant, self._instant]
         for column, value in filters.of_columns():
             where += f" AND {column} = ?"
             values.append(value)
+        if filters.kind is not None:
+            where += " AND kind = ?"
+            values.append(filters.kind)
         if filters.hide_zero:
             where += " AND is_zero = 0"
         return where, values
@@ -236,7 +267,7 @@ def _source(grain: Grain) -> str:
 _JOIN = "CROSS JOIN shape s ON s.id = i.shape"  # CROSS keeps SQLite from starting at the shapes
 
 
-def _is_kept(cycle: str, today: date) -> bool:
-    """The last 18 cycles can be asked for, and the running one."""
+def is_kept(cycle: str, today: date, cycles: int = CYCLES_KEPT) -> bool:
+    """Whether the cycle is the running one or one of the last `cycles`."""
     months = (today.year - int(cycle[:4])) * 12 + today.month - int(cycle[5:7])
-    return months <= CYCLES_KEPT
+    return months <= cycles

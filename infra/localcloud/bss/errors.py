@@ -28,3 +28,13 @@ def missing_parameter(name: str) -> BssError:
 def invalid_parameter(name: str, expected: str) -> BssError:
     """A parameter has a value that the call does not take."""
     return BssError(400, "InvalidParameter", f"The specified parameter {name} is not valid: expected {expected}.")
+
+
+def tag_values_without_key() -> BssError:
+    """Values of a tag filter that belong to no key (documented of DescribeSplitItemBill)."""
+    return BssError(400, "InvalidParameter.TagValues", "TagValues must be specified together with TagKey.")
+
+
+def owner_not_of_caller() -> BssError:
+    """An account that is no sub-account of the caller's."""
+    return BssError(400, "InvalidOwner", "The specified owner doesn't belong to caller.")

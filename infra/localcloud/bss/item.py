@@ -67,6 +67,10 @@ _TEXTS = {
 # They have values only where a bill is asked for by billing item.
 BILLING_ITEM_FIELDS = frozenset({"BillingItem", "BillingItemCode", "ListPriceUnit", "UsageUnit"})
 BILLING_ITEM_READINGS = frozenset({"Usage", "DeductedByResourcePackage", "ListPrice"})
+# An item may carry them, as a part of a resource that several share; only the split bill shows them.
+SPLIT_FIELDS = frozenset(
+    {"SplitItemID", "SplitItemName", "SplitAccountID", "SplitAccountName", "SplitCommodityCode", "SplitProductDetail"}
+)
 # Said of every item by the bill it is on.
 _OF_THE_BILL = frozenset({"BillAccountID", "BillAccountName", "BillingDate"})
 

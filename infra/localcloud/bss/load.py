@@ -55,6 +55,38 @@ def add_payer(
         connection.close()
 
 
+def enable_split_bill(home: Path, account: str, since: datetime) -> None:
+    """Let the payer `account` ask for split bills, which the console does; the first answer comes a day later."""
+    if since.tzinfo is None:
+        raise LocalCloudError(f"split bills are enabled at an instant with its zone, not {since}")
+    _set(home, "INSERT OR REPLACE INTO split_bill VALUES(?, ?)", account, int(since.timestamp()))
+
+
+def grant_dump_role(home: Path, account: str) -> None:
+    """Let bills be pushed to buckets of `account`, which the role AliyunConsumeDump2OSSRole does."""
+    _set(home, "INSERT OR IGNORE INTO dump_role VALUES(?)", account)
+
+
+def revoke_dump_role(home: Path, account: str) -> None:
+    """Take that back; pushing then stops without a word."""
+    _set(home, "DELETE FROM dump_role WHERE account = ?", account)
+
+
+def set_file_format(home: Path, account: str, language: str, *, with_currency: bool = False) -> None:
+    """The form of bill files that the payer `account` subscribes to from now on; zh without a currency otherwise."""
+    if language not in ("zh", "en"):
+        raise LocalCloudError(f"bill files are written in zh or en, not {language!r}")
+    _set(home, "INSERT OR REPLACE INTO file_format VALUES(?, ?, ?)", account, language, int(with_currency))
+
+
+def _set(home: Path, statement: str, *values: object) -> None:
+    connection = connect(home)
+    try:
+        connection.execute(statement, values)
+    finally:
+        connection.close()
+
+
 def add_items(home: Path, account: str, cycle: str, items: Iterable[Item], *, batch: str) -> int:
     """Append `items` to the bill of the payer `account` for `cycle`; returns how many were added.
 

@@ -15,6 +15,9 @@ from infra.localcloud.bss import errors, sign
 from infra.localcloud.bss.bills import Position
 
 PAGE_DEFAULT, PAGE_MAX = 20, 300
+_TAG_FILTER = re.compile(r"TagFilter\.(\d{1,3})\.(TagKey|TagValues\.(\d{1,3}))")
+_TAGS_MOST = 20
+_TAG_LENGTH_MOST = 128
 _CYCLE = re.compile(r"[1-9]\d{3}-(0[1-9]|1[0-2])")
 
 
@@ -54,6 +57,34 @@ class Parameters:
         if not _CYCLE.fullmatch(text):
             raise errors.invalid_parameter("BillingCycle", "YYYY-MM")
         return text
+
+    def one_of(self, name: str, *known: str) -> str | None:
+        """A word out of a few; None where it is absent."""
+        text = self.text(name)
+        if text is not None and text not in known:
+            raise errors.invalid_parameter(name, " or ".join(known))
+        return text
+
+    def tags(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """TagFilter: keys with the values asked for, written `TagFilter.1.TagKey` and `TagFilter.1.TagValues.1`."""
+        keys: dict[int, str] = {}
+        values: dict[int, list[str]] = {}
+        for name, text in sorted(self._values.items()):
+            match = _TAG_FILTER.fullmatch(name)
+            if match is None or not text:
+                continue
+            number = int(match[1])
+            if not 1 <= number <= _TAGS_MOST or not 1 <= int(match[3] or 1) <= _TAGS_MOST:
+                raise errors.invalid_parameter(name, f"at most {_TAGS_MOST} keys and values")
+            if len(text) > _TAG_LENGTH_MOST:
+                raise errors.invalid_parameter(name, f"1 to {_TAG_LENGTH_MOST} characters")
+            if match[2] == "TagKey":
+                keys[number] = text
+            else:
+                values.setdefault(number, []).append(text)
+        if values.keys() - keys.keys():
+            raise errors.tag_values_without_key()
+        return tuple((key, tuple(values.get(number, ()))) for number, key in sorted(keys.items()))
 
     def granularity(self) -> tuple[bool, date | None]:
         """Whether days are asked for, and which; None means all of the cycle.

@@ -7,10 +7,13 @@ that overviews and the TotalCount of a page need not read the items.
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -46,6 +49,10 @@ CREATE TABLE IF NOT EXISTS payer(
     access_key_id TEXT NOT NULL UNIQUE, access_key_secret TEXT NOT NULL, not_applicable INT NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS customer(payer TEXT, uid TEXT, PRIMARY KEY(payer, uid)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bill(id INTEGER PRIMARY KEY, payer TEXT NOT NULL, cycle TEXT NOT NULL, UNIQUE(payer, cycle));
+CREATE TABLE IF NOT EXISTS split_bill(payer TEXT PRIMARY KEY, enabled_at INT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dump_role(account TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS file_format(
+    payer TEXT PRIMARY KEY, language TEXT NOT NULL, with_currency INT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch(name TEXT PRIMARY KEY, items INT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS shape(
     id INTEGER PRIMARY KEY, owner TEXT, product TEXT, product_type TEXT, pip TEXT, subscription TEXT, instance TEXT,
@@ -83,8 +90,10 @@ def connect(home: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=WRITE_WAIT_S, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'tally'").fetchone() is None:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'file_format'").fetchone() is None:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    connection.create_function("split_item", 1, _split_item, deterministic=True)
+    connection.create_function("carries_tag", 2, _carries_tag, deterministic=True)
     connection.create_aggregate("decimal_sum", 1, _DecimalSum)  # type: ignore[arg-type] # its stub wants floats
     return connection
 
@@ -99,6 +108,11 @@ def transaction(connection: sqlite3.Connection, kind: str = "DEFERRED") -> Itera
         connection.rollback()
         raise
     connection.commit()
+
+
+def may_dump_to(connection: sqlite3.Connection, account: str) -> bool:
+    """Whether the account lets the service write to its buckets."""
+    return connection.execute("SELECT 1 FROM dump_role WHERE account = ?", (account,)).fetchone() is not None
 
 
 class State:
@@ -128,9 +142,42 @@ class State:
         rows = self.connection.execute("SELECT uid FROM customer WHERE payer = ? ORDER BY uid", (payer,))
         return [uid for (uid,) in rows]
 
+    def split_bill_since(self, payer: str) -> datetime | None:
+        """When the payer enabled Split Bill; None where it did not."""
+        row = self.connection.execute("SELECT enabled_at FROM split_bill WHERE payer = ?", (payer,)).fetchone()
+        return None if row is None else datetime.fromtimestamp(row[0], UTC)
+
+    def may_dump_to(self, account: str) -> bool:
+        """Whether the account lets the service write to its buckets, by the role AliyunConsumeDump2OSSRole."""
+        return may_dump_to(self.connection, account)
+
+    def file_format(self, payer: str) -> tuple[str, bool]:
+        """The language of the payer's bill files, and whether they have a column for the currency."""
+        query = "SELECT language, with_currency FROM file_format WHERE payer = ?"
+        row = self.connection.execute(query, (payer,)).fetchone()
+        return ("zh", False) if row is None else (row[0], bool(row[1]))
+
     def take_nonce(self, access_key_id: str, nonce: str, now_s: float, keep_s: float) -> bool:
         """Remember a nonce; False where it was used before."""
         return self._nonces.take(access_key_id, nonce, now_s, keep_s)
+
+
+def tags_of(text: str) -> dict[str, str]:
+    """The tags of an item, which writes them `key:env value:prod; key:team value:a`."""
+    return dict(_TAG.findall(text))
+
+
+_TAG = re.compile(r"key:(.*?) value:(.*?)(?:; (?=key:)|;?\s*$)")
+
+
+def _split_item(body: str) -> str:
+    texts = json.loads(f"{{{body}}}")
+    return str(texts.get("SplitItemID", texts["InstanceID"]))
+
+
+def _carries_tag(body: str, wanted: str) -> bool:
+    tags = tags_of(json.loads(f"{{{body}}}")["Tag"])
+    return any(key in tags and (not values or tags[key] in values) for key, values in json.loads(wanted))
 
 
 class _DecimalSum:

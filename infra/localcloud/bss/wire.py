@@ -10,17 +10,19 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from infra.localcloud.bss import errors, misbehave, sign
-from infra.localcloud.bss.answer import Value, account_item, instance_items, overview_item, write
-from infra.localcloud.bss.bills import Bill, Filters, Grain
+from infra.localcloud.bss.answer import Value, account_item, instance_items, overview_item, split_items, write
+from infra.localcloud.bss.bills import BUSINESS_ZONE, Bill, Filters, Grain, is_kept
 from infra.localcloud.bss.parameters import PAGE_DEFAULT, PAGE_MAX, Parameters, Tokens
 from infra.localcloud.bss.quota import Quota, Quotas
+from infra.localcloud.bss.records import KINDS, Records, position, settle_item
 from infra.localcloud.bss.state import Caller, State, transaction
 from infra.localcloud.common import BODY_MAX, Clock, load_keys
 from infra.localcloud.faults.plan import Fault
@@ -28,6 +30,8 @@ from infra.localcloud.faults.service import Misbehaviour
 
 VERSION = "2017-12-14"
 DESCRIBE_QPS = 10
+SPLIT_BILL_DELAY = timedelta(days=1)  # api-bssopenapi-2017-12-14-describesplititembill
+SPLIT_KEPT = 12
 _COUNTS_REMEMBERED = 1024
 
 log = logging.getLogger(__name__)
@@ -62,12 +66,21 @@ class Service:
         self._keys = load_keys(home)
         self._state = State(home, self._keys)
         self._clock = Clock(home)
-        self._quotas = Quotas({"DescribeInstanceBill": Quota(describe_qps, 1.0), "QueryAccountBill": Quota(600, 60.0)})
+        self._quotas = Quotas(
+            {
+                "DescribeInstanceBill": Quota(describe_qps, 1.0),
+                "DescribeSplitItemBill": Quota(describe_qps, 1.0),
+                "QueryAccountBill": Quota(600, 60.0),
+                "QuerySettleBill": Quota(600, 60.0),
+            }
+        )
         self._counts: dict[object, int] = {}
         self._actions: Mapping[str, Callable[[Caller, Parameters], Value]] = {
             "DescribeInstanceBill": self._describe_instance_bill,
             "QueryBillOverview": self._query_bill_overview,
             "QueryAccountBill": self._query_account_bill,
+            "QuerySettleBill": self._query_settle_bill,
+            "DescribeSplitItemBill": self._describe_split_item_bill,
             "GetCustomerList": self._get_customer_list,
         }
 
@@ -145,6 +158,63 @@ class Service:
             "Items": instance_items(page, caller.account, caller.name, daily=daily, by_billing_item=by_billing_item),
         }
 
+    def _describe_split_item_bill(self, caller: Caller, parameters: Parameters) -> Value:
+        daily, day = parameters.granularity()
+        rows_max = parameters.number("MaxResults", PAGE_DEFAULT, most=PAGE_MAX)
+        filters = replace(
+            self._filters(caller, parameters), split_item=parameters.text("SplitItemID"), tags=parameters.tags()
+        )
+        grain = Grain.LINE if daily else Grain.SPLIT_MONTH
+        cycle = parameters.cycle()
+        tokens = Tokens(self._state.token_key, "split", caller.account, cycle, day, grain, filters)
+        after = tokens.read(parameters.text("NextToken"))
+        since = self._state.split_bill_since(caller.account)
+        if since is None:
+            raise errors.NotApplicableError
+        now = self._clock.now()
+        shown = now - since >= SPLIT_BILL_DELAY and is_kept(cycle, now.astimezone(BUSINESS_ZONE).date(), SPLIT_KEPT)
+        bill = self._bill(caller, parameters, day)
+        rows = bill.page(grain, filters, after, rows_max + 1) if shown else []
+        page = rows[:rows_max]
+        return {
+            "BillingCycle": cycle,
+            "AccountID": caller.account,
+            "AccountName": caller.name,
+            "TotalCount": self._count(bill, grain, filters, day) if shown else 0,
+            "MaxResults": rows_max,
+            "NextToken": tokens.write(page[-1].position) if len(rows) > rows_max else "",
+            "Items": split_items(page, caller.account, caller.name, cycle, daily=daily),
+        }
+
+    def _query_settle_bill(self, caller: Caller, parameters: Parameters) -> Value:
+        rows_max = parameters.number("MaxResults", PAGE_DEFAULT, most=PAGE_MAX)
+        filters = replace(self._filters(caller, parameters), kind=parameters.one_of("Type", *KINDS))
+        number, local_currency = parameters.text("RecordID"), parameters.flag("IsDisplayLocalCurrency")
+        tokens = Tokens(self._state.token_key, "settle", caller.account, parameters.cycle(), filters, number)
+        after = tokens.read(parameters.text("NextToken"))
+        bill = self._bill(caller, parameters, None)
+        records = Records(self._state.connection, caller.account, bill, filters)
+        if number is None:
+            rows = records.page(after, rows_max + 1)
+            total = self._remembered((bill.version(), filters, "settle"), records.count)
+        else:
+            rows = records.numbered(number)
+            total = len(rows)
+        page = rows[:rows_max]
+        items = [
+            settle_item(row, records.number(row), caller.account, caller.name, local_currency=local_currency)
+            for row in page
+        ]
+        return {
+            "BillingCycle": parameters.cycle(),
+            "AccountID": caller.account,
+            "AccountName": caller.name,
+            "TotalCount": total,
+            "MaxResults": rows_max,
+            "NextToken": tokens.write(position(page[-1])) if len(rows) > rows_max else "",
+            "Items": {"Item": items},
+        }
+
     def _query_bill_overview(self, caller: Caller, parameters: Parameters) -> Value:
         by = ("owner", "product", "product_type", "pip", "commodity", "subscription", "kind", "biz_type", "currency")
         sums = self._bill(caller, parameters, None).sums(by, self._filters(caller, parameters))
@@ -200,14 +270,16 @@ class Service:
         )
 
     def _count(self, bill: Bill, grain: Grain, filters: Filters, day: date | None) -> int:
-        if grain is Grain.LINE and filters.instance is None:
+        if grain is Grain.LINE and filters.tally_counts:
             return bill.count(grain, filters)
         # Counting groups reads the bill's whole index; a chain of pages should do it once.
-        asked = (bill.version(), grain, filters, day)
+        return self._remembered((bill.version(), grain, filters, day), lambda: bill.count(grain, filters))
+
+    def _remembered(self, asked: object, count: Callable[[], int]) -> int:
         if asked not in self._counts:
             if len(self._counts) >= _COUNTS_REMEMBERED:
                 self._counts.clear()
-            self._counts[asked] = bill.count(grain, filters)
+            self._counts[asked] = count()
         return self._counts[asked]
 
 
