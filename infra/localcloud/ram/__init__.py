@@ -1,0 +1,1 @@
+"""The local RAM: roles, policies, and the decision whether a role may do something."""
