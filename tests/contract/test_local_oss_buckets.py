@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import oss2
@@ -12,6 +14,7 @@ from tests.contract.oss_cloud import (
     Cloud,
     code_in,
     code_of,
+    running,
     sign_by_hand,
 )
 
@@ -44,16 +47,14 @@ def test_a_bucket_name_outside_the_rules_is_refused(cloud: Cloud, name: str) -> 
 def test_what_is_not_implemented_says_so(bucket: Any) -> None:
     bucket.put_object("x", b"")
     calls: dict[str, Callable[[], object]] = {
-        "CopyObject": lambda: bucket.copy_object(bucket.bucket_name, "x", "y"),
-        "AppendObject": lambda: bucket.append_object("y", 0, b""),
-        "GetObjectTagging": lambda: bucket.get_object_tagging("x"),
+        "GetObjectSymlink": lambda: bucket.get_symlink("x"),
+        "GetBucketTagging": bucket.get_bucket_tagging,
+        "ListObjectVersions": bucket.list_object_versions,
+        "a version of an object": lambda: bucket.get_object("x", params={"versionId": "null"}),
         "PutObjectAcl": lambda: bucket.put_object_acl("x", "private"),
         "PutBucketAcl": lambda: bucket.put_bucket_acl("public-read"),
         "GetBucketCors": bucket.get_bucket_cors,
         "a bucket policy": bucket.get_bucket_policy,
-        "ListMultipartUploads": bucket.list_multipart_uploads,
-        "PutBucketVersioning": lambda: bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled")),
-        "x-oss-tagging": lambda: bucket.put_object("y", b"", headers={"x-oss-tagging": "a=b"}),
         "the bucket ACL public-read": lambda: bucket.create_bucket("public-read"),
         "processing of an object": lambda: bucket.get_object("x", process="image/resize,w_1"),
         "a conditional PutObject": lambda: bucket.put_object("y", b"", headers={"If-None-Match": "*"}),
@@ -81,3 +82,49 @@ def test_what_is_not_implemented_says_so(bucket: Any) -> None:
 def test_a_document_that_is_not_as_expected_is_refused(bucket: Any, body: str) -> None:
     assert code_of(lambda: bucket.put_bucket_lifecycle(body)) == (400, "MalformedXML")
     assert code_of(bucket.get_bucket_lifecycle) == (404, "NoSuchLifecycle")
+
+
+def test_the_versioning_state_is_remembered_and_shown(cloud: Cloud) -> None:
+    bucket = cloud.new_bucket("versioned-state")
+    bucket.put_object("x", b"1")
+    for status in ("Enabled", "Suspended"):
+        bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig(status))
+
+        assert bucket.get_bucket_versioning().status == status
+        assert bucket.get_bucket_info().versioning_status == status
+    body = "<VersioningConfiguration><Status>Disabled</Status></VersioningConfiguration>"
+    assert code_of(lambda: bucket.put_bucket_versioning(body)) == (400, "MalformedXML")
+    assert bucket.get_bucket_versioning().status == "Suspended"
+
+
+def test_what_would_need_versions_of_objects_is_refused(bucket: Any) -> None:
+    bucket.put_object("x", b"1")
+    bucket.append_object("log", 0, b"1")
+    bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled"))
+
+    changes: list[Callable[[], object]] = [
+        lambda: bucket.put_object("new", b"2"),
+        lambda: bucket.delete_object("x"),
+        lambda: bucket.batch_delete_objects(["x"]),
+        lambda: bucket.copy_object(bucket.bucket_name, "x", "new"),
+        lambda: bucket.append_object("log", 1, b"2"),
+        lambda: bucket.init_multipart_upload("new"),
+    ]
+    for change in changes:
+        assert code_of(change) == (501, "NotImplemented")
+    assert bucket.get_object("x").read() == b"1"
+    assert [found.key for found in bucket.list_objects_v2().object_list] == ["log", "x"]
+
+
+def test_a_folder_of_before_versioning_is_brought_up_to_date(tmp_path: Path) -> None:
+    with running(tmp_path) as before:
+        before.new_bucket("kept").put_object("x", b"1")
+    database = sqlite3.connect(tmp_path / "oss" / "oss.db")
+    database.execute("ALTER TABLE bucket DROP COLUMN versioning")
+    database.close()
+
+    with running(tmp_path) as after:
+        bucket = after.bucket("kept")
+        assert bucket.get_bucket_versioning().status is None
+        bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled"))
+        assert bucket.get_object("x").read() == b"1"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedWriter, FileIO
 from pathlib import Path
@@ -33,6 +33,16 @@ class Content:
     file: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of bytes to make a content of: of `file` where there is one, of `inline` otherwise."""
+
+    inline: bytes
+    file: str | None
+    start: int
+    end: int
+
+
 class Folder:
     """The folder of content files."""
 
@@ -45,6 +55,13 @@ class Folder:
         file = FileIO(self.path / name)
         file.seek(offset)
         return file
+
+    def link(self, name: str) -> str:
+        """A second name for a content file; the content stays until both are removed."""
+        other = secrets.token_hex(16)
+        os.link(self.path / name, self.path / other)
+        self.sync()
+        return other
 
     def remove(self, names: Iterable[str | None]) -> None:
         """Remove content files; absent ones are fine. Readers that have one open keep it."""
@@ -130,14 +147,24 @@ class Receiver:
         return self._file
 
 
-def joined(folder: Folder, names: Iterable[str]) -> Content:
-    """One content file made of several, in order; raises FileNotFoundError when one is gone."""
-    receiver = Receiver(folder, always_file=True)
+def joined(folder: Folder, pieces: Iterable[Piece], *, always_file: bool = True) -> Content:
+    """One content made of several, in order; raises FileNotFoundError when a file of them is gone."""
+    receiver = Receiver(folder, always_file=always_file)
     try:
-        for name in names:
-            with (folder.path / name).open("rb", buffering=0) as part:
-                while piece := part.read(1 << 20):
-                    receiver.write(piece)
+        for piece in pieces:
+            for chunk in _chunks(folder, piece):
+                receiver.write(chunk)
         return receiver.finish()
     finally:
         receiver.discard()
+
+
+def _chunks(folder: Folder, piece: Piece) -> Iterator[bytes]:
+    if piece.file is None:
+        yield piece.inline[piece.start : piece.end]
+        return
+    with folder.open_at(piece.file, piece.start) as file:
+        left = piece.end - piece.start
+        while left > 0 and (chunk := file.read(min(CHUNK, left))):
+            yield chunk
+            left -= len(chunk)

@@ -18,6 +18,7 @@ from infra.localcloud.oss.documents import (
     lifecycle,
     parse,
     parse_lifecycle,
+    parse_versioning,
     parse_worm_days,
     timestamp,
 )
@@ -62,8 +63,9 @@ async def head(call: Call) -> web.Response:
 
 async def info(call: Call) -> web.Response:
     """GetBucketInfo."""
+    bucket = call.bucket()
     parts = [
-        *_summary(call, call.bucket()),
+        *_summary(call, bucket),
         element("Owner", _owner(call)),
         element("AccessControlList", [element("Grant", "private")]),
         element("DataRedundancyType", "LRS"),
@@ -71,6 +73,7 @@ async def info(call: Call) -> web.Response:
         element("TransferAcceleration", "Disabled"),
         element("CrossRegionReplication", "Disabled"),
     ]
+    parts += [] if bucket.versioning is None else [element("Versioning", bucket.versioning)]
     return _xml("BucketInfo", [element("Bucket", parts)])
 
 
@@ -90,9 +93,16 @@ async def acl(call: Call) -> web.Response:
 
 
 async def versioning(call: Call) -> web.Response:
-    """GetBucketVersioning: never enabled, which OSS says by leaving the status out."""
-    call.bucket()
-    return _xml("VersioningConfiguration", [])
+    """GetBucketVersioning: OSS says "never enabled" by leaving the status out."""
+    status = call.bucket().versioning
+    return _xml("VersioningConfiguration", [] if status is None else [element("Status", status)])
+
+
+async def put_versioning(call: Call) -> web.Response:
+    """PutBucketVersioning: remembered and reported; what then needs versions of objects is refused."""
+    status = parse_versioning(await call.document())
+    call.endpoint.store.set_versioning(call.bucket(), status)
+    return web.Response()
 
 
 async def delete(call: Call) -> web.Response:

@@ -20,7 +20,8 @@ from infra.localcloud.common import LocalCloudError
 # range with an exact upper end. `inline` comes last so that listing does not read contents.
 TABLES = """
 CREATE TABLE IF NOT EXISTS bucket(
-    name TEXT PRIMARY KEY, created INTEGER NOT NULL, rules TEXT NOT NULL DEFAULT '[]', worm TEXT
+    name TEXT PRIMARY KEY, created INTEGER NOT NULL, rules TEXT NOT NULL DEFAULT '[]', worm TEXT,
+    versioning TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS object(
     bucket TEXT NOT NULL, key BLOB NOT NULL, modified INTEGER NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL,
@@ -69,6 +70,7 @@ class Database:
         # what a local stand-in promises; only a power cut may lose the last moments.
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.executescript(TABLES)
+        self._add_versioning()
 
     def close(self) -> None:
         """Close the file and let another process serve it."""
@@ -89,6 +91,11 @@ class Database:
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         """Run one statement."""
         return self._connection.execute(sql, values)
+
+    def _add_versioning(self) -> None:
+        """Bring a folder up to date that was made before buckets had a versioning state."""
+        if "versioning" not in {column for _, column, *_ in self.execute("PRAGMA table_info(bucket)")}:
+            self.execute("ALTER TABLE bucket ADD COLUMN versioning TEXT")
 
     def emit(self, cause: Cause, name: str, bucket: str, key: str, described: dict[str, Any]) -> None:
         """Write the event of a change beside the change; the function host reads the table `event`."""

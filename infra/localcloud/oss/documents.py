@@ -100,6 +100,22 @@ def parse_complete(body: bytes) -> list[Listed]:
     return listed
 
 
+def parse_tagging(body: bytes) -> list[tuple[str, str]]:
+    """The keys and values of a PutObjectTagging request, as they stand there."""
+    found = parse(body, "Tagging").find("TagSet")
+    if found is None:
+        raise errors.malformed_xml("Tagging needs TagSet")
+    return [(_text(node, "Key"), _text(node, "Value")) for node in found.findall("Tag")]
+
+
+def parse_versioning(body: bytes) -> str:
+    """The state that a bucket's versioning is to have."""
+    status = _text(parse(body, "VersioningConfiguration"), "Status").strip()
+    if status not in {"Enabled", "Suspended"}:
+        raise errors.malformed_xml(f"Status is Enabled or Suspended, not {status}")
+    return status
+
+
 def parse_worm_days(body: bytes, root: str) -> int:
     """The retention period that a policy is to have."""
     return integer(_text(parse(body, root), "RetentionPeriodInDays"), "RetentionPeriodInDays", 1, DAYS_MAX)

@@ -7,18 +7,28 @@ in print carries none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class OssError(Exception):
-    """An answer that is a refusal; `fields` are the extra elements its XML carries."""
+    """An answer that is a refusal; `fields` are the extra elements its XML carries, `headers` its extra headers.
+
+    A field is text, or the elements inside it already written.
+    """
 
     def __init__(
-        self, status: int, code: str, message: str, *, ec: str = "", fields: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        ec: str = "",
+        fields: Mapping[str, str | Sequence[str]] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status, self.code, self.message, self.ec = status, code, message, ec
-        self.fields = dict(fields or {})
+        self.fields, self.headers = dict(fields or {}), dict(headers or {})
 
 
 def not_implemented(operation: str) -> OssError:
@@ -80,7 +90,12 @@ def invalid_part_order() -> OssError:
     return OssError(400, "InvalidPartOrder", "The list of parts was not in ascending order.")
 
 
-def access_denied(message: str, *, ec: str = "", fields: Mapping[str, str] | None = None) -> OssError:
+def invalid_tag(message: str, value: str, *, ec: str) -> OssError:
+    """A tag OSS does not take; its EC is in print, its code is not."""
+    return OssError(400, "InvalidTag", message, ec=ec, fields={"ArgumentName": "Tag", "ArgumentValue": value})
+
+
+def access_denied(message: str, *, ec: str = "", fields: Mapping[str, str | Sequence[str]] | None = None) -> OssError:
     """A caller who may not do this."""
     return OssError(403, "AccessDenied", message, ec=ec, fields=fields)
 
@@ -134,6 +149,18 @@ def file_already_exists(key: str, *, completing: bool) -> OssError:
     """`x-oss-forbid-overwrite: true` met an object of that name."""
     text = "The object you specified already exists and can not be overwritten."
     return OssError(409, "FileAlreadyExists", text, ec="0042-00000214" if completing else "", fields={"Key": key})
+
+
+def object_not_appendable(key: str) -> OssError:
+    """An append to an object that was not begun by one (user-guide/0026-00000017)."""
+    return OssError(409, "ObjectNotAppendable", "The object is not appendable", ec="0026-00000017", fields={"Key": key})
+
+
+def position_not_equal_to_length(key: str, length: int) -> OssError:
+    """An append elsewhere than at the end; the header says where that is (user-guide/0026-00000016)."""
+    text = "Position is not equal to file length"
+    headers = {"x-oss-next-append-position": str(length)}
+    return OssError(409, "PositionNotEqualToLength", text, ec="0026-00000016", fields={"Key": key}, headers=headers)
 
 
 def file_immutable(key: str) -> OssError:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from infra.localcloud.oss import errors
-from infra.localcloud.oss.blobs import Content, joined
+from infra.localcloud.oss.blobs import Content, Piece, joined
 from infra.localcloud.oss.database import Cause, from_ms, to_ms
 from infra.localcloud.oss.state import Bucket, Store, StoredObject, described, event_object
 
@@ -45,6 +45,15 @@ class Part:
         return self.md5.hex().upper()
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An unfinished upload as a listing shows it."""
+
+    key: str
+    id: str
+    at: datetime
+
+
 class Uploads:
     """The unfinished uploads of a store."""
 
@@ -54,6 +63,7 @@ class Uploads:
 
     def start(self, bucket: Bucket, key: str, headers: Mapping[str, str], cause: Cause) -> str:
         """Begin an upload; the headers are those of the object to be."""
+        self._store.refuse_versioned(bucket)
         upload = secrets.token_hex(16).upper()
         with self._database.transaction():
             values = (upload, bucket.name, key.encode(), json.dumps(dict(headers)), to_ms(cause.at))
@@ -69,7 +79,16 @@ class Uploads:
             raise errors.no_such_upload(upload)
         return dict(json.loads(row[0]))
 
-    def put_part(self, bucket: Bucket, key: str, upload: str, number: int, content: Content, cause: Cause) -> None:
+    def put_part(
+        self,
+        bucket: Bucket,
+        key: str,
+        upload: str,
+        number: int,
+        content: Content,
+        cause: Cause,
+        event: str = "ObjectCreated:UploadPart",
+    ) -> None:
         """Keep a part; one of the same number is replaced."""
         try:
             with self._database.transaction():
@@ -80,7 +99,7 @@ class Uploads:
                 values = (upload, number, content.size, content.md5, content.file, to_ms(cause.at))
                 self._database.execute("INSERT OR REPLACE INTO part VALUES(?,?,?,?,?,?)", *values)
                 etag = content.md5.hex().upper()
-                self._emit(bucket, key, "ObjectCreated:UploadPart", cause, content.size, etag, headers)
+                self._emit(bucket, key, event, cause, content.size, etag, headers)
         except BaseException:
             self._store.contents.remove([content.file])
             raise
@@ -93,7 +112,8 @@ class Uploads:
         parts = self._chosen(bucket, key, upload, listed)
         try:
             # Joining takes as long as the object is large; other requests go on meanwhile.
-            content = await asyncio.to_thread(joined, self._store.contents, [part.file for part in parts])
+            pieces = [Piece(b"", part.file, 0, part.size) for part in parts]
+            content = await asyncio.to_thread(joined, self._store.contents, pieces)
         except FileNotFoundError:  # aborted, completed or a part replaced while we joined
             raise errors.no_such_upload(upload) from None
         try:
@@ -118,6 +138,13 @@ class Uploads:
             files = self._store.forget_upload(upload)
             self._emit(bucket, key, "ObjectRemoved:AbortMultipartUpload", cause, 0, "", headers)
         self._store.contents.remove(files)
+
+    def unfinished(self, bucket: Bucket, prefix: str) -> list[Started]:
+        """The uploads under a prefix, by key in the order of UTF-8 bytes, then by id."""
+        query = "SELECT key,id,started FROM upload WHERE bucket=? AND substr(key,1,?)=? ORDER BY key,id"
+        start = prefix.encode()
+        rows = self._database.execute(query, bucket.name, len(start), start)
+        return [Started(key.decode(), upload, from_ms(at)) for key, upload, at in rows]
 
     def parts(self, bucket: Bucket, key: str, upload: str) -> list[Part]:
         """The parts uploaded so far, by number."""

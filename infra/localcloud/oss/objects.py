@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from infra.localcloud.oss import errors
+from infra.localcloud.oss import errors, tags
 from infra.localcloud.oss.blobs import CHUNK, Content, Receiver
 from infra.localcloud.oss.call import Call, check_key
 from infra.localcloud.oss.documents import document, element, parse_delete
@@ -48,8 +48,6 @@ HARMLESS: Final = {
     "x-oss-forbid-overwrite": {"true", "false"},
 }
 NOT_HERE: Final = {
-    "x-oss-copy-source": "CopyObject",
-    "x-oss-tagging": "x-oss-tagging",
     "x-oss-callback": "x-oss-callback",
     "x-oss-persistent-headers": "x-oss-persistent-headers",
     "x-oss-server-side-data-encryption": "x-oss-server-side-data-encryption",
@@ -133,7 +131,7 @@ async def received(call: Call, *, always_file: bool = False) -> Content:
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers that stay with an object, once none asks for what is not implemented here."""
+    """The headers that stay with an object, its tags among them, once none asks for what is not implemented here."""
     for name, operation in NOT_HERE.items():
         if name in headers:
             raise errors.not_implemented(operation)
@@ -144,7 +142,7 @@ def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     kept.update({name: value for name, value in headers.items() if name.startswith("x-oss-meta-")})
     for name, value in kept.items():
         _check_header(name, value)
-    return kept
+    return tags.tagged(kept, tags.from_header(headers.get(tags.HEADER, "")))
 
 
 def forbids_overwrite(headers: Mapping[str, str]) -> bool:
@@ -156,10 +154,10 @@ def _described(call: Call) -> tuple[StoredObject, dict[str, str]]:
     """The object a call reads, its conditions checked, and the headers that describe it."""
     bucket = call.bucket()
     stored = call.endpoint.store.find(bucket, call.key)
-    _check_conditions(call.headers, stored)
+    check_conditions(call.headers, stored)
     headers = {
         "Content-Type": "application/octet-stream",
-        **stored.headers,
+        **tags.tagged(stored.headers, {}),
         "ETag": f'"{stored.etag}"',
         "Last-Modified": format_datetime(stored.modified.replace(microsecond=0), usegmt=True),
         "Accept-Ranges": "bytes",
@@ -168,6 +166,10 @@ def _described(call: Call) -> tuple[StoredObject, dict[str, str]]:
         "x-oss-hash-crc64ecma": stored.crc64,
         **_expiration(bucket, stored),
     }
+    if found := tags.of(stored.headers):
+        headers["x-oss-tagging-count"] = str(len(found))
+    if stored.type == "Appendable":
+        headers["x-oss-next-append-position"] = str(stored.size)
     for name, value in call.params.items():
         header = OVERRIDABLE.get(name.removeprefix("response-")) if name.startswith("response-") else None
         if header is not None:
@@ -191,16 +193,19 @@ def _check_header(name: str, value: str) -> None:
         raise errors.invalid_argument(name, "", f"The value of {name} cannot be a header.")
 
 
-def _check_conditions(headers: Mapping[str, str], stored: StoredObject) -> None:
-    # developer-reference/getobject: what fails to match is 412, what matches the copy the caller has is 304.
+def check_conditions(headers: Mapping[str, str], stored: StoredObject, prefix: str = "") -> None:
+    """Refuse to go on when the object is not as the headers of that prefix want it.
+
+    developer-reference/getobject: what fails to match is 412, what matches the copy the caller has is 304.
+    """
     modified = stored.modified.replace(microsecond=0)
-    if (etag := headers.get("if-match")) is not None and not _names(etag, stored.etag):
+    if (etag := headers.get(f"{prefix}if-match")) is not None and not _names(etag, stored.etag):
         raise errors.precondition_failed("If-Match")
-    if (since := _date(headers.get("if-unmodified-since"))) is not None and modified > since:
+    if (since := _date(headers.get(f"{prefix}if-unmodified-since"))) is not None and modified > since:
         raise errors.precondition_failed("If-Unmodified-Since")
-    if (etag := headers.get("if-none-match")) is not None and _names(etag, stored.etag):
+    if (etag := headers.get(f"{prefix}if-none-match")) is not None and _names(etag, stored.etag):
         raise errors.not_modified()
-    if (since := _date(headers.get("if-modified-since"))) is not None and modified <= since:
+    if (since := _date(headers.get(f"{prefix}if-modified-since"))) is not None and modified <= since:
         raise errors.not_modified()
 
 

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.localcloud.oss import errors
+from infra.localcloud.oss import errors, tags
 from infra.localcloud.oss.blobs import Content, Folder
 from infra.localcloud.oss.database import Cause, Database, from_ms, to_ms
 from infra.localcloud.oss.retention import Rule, Worm, WormState
@@ -27,6 +27,7 @@ class Bucket:
     created: datetime
     rules: tuple[Rule, ...]
     worm: Worm | None
+    versioning: str | None  # Enabled or Suspended; None: never enabled
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +96,14 @@ class Store:
     def buckets(self) -> list[Bucket]:
         """Every bucket, by name."""
         return [
-            _bucket(row) for row in self.database.execute("SELECT name,created,rules,worm FROM bucket ORDER BY name")
+            _bucket(row)
+            for row in self.database.execute("SELECT name,created,rules,worm,versioning FROM bucket ORDER BY name")
         ]
 
     def bucket(self, name: str, now: datetime) -> Bucket:
         """The bucket, after its lifecycle rules have removed what is due."""
-        row = self.database.execute("SELECT name,created,rules,worm FROM bucket WHERE name=?", name).fetchone()
+        query = "SELECT name,created,rules,worm,versioning FROM bucket WHERE name=?"
+        row = self.database.execute(query, name).fetchone()
         if row is None:
             raise errors.no_such_bucket(name)
         bucket = _bucket(row)
@@ -135,17 +138,28 @@ class Store:
             text = json.dumps({**asdict(worm), "state": worm.state.value, "created": to_ms(worm.created)})
         self.database.execute("UPDATE bucket SET worm=? WHERE name=?", text, bucket.name)
 
+    def set_versioning(self, bucket: Bucket, status: str) -> None:
+        """Remember the bucket's versioning state; it cannot go back to none."""
+        self.database.execute("UPDATE bucket SET versioning=? WHERE name=?", status, bucket.name)
+
     # Objects
 
     def find(self, bucket: Bucket, key: str) -> StoredObject:
         """The object, or NoSuchKey."""
+        stored = self.seek(bucket, key)
+        if stored is None:
+            raise errors.no_such_key(key)
+        return stored
+
+    def seek(self, bucket: Bucket, key: str) -> StoredObject | None:
+        """The object, or None."""
         row = self.database.execute(
             "SELECT modified,size,etag,crc64,type,headers,file,inline FROM object WHERE bucket=? AND key=?",
             bucket.name,
             key.encode(),
         ).fetchone()
         if row is None:
-            raise errors.no_such_key(key)
+            return None
         modified, size, etag, crc64, type_, headers, file, inline = row
         return StoredObject(key, from_ms(modified), size, etag, crc64, type_, json.loads(headers), file, inline)
 
@@ -172,12 +186,13 @@ class Store:
 
     def write(self, bucket: Bucket, put: StoredObject, event: str, cause: Cause, *, forbid: bool) -> str | None:
         """Within a transaction: check, write the row and its event; answers the content file it replaced."""
+        self.refuse_versioned(bucket)
         key = put.key.encode()
         query = "SELECT modified,size,file FROM object WHERE bucket=? AND key=?"
         before = self.database.execute(query, bucket.name, key).fetchone()
         if before is not None:
             if forbid:
-                raise errors.file_already_exists(put.key, completing=put.type == "Multipart")
+                raise errors.file_already_exists(put.key, completing=event.endswith("CompleteMultipartUpload"))
             self._check_mutable(bucket, put.key, before[0], cause)
         row = (bucket.name, key, to_ms(put.modified), put.size, put.etag, put.crc64, put.type)
         text = json.dumps(dict(put.headers))
@@ -194,6 +209,7 @@ class Store:
 
         What OSS does with the others then is not documented; here the request is refused whole.
         """
+        self.refuse_versioned(bucket)
         files = []
         with self.database.transaction():
             for key in keys:
@@ -211,6 +227,21 @@ class Store:
         described = event_object(key, size, -size, etag, json.loads(headers))
         self.database.emit(cause, event, bucket.name, key, described)
         return str(file) if file is not None else None
+
+    def set_tags(self, bucket: Bucket, key: str, wanted: Mapping[str, str]) -> None:
+        """Give the object these tags and no others."""
+        text = json.dumps(tags.tagged(self.find(bucket, key).headers, wanted))
+        self.database.execute("UPDATE object SET headers=? WHERE bucket=? AND key=?", text, bucket.name, key.encode())
+
+    def refuse_protected(self, bucket: Bucket, stored: StoredObject, cause: Cause) -> None:
+        """Raise FileImmutable while a retention policy keeps the object as it is."""
+        self._check_mutable(bucket, stored.key, to_ms(stored.modified), cause)
+
+    @staticmethod
+    def refuse_versioned(bucket: Bucket) -> None:
+        """Refuse to change objects where OSS would keep versions of them."""
+        if bucket.versioning is not None:
+            raise errors.not_implemented(f"changing objects of a bucket whose versioning is {bucket.versioning}")
 
     @staticmethod
     def _check_mutable(bucket: Bucket, key: str, modified: int, cause: Cause) -> None:
@@ -299,12 +330,13 @@ class Store:
         return files
 
 
-def _bucket(row: tuple[str, int, str, str | None]) -> Bucket:
-    name, created, rules, worm = row
+def _bucket(row: tuple[str, int, str, str | None, str | None]) -> Bucket:
+    name, created, rules, worm, versioning = row
     parsed = None if worm is None else json.loads(worm)
     if parsed is not None:
         parsed = Worm(parsed["id"], WormState(parsed["state"]), parsed["days"], from_ms(parsed["created"]))
-    return Bucket(name, from_ms(created), tuple(Rule.from_json(rule) for rule in json.loads(rules)), parsed)
+    known = tuple(Rule.from_json(rule) for rule in json.loads(rules))
+    return Bucket(name, from_ms(created), known, parsed, versioning)
 
 
 def described(

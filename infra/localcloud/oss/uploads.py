@@ -25,7 +25,7 @@ async def initiate(call: Call) -> web.Response:
 
 async def put_part(call: Call) -> web.Response:
     """UploadPart."""
-    number = _number(call, "partNumber", 0, 1)
+    number = part_number(call)
     upload = call.params["uploadId"]
     call.endpoint.uploads.headers(call.bucket(), call.key, upload)
     content = await received(call, always_file=True)
@@ -74,6 +74,11 @@ async def abort(call: Call) -> web.Response:
     cause = call.cause()
     call.endpoint.uploads.abort(call.bucket(cause.at), call.key, call.params["uploadId"], cause)
     return web.Response(status=204)
+
+
+def part_number(call: Call) -> int:
+    """The number a part is to have, 1 to 10,000."""
+    return _number(call, "partNumber", 0, 1)
 
 
 def _number(call: Call, name: str, default: int, least: int, most: int = PARTS_MAX) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -14,7 +14,18 @@ from aiohttp import web
 from infra.localcloud.common import BODY_MAX
 from infra.localcloud.faults.plan import Fault
 from infra.localcloud.faults.service import Misbehaviour
-from infra.localcloud.oss import buckets, errors, listing, misbehave, objects, sign, uploads
+from infra.localcloud.oss import (
+    appending,
+    buckets,
+    copying,
+    errors,
+    listing,
+    misbehave,
+    objects,
+    sign,
+    tagging,
+    uploads,
+)
 from infra.localcloud.oss.call import Call, Endpoint, check_bucket_name, check_key, new_request_id, read
 from infra.localcloud.oss.documents import document, element
 from infra.localcloud.oss.errors import OssError
@@ -38,16 +49,17 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation: its API name, the parameters that select it and those it may also take."""
+    """An operation: its API name, the parameters (and the header) that select it and those it may also take."""
 
     name: str
     handler: Handler
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
+    header: str = ""
 
 
-def _operation(name: str, handler: Handler, required: str = "", optional: str = "") -> Operation:
-    return Operation(name, handler, frozenset(required.split()), frozenset(optional.split()))
+def _operation(name: str, handler: Handler, required: str = "", optional: str = "", header: str = "") -> Operation:
+    return Operation(name, handler, frozenset(required.split()), frozenset(optional.split()), header)
 
 
 SERVICE: Final = {"GET": [_operation("ListBuckets", buckets.list_buckets, optional="prefix marker max-keys")]}
@@ -55,6 +67,7 @@ BUCKET: Final = {
     "PUT": [
         _operation("PutBucket", buckets.create),
         _operation("PutBucketLifecycle", buckets.put_lifecycle, "lifecycle"),
+        _operation("PutBucketVersioning", buckets.put_versioning, "versioning"),
     ],
     "GET": [
         _operation("ListObjects", listing.list_v1, optional="prefix marker delimiter max-keys encoding-type"),
@@ -63,6 +76,12 @@ BUCKET: Final = {
             listing.list_v2,
             "list-type",
             "prefix start-after continuation-token delimiter max-keys encoding-type fetch-owner",
+        ),
+        _operation(
+            "ListMultipartUploads",
+            listing.list_uploads,
+            "uploads",
+            "prefix delimiter key-marker upload-id-marker max-uploads encoding-type",
         ),
         _operation("GetBucketInfo", buckets.info, "bucketInfo"),
         _operation("GetBucketLocation", buckets.location, "location"),
@@ -87,10 +106,14 @@ BUCKET: Final = {
 OBJECT: Final = {
     "PUT": [
         _operation("PutObject", objects.put),
+        _operation("CopyObject", copying.copy, header=copying.SOURCE),
         _operation("UploadPart", uploads.put_part, "partNumber uploadId"),
+        _operation("UploadPartCopy", copying.copy_part, "partNumber uploadId", header=copying.SOURCE),
+        _operation("PutObjectTagging", tagging.put, "tagging"),
     ],
     "GET": [
         Operation("GetObject", objects.get, optional=RESPONSE_PARAMS),
+        _operation("GetObjectTagging", tagging.get, "tagging"),
         _operation("ListParts", uploads.list_parts, "uploadId", "part-number-marker max-parts encoding-type"),
     ],
     "HEAD": [
@@ -99,18 +122,18 @@ OBJECT: Final = {
     ],
     "DELETE": [
         _operation("DeleteObject", objects.delete),
+        _operation("DeleteObjectTagging", tagging.delete, "tagging"),
         _operation("AbortMultipartUpload", uploads.abort, "uploadId"),
     ],
     "POST": [
+        _operation("AppendObject", appending.append, "append", "position"),
         _operation("InitiateMultipartUpload", uploads.initiate, "uploads", "encoding-type"),
         _operation("CompleteMultipartUpload", uploads.complete, "uploadId", "encoding-type"),
     ],
 }
 # Operations whose name does not follow from method and parameter.
 NAMES: Final = {
-    "append": "AppendObject",
     "policy": "a bucket policy",
-    "uploads": "ListMultipartUploads",
     "versions": "ListObjectVersions",
     "versionId": "a version of an object",
     "x-oss-process": "processing of an object",
@@ -184,10 +207,11 @@ def _find(call: Call) -> Operation:
         operation
         for operation in operations.get(call.request.method, [])
         if operation.required <= names <= operation.required | operation.optional
+        and (not operation.header or operation.header in call.headers)
     ]
     if not candidates:
         raise errors.not_implemented(_name(call.request.method, level, names))
-    return max(candidates, key=lambda operation: len(operation.required))
+    return max(candidates, key=lambda operation: (len(operation.required), operation.header))
 
 
 def _name(method: str, level: str, names: frozenset[str]) -> str:
@@ -199,7 +223,7 @@ def _name(method: str, level: str, names: frozenset[str]) -> str:
 
 
 def _refusal(refusal: OssError, request: web.Request, request_id: str) -> web.Response:
-    fields = {
+    fields: dict[str, str | Sequence[str]] = {
         "Code": refusal.code,
         "Message": refusal.message,
         "RequestId": request_id,
@@ -210,7 +234,7 @@ def _refusal(refusal: OssError, request: web.Request, request_id: str) -> web.Re
         fields["EC"] = refusal.ec
         fields["RecommendDoc"] = f"https://api.aliyun.com/troubleshoot?q={refusal.ec}"
     body = document("Error", [element(name, value) for name, value in fields.items()])
-    headers = {"x-oss-ec": refusal.ec} if refusal.ec else {}
+    headers = {**refusal.headers, **({"x-oss-ec": refusal.ec} if refusal.ec else {})}
     if refusal.status == 304:
         return web.Response(status=304, headers=headers)
     if request.method == "HEAD":
