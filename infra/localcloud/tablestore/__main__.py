@@ -21,7 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     keys = common.load_keys(arguments.home)
-    store = Store(arguments.home / "tablestore", keys.instance)
+    store = Store(arguments.home / "tablestore", keys.instance, common.Clock(arguments.home))
     try:
         common.run(application(store, keys, of_option("tablestore", arguments)), arguments.port)
     finally:

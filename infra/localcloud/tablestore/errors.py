@@ -56,6 +56,38 @@ def tables_exhausted() -> OtsError:
     return OtsError(403, "OTSQuotaExhausted", "Number of tables exceeded the quota.")
 
 
+def adjusted_too_often() -> OtsError:
+    """The throughput of a table changed only just now."""
+    return OtsError(403, "OTSTooFrequentReservedThroughputAdjustment", "Capacity unit adjustment is too frequent.")
+
+
+def row_conflict() -> OtsError:
+    """A local transaction holds the rows of this partition key value."""
+    return OtsError(409, "OTSRowOperationConflict", "Data is being modified by the other request.")
+
+
+def session_missing() -> OtsError:
+    """No open transaction has this id; the status is from memory."""
+    return OtsError(404, "OTSSessionNotExist", "Session not exist or may be timeout.")
+
+
+def data_out_of_range(held: str, asked: str) -> OtsError:
+    """A transaction is used for another partition key value than its own."""
+    text = f"Data out of scope of transaction. Transaction PartKey:{held}. Data PartKey:{asked}"
+    return OtsError(400, "OTSDataOutOfRange", text)
+
+
+def data_out_of_table(held: str, asked: str) -> OtsError:
+    """A transaction is used for another table than its own; the text is ours."""
+    text = f"Data out of scope of transaction. Transaction Table:{held}. Data Table:{asked}"
+    return OtsError(400, "OTSDataOutOfRange", text)
+
+
+def transaction_too_large() -> OtsError:
+    """A transaction carries more than it may; the text is ours."""
+    return OtsError(400, "OTSOutOfTransactionDataSizeLimit", "The data size of the transaction exceeds the limit.")
+
+
 def body_too_large() -> OtsError:
     """The HTTP body is over the limit."""
     return OtsError(413, "OTSRequestBodyTooLarge", "The size of POST data is too large.")

@@ -1,8 +1,8 @@
 """Conditions on writes and filters on reads: a serialised Filter becomes a question to ask of a row's columns.
 
 Source: help.aliyun.com/en/tablestore/developer-reference/filter and .../singlecolumnvaluefilter. A filter sees
-only the columns that are read (columns_to_get). Each column has one version here, so `latest_version_only`
-makes no difference.
+only the columns that are read (columns_to_get) and, from memory, only the versions. It asks the newest of them,
+or with `latest_version_only` false whether any of them fits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from infra.localcloud.tablestore.errors import invalid, not_implemented
 from infra.localcloud.tablestore.messages import filter_pb
 
 CONDITIONS_MAX = 10
-# Takes the stored cells by column name.
+# Takes the stored columns by name.
 Question = Callable[[Mapping[bytes, bytes]], bool]
 
 _ORDER: dict[int, Callable[[Any, Any], bool]] = {
@@ -123,14 +123,23 @@ def _single(data: bytes, key_names: Sequence[bytes]) -> Question:
     # From memory: values of two types are not equal, and neither comes before the other.
     other_kind = message.comparator == filter_pb.CT_NOT_EQUAL
 
-    def ask(cells: Mapping[bytes, bytes]) -> bool:
-        cell = cells.get(name)
-        if cell is None:
-            return if_missing
-        value = plain.cell_value(name, cell)
+    def fits(column: bytes) -> bool:
+        value = plain.cell_value(name, column)
         return holds(comparable(value), wanted) if value[0] == wanted_kind else other_kind
 
-    return ask
+    def ask(columns: Mapping[bytes, bytes]) -> bool:
+        column = columns.get(name)
+        if column is None:
+            return if_missing
+        return fits(column)
+
+    def ask_every_version(columns: Mapping[bytes, bytes]) -> bool:
+        column = columns.get(name)
+        if column is None:
+            return if_missing
+        return any(fits(cell) for cell in plain.cells_of(column))
+
+    return ask if message.latest_version_only else ask_every_version
 
 
 def comparable(value: bytes) -> int | float | bytes:

@@ -10,7 +10,8 @@ this order though the op comes first on the wire. A row's is CRC-8 over its cell
 else 0.
 
 A *value* here is the bytes from the kind on (kind, payload). Attribute cells are kept as bytes, so a row that
-was stored once is served without being encoded again.
+was stored once is served without being encoded again. A *column* is the bytes of its cells, newest version
+first: one cell in most tables, where a column and a cell are the same thing.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from infra.localcloud.tablestore.errors import OtsError, broken, invalid, not_implemented
+from infra.localcloud.tablestore.errors import OtsError, broken, invalid
 
 HEADER = b"\x75\x00\x00\x00"
 PK, DATA, CELL, NAME, VALUE, OP, TIMESTAMP, DELETED, ROW_CHECK, CHECK = range(1, 11)
@@ -44,6 +45,7 @@ _u32 = struct.Struct("<I").unpack_from
 _cell_head = struct.Struct("<BBI").unpack_from
 _value_head = struct.Struct("<BIB").unpack_from
 _double = struct.Struct("<d").unpack_from
+_signed = struct.Struct("<q").unpack_from
 _BYTE = [bytes([number]) for number in range(256)]
 KIND_BYTES = _BYTE
 
@@ -97,7 +99,7 @@ class Change(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A stored row taken apart: its primary key part, that part's cell checksums, attribute cells by name."""
+    """A stored row taken apart: its primary key part, that part's cell checksums, columns by name."""
 
     key: bytes
     checks: bytes
@@ -109,6 +111,7 @@ class Stamps(dict[int, bytes]):
 
     def __init__(self, milliseconds: int) -> None:
         super().__init__()
+        self.milliseconds = milliseconds
         stamp = struct.pack("<q", milliseconds)
         self._head = _BYTE[TIMESTAMP] + stamp + _BYTE[CHECK]
         self._crc = crc8(stamp, 0)
@@ -166,11 +169,14 @@ def read_key(data: bytes) -> tuple[list[Cell], int]:
     return key, position
 
 
-def read_put_cells(data: bytes, position: int, checks: bytes, names: Names, stamps: Stamps) -> dict[bytes, bytes]:
+def read_put_cells(
+    data: bytes, position: int, checks: bytes, names: Names, stamps: Stamps
+) -> dict[bytes, bytes] | None:
     """Read the attributes of a row to be put from `position` on, as cells ready to store.
 
     This loop sees every cell that is ever written and is the dearest of the service: it reads the ordinary
-    cell in line and leaves anything else to `_odd_cell`. `checks` are those of the primary key.
+    cell in line and leaves anything else to `_odd_cell`. None when a cell brings a version of its own: the row
+    is then for `read_change`. `checks` are those of the primary key.
     """
     cells: dict[bytes, bytes] = {}
     count, row_checks = 0, bytearray(checks)
@@ -185,6 +191,8 @@ def read_put_cells(data: bytes, position: int, checks: bytes, names: Names, stam
                 value_end = name_end + 5 + size
                 value = data[name_end + 5 : value_end]
                 if name_tag != NAME or value_tag != VALUE or data[value_end] != CHECK:
+                    if (name_tag, value_tag, data[value_end]) == (NAME, VALUE, TIMESTAMP):
+                        return None
                     raise _odd_cell(data, position)
                 check = crc8(value, names[name])
                 if data[value_end + 1] != check:
@@ -259,22 +267,36 @@ def stored_cell(name: bytes, value: bytes, stamps: Stamps) -> bytes:
     )
 
 
+def key_part(cells: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+    """The bytes of a primary key of these names and values, and the checksums of its cells."""
+    part, checks = bytearray(_BYTE[PK]), bytearray()
+    for name, value in cells:
+        checks.append(crc8(value, crc8(name, 0)))
+        part += struct.pack("<BBI", CELL, NAME, len(name)) + name
+        part += struct.pack("<BI", VALUE, len(value)) + value + _BYTE[CHECK] + checks[-1:]
+    return bytes(part), bytes(checks)
+
+
 def join_row(key: bytes, checks: bytes, cells: dict[bytes, bytes]) -> bytes:
-    """A row, without header, of its primary key part and its attribute cells; columns come out by name."""
+    """A row, without header, of its primary key part and one cell of each column; they come out by name."""
     names = list(cells)
     ordered = sorted(names)
-    parts = list(cells.values()) if names == ordered else [cells[name] for name in ordered]
+    return _join(key, checks, list(cells.values()) if names == ordered else [cells[name] for name in ordered])
+
+
+def join_versions(key: bytes, checks: bytes, columns: dict[bytes, bytes]) -> bytes:
+    """As `join_row`, when a column may have several cells."""
+    return _join(key, checks, [cell for name in sorted(columns) for cell in cells_of(columns[name])])
+
+
+def _join(key: bytes, checks: bytes, parts: list[bytes]) -> bytes:
     check = crc8(checks + bytes([cell[-1] for cell in parts]) + b"\0", 0)
     return b"".join((key, _BYTE[DATA] if parts else b"", *parts, _BYTE[ROW_CHECK], _BYTE[check]))
 
 
 def split_row(row: bytes) -> Row:
-    """Take a stored row apart; its checksums were verified when it came in."""
-    position, checks = 1, bytearray()
-    while row[position] == CELL:
-        name_end = position + 6 + _u32(row, position + 2)[0]
-        position = name_end + 5 + _u32(row, name_end + 1)[0] + _CHECK_SIZE
-        checks.append(row[position - 1])
+    """Take a stored row of one cell a column apart; its checksums were verified when it came in."""
+    position, checks = _split_key(row)
     key, cells = row[:position], {}
     if row[position] == DATA:
         position += 1
@@ -283,18 +305,40 @@ def split_row(row: bytes) -> Row:
             end = name_end + 5 + _u32(row, name_end + 1)[0] + _STAMP_SIZE + _CHECK_SIZE
             cells[row[position + 6 : name_end]] = row[position:end]
             position = end
-    return Row(key, bytes(checks), cells)
+    return Row(key, checks, cells)
 
 
-def cell_value(name: bytes, cell: bytes) -> bytes:
-    """The value (kind, payload) inside a stored attribute cell."""
-    return cell[11 + len(name) : -_STAMP_SIZE - _CHECK_SIZE]
+def split_versions(row: bytes) -> Row:
+    """As `split_row`, when a column may have several cells."""
+    position, checks = _split_key(row)
+    key, columns = row[:position], dict[bytes, bytes]()
+    if row[position] == DATA:
+        for cell in _stored_cells(row, position + 1):
+            name = cell[6 : 6 + _u32(cell, 2)[0]]
+            columns[name] = columns.get(name, b"") + cell
+    return Row(key, checks, columns)
+
+
+def cells_of(column: bytes) -> list[bytes]:
+    """The stored cells of a column, newest first."""
+    return list(_stored_cells(column, 0))
+
+
+def cell_version(cell: bytes) -> int:
+    """The version of a stored cell, in milliseconds."""
+    return int(_signed(cell, len(cell) - _CHECK_SIZE - _STAMP_SIZE + 1)[0])
+
+
+def cell_value(name: bytes, column: bytes) -> bytes:
+    """The value (kind, payload) inside a stored cell; of several, the newest."""
+    start = 11 + len(name)
+    return column[start : start + _u32(column, start - 4)[0]]
 
 
 def only_key(row: bytes) -> bytes:
     """A stored row without its attributes, with header: what names the row in an answer."""
-    taken = split_row(row)
-    return HEADER + join_row(taken.key, taken.checks, {})
+    position, checks = _split_key(row)
+    return HEADER + join_row(row[:position], checks, {})
 
 
 def names_key(key: bytes, name: bytes) -> bool:
@@ -309,6 +353,25 @@ def data_size(data: bytes) -> int:
     for name, value, *_ in (*change.key, *change.cells):
         size += len(name) + max(0, len(value) - (_TEXT_HEAD if value[:1] in (b"\x03", b"\x07") else 1))
     return size
+
+
+def _split_key(row: bytes) -> tuple[int, bytes]:
+    """Where a stored row's primary key part ends, and the checksums of its cells."""
+    position, checks = 1, bytearray()
+    while row[position] == CELL:
+        name_end = position + 6 + _u32(row, position + 2)[0]
+        position = name_end + 5 + _u32(row, name_end + 1)[0] + _CHECK_SIZE
+        checks.append(row[position - 1])
+    return position, bytes(checks)
+
+
+def _stored_cells(data: bytes, position: int) -> Iterator[bytes]:
+    """The stored attribute cells from `position` on, as far as there are some."""
+    while position < len(data) and data[position] == CELL:
+        name_end = position + 6 + _u32(data, position + 2)[0]
+        end = name_end + 5 + _u32(data, name_end + 1)[0] + _STAMP_SIZE + _CHECK_SIZE
+        yield data[position:end]
+        position = end
 
 
 def _start(data: bytes) -> int:
@@ -365,8 +428,6 @@ def _odd_cell(data: bytes, position: int) -> OtsError:
     name = cell.name.decode(errors="replace")
     if cell.op:
         return invalid(f"OpType cannot be given for column name:{name} in PutRow.")
-    if cell.timestamp is not None:
-        return not_implemented("A cell with a timestamp of its own")
     return invalid("Invalid request of put row: find cells without values.")
 
 

@@ -6,24 +6,33 @@ process, however it comes, loses nothing; only a power cut may take the last com
 
 A row is stored as the PlainBuffer bytes it is served as, under its order-preserving key. Rows lie in rowid
 order with an index on the key: random keys then rewrite small index pages, not the pages of wide rows.
+
+Versions and their expiry follow the business clock of the local cloud, which may stand still or be set back.
+So that a later write never hides behind an earlier one, each version that the service gives is greater than
+the one before, if only by a millisecond.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from infra.localcloud.common import LocalCloudError
+from infra.localcloud.common import Clock, LocalCloudError
 from infra.localcloud.tablestore.errors import table_exists, table_missing, tables_exhausted
 from infra.localcloud.tablestore.keys import Schema
 from infra.localcloud.tablestore.messages import pb
 from infra.localcloud.tablestore.plainbuffer import Names
+from infra.localcloud.tablestore.transactions import Session, Transactions
+from infra.localcloud.tablestore.versions import Sight
 
 TABLES_MAX = 64
+FOREVER = -1
+_REMEMBER_EVERY_MS = 60_000
 _PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = NORMAL",
@@ -36,23 +45,79 @@ _PRAGMAS = (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: its number in the file, the answer to DescribeTable, and what its keys must look like."""
+    """A table: its number in the file, the answer to DescribeTable, and what its keys must look like.
+
+    `versions_stored` is the greatest max_versions it ever had, so how many cells of a column a row may hold.
+    """
 
     number: int
     description: Any
     schema: Schema
+    versions_stored: int
     names: Names = field(compare=False)
+
+    @property
+    def name(self) -> str:
+        """The name of the table."""
+        return str(self.description.table_meta.table_name)
 
     @property
     def key_names(self) -> tuple[bytes, ...]:
         """The names of the primary key columns."""
         return tuple(name for name, _ in self.schema.columns)
 
+    @property
+    def versions_kept(self) -> int:
+        """How many versions of a column can be seen."""
+        return int(self.description.table_options.max_versions)
+
+    def sight(self, now_ms: int) -> Sight | None:
+        """Which cells can be seen now; None when they all can, being the only ones of their columns."""
+        life_s = self.description.table_options.time_to_live
+        if life_s == FOREVER and self.versions_stored == 1:
+            return None
+        return Sight(self.versions_kept, 0 if life_s == FOREVER else now_ms - life_s * 1000 + 1)
+
+
+class Rows(Protocol):
+    """Rows to read and change: those of the instance, or as an open transaction sees them."""
+
+    def writing(self) -> Any:
+        """Everything written inside is kept together, or, when an exception leaves, not at all."""
+
+    def check_write(self, table: Table, key: bytes, size: int) -> None:
+        """Refuse a change of `size` bytes to a row that must not be changed from here."""
+
+    def written(self, size: int) -> None:
+        """Count what a change has written."""
+
+    def check_read(self, table: Table, *keys: bytes) -> None:
+        """Refuse keys that must not be read from here."""
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The row under `key`."""
+
+    def put(self, table: Table, key: bytes, row: bytes) -> None:
+        """Store the row, in place of one that may be there."""
+
+    def put_if_absent(self, table: Table, key: bytes, row: bytes) -> bool:
+        """Store the row if there is none; whether it was stored."""
+
+    def delete(self, table: Table, key: bytes) -> None:
+        """Remove the row if it is there."""
+
+    def scan(self, table: Table, start: bytes, end: bytes, backward: bool) -> Generator[bytes, None, None]:
+        """The rows from `start` on, up to but without `end`; backward, `start` is the greater one."""
+
 
 class Store:
-    """The tables and rows of one instance."""
+    """The tables and rows of one instance; `seconds` is a clock that never goes back."""
 
-    def __init__(self, folder: Path, instance: str) -> None:
+    def __init__(
+        self, folder: Path, instance: str, clock: Clock, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self.transactions = Transactions(seconds)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{instance}.db"
         self._sql = sqlite3.connect(path, isolation_level=None, timeout=0)
@@ -64,12 +129,49 @@ class Store:
         self._sql.execute(
             "CREATE TABLE IF NOT EXISTS tables (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, body BLOB)"
         )
+        self._sql.execute("CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL)")
         found = self._sql.execute("SELECT number, name, body FROM tables").fetchall()
-        self._tables = {name: _table(number, body) for number, name, body in found}
+        self._tables = {name: self._table(number, body) for number, name, body in found}
+        self._version = self._version_remembered = self._recall("version", 0)
+        self._row_number = 0
 
     def close(self) -> None:
         """Write back the log and let go of the file."""
+        self._remember("version", self._version)
         self._sql.close()
+
+    def now_ms(self) -> int:
+        """The business time in milliseconds."""
+        return int(self._clock.now().timestamp() * 1000)
+
+    def next_version(self, now_ms: int) -> int:
+        """The version of all that one request writes: the time, but greater than any given before."""
+        self._version = max(now_ms, self._version + 1)
+        if self._version > self._version_remembered + _REMEMBER_EVERY_MS:
+            self._remember("version", self._version)
+            self._version_remembered = self._version
+        return self._version
+
+    def next_row_number(self) -> int:
+        """A number for an auto-increment column: greater than any before, and as in the service with gaps."""
+        self._row_number = max(time.time_ns() // 1000, self._row_number + 1)
+        return self._row_number
+
+    def rows(self, request: Any) -> Rows:
+        """The rows that a request works on: those of its transaction, if it names one."""
+        if request.HasField("transaction_id"):
+            return Session(self, self.transactions.find(request.transaction_id))
+        return self
+
+    def check_write(self, table: Table, key: bytes, _size: int) -> None:
+        """Refuse to change a row that a transaction holds."""
+        self.transactions.refuse_locked(table, key)
+
+    def written(self, size: int) -> None:
+        """There is no end of what the instance may hold."""
+
+    def check_read(self, table: Table, *keys: bytes) -> None:
+        """All that is committed may be read."""
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -106,14 +208,24 @@ class Store:
                 f"CREATE TABLE rows_{number} (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, row BLOB)"
             )
         assert number is not None  # noqa: S101 - an INSERT gives one
-        self._tables[name] = _table(number, body)
+        self._tables[name] = self._table(number, body)
+
+    def change_table(self, description: Any) -> None:
+        """Describe a table anew."""
+        table, body = self.table(description.table_meta.table_name), description.SerializeToString()
+        with self.writing():
+            self._sql.execute("UPDATE tables SET body = ? WHERE number = ?", (body, table.number))
+            self._remember(f"versions {table.number}", table.versions_stored)
+        self._tables[table.name] = self._table(table.number, body)
 
     def delete_table(self, name: str) -> None:
         """Drop a table with its rows."""
-        number = self.table(name).number
+        table = self.table(name)
         with self.writing():
-            self._sql.execute(f"DROP TABLE rows_{number}")
-            self._sql.execute("DELETE FROM tables WHERE number = ?", (number,))
+            self._sql.execute(f"DROP TABLE rows_{table.number}")
+            self._sql.execute("DELETE FROM tables WHERE number = ?", (table.number,))
+            self._sql.execute("DELETE FROM numbers WHERE name = ?", (f"versions {table.number}",))
+        self.transactions.forget(table)
         del self._tables[name]
 
     def get(self, table: Table, key: bytes) -> bytes | None:
@@ -146,20 +258,40 @@ class Store:
 
         Close it before the next write: an open cursor keeps its table from being dropped.
         """
-        if backward:
-            where, order = "key <= ? AND key > ?", "DESC"
-        else:
-            where, order = "key >= ? AND key < ?", "ASC"
-        select = f"SELECT row FROM rows_{table.number} WHERE {where} ORDER BY key {order}"  # noqa: S608
         cursor = self._sql.cursor()
         try:
-            for (row,) in cursor.execute(select, (start, end)):
+            for (row,) in cursor.execute(_select("row", table, backward), (start, end)):
                 yield row
         finally:
             cursor.close()
 
+    def scan_keyed(
+        self, table: Table, start: bytes, end: bytes, backward: bool
+    ) -> Generator[tuple[bytes, bytes], None, None]:
+        """As `scan`, with the key of each row."""
+        cursor = self._sql.cursor()
+        try:
+            yield from cursor.execute(_select("key, row", table, backward), (start, end))
+        finally:
+            cursor.close()
 
-def _table(number: int, body: bytes) -> Table:
-    description = pb.DescribeTableResponse.FromString(body)
-    schema = Schema.of(description.table_meta)
-    return Table(number, description, schema, Names(name for name, _ in schema.columns))
+    def _table(self, number: int, body: bytes) -> Table:
+        description = pb.DescribeTableResponse.FromString(body)
+        schema = Schema.of(description.table_meta)
+        stored = max(description.table_options.max_versions, self._recall(f"versions {number}", 1))
+        return Table(number, description, schema, stored, Names(name for name, _ in schema.columns))
+
+    def _remember(self, name: str, value: int) -> None:
+        self._sql.execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?, ?)", (name, value))
+
+    def _recall(self, name: str, otherwise: int) -> int:
+        found = self._sql.execute("SELECT value FROM numbers WHERE name = ?", (name,)).fetchone()
+        return otherwise if found is None else int(found[0])
+
+
+def _select(columns: str, table: Table, backward: bool) -> str:
+    if backward:
+        where, order = "key <= ? AND key > ?", "DESC"
+    else:
+        where, order = "key >= ? AND key < ?", "ASC"
+    return f"SELECT {columns} FROM rows_{table.number} WHERE {where} ORDER BY key {order}"  # noqa: S608

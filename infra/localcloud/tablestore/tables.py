@@ -1,33 +1,36 @@
-"""The operations on tables: CreateTable, ListTable, DescribeTable, DeleteTable.
+"""The operations on tables: CreateTable, ListTable, DescribeTable, UpdateTable, DeleteTable.
 
-A table is ready at once; the service takes some seconds in which it answers OTSTableNotReady.
+A table is ready at once; the service takes some seconds in which it answers OTSTableNotReady. The times of its
+throughput are business times, and so are the two minutes that must pass between two changes of it.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 from infra.localcloud.tablestore import keys
-from infra.localcloud.tablestore.errors import invalid, not_implemented
+from infra.localcloud.tablestore.errors import adjusted_too_often, invalid, not_implemented
 from infra.localcloud.tablestore.messages import pb
 from infra.localcloud.tablestore.plainbuffer import check_name
-from infra.localcloud.tablestore.state import Store
+from infra.localcloud.tablestore.state import FOREVER, Store
 
 DEFINED_COLUMNS_MAX = 32
-FOREVER = -1
+LIFE_MIN_S = 86400
 DEVIATION_S = 86400
+DEVIATION_MAX_S = ((1 << 63) - 1) // 1_000_000
+ADJUST_EVERY_S = 120
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 
 def create_table(store: Store, request: Any) -> Any:
     """Add a table."""
     _check_meta(request.table_meta)
+    _check_new_options(request.table_options)
     _check_options(request.table_options)
     _check_throughput(request.reserved_throughput.capacity_unit)
     _refuse_extras(request)
-    store.create_table(_description(request))
+    store.create_table(_description(request, store.now_ms() // 1000))
     return pb.CreateTableResponse()
 
 
@@ -39,6 +42,46 @@ def list_table(store: Store, _request: Any) -> Any:
 def describe_table(store: Store, request: Any) -> Any:
     """What a table was created as."""
     return store.table(request.table_name).description
+
+
+def update_table(store: Store, request: Any) -> Any:
+    """Change the options of a table, its throughput, or both."""
+    description = pb.DescribeTableResponse()
+    description.CopyFrom(store.table(request.table_name).description)
+    if request.HasField("table_options"):
+        if not request.table_options.ListFields():
+            raise invalid("No parameter is specified in table options.")
+        _check_options(request.table_options)
+        description.table_options.MergeFrom(request.table_options)
+    elif not request.HasField("reserved_throughput"):
+        raise invalid("No parameter is specified in table options.")
+    if request.stream_spec.enable_stream:
+        raise not_implemented("A stream")
+    if request.HasField("reserved_throughput"):
+        unit = request.reserved_throughput.capacity_unit
+        _adjust(description.reserved_throughput_details, unit, store.now_ms() // 1000)
+    store.change_table(description)
+    return pb.UpdateTableResponse(
+        reserved_throughput_details=description.reserved_throughput_details, table_options=description.table_options
+    )
+
+
+def _adjust(details: Any, unit: Any, now_s: int) -> None:
+    """Take over a new throughput. What it is not given for, reading or writing, stays."""
+    if not unit.HasField("read") and not unit.HasField("write"):
+        raise invalid("Invalid Capacity Unit for UpdateTable: Either read(-1) or write(-1) should be non-negative.")
+    _check_throughput(unit)
+    since_s = now_s - max(details.last_increase_time, details.last_decrease_time)
+    if 0 <= since_s < ADJUST_EVERY_S:  # the clock may have been set back
+        raise adjusted_too_often()
+    old = details.capacity_unit
+    wanted = {"read": unit.read if unit.HasField("read") else old.read}
+    wanted["write"] = unit.write if unit.HasField("write") else old.write
+    if wanted["read"] < old.read or wanted["write"] < old.write:
+        details.last_decrease_time = now_s
+    if wanted["read"] > old.read or wanted["write"] > old.write:
+        details.last_increase_time = now_s
+    details.capacity_unit.read, details.capacity_unit.write = wanted["read"], wanted["write"]
 
 
 def delete_table(store: Store, request: Any) -> Any:
@@ -53,16 +96,28 @@ def _check_meta(meta: Any) -> None:
     if not 1 <= len(meta.primary_key) <= keys.COLUMNS_MAX:
         raise invalid(f"The number of primary key columns must be in range: [1, {keys.COLUMNS_MAX}].")
     names = set()
+    _check_numbered(meta)
     for column in meta.primary_key:
         check_name(column.name.encode())
         if column.type not in keys.KINDS:
             raise invalid(f"{pb.PrimaryKeyType.Name(column.type)} is an invalid type for the primary key.")
-        if column.HasField("option"):
-            raise not_implemented("An auto-increment primary key column")
         if column.name in names:
             raise invalid(f"Duplicated primary key name: '{column.name}'.")
         names.add(column.name)
     _check_defined(meta.defined_column, names)
+
+
+def _check_numbered(meta: Any) -> None:
+    """One column may be numbered by the service, an integer and not the partition key."""
+    numbered = [place for place, column in enumerate(meta.primary_key) if column.HasField("option")]
+    if not numbered:
+        return
+    if len(numbered) > 1:
+        raise invalid("AUTO_INCREMENT primary key count must <= 1.")
+    if meta.primary_key[numbered[0]].type != pb.INTEGER:
+        raise invalid("AUTO_INCREMENT primary key must be integer.")
+    if numbered[0] == 0:
+        raise invalid(f"First primary key can't be auto increment, table: {meta.table_name}.")
 
 
 def _check_defined(columns: Any, key_names: set[str]) -> None:
@@ -77,19 +132,25 @@ def _check_defined(columns: Any, key_names: set[str]) -> None:
         names.add(column.name)
 
 
-def _check_options(options: Any) -> None:
+def _check_new_options(options: Any) -> None:
+    """A new table must say how long it keeps its data, and how many versions."""
     if not options.HasField("time_to_live"):
         raise invalid("Time-to-live is missing while creating table.")
-    if options.time_to_live == 0 or options.time_to_live < FOREVER:
-        raise invalid("TimeToLive cannot be 0 or less than -1.")
     if not options.HasField("max_versions"):
         raise invalid("MaxVersions is missing while creating table.")
-    if options.max_versions <= 0:
+
+
+def _check_options(options: Any) -> None:
+    """Refuse an option that no table can have, among those that are given."""
+    if options.HasField("time_to_live"):
+        if options.time_to_live == 0 or options.time_to_live < FOREVER:
+            raise invalid("TimeToLive cannot be 0 or less than -1.")
+        if options.time_to_live != FOREVER and options.time_to_live < LIFE_MIN_S:
+            raise invalid(f"TimeToLive cannot be less than {LIFE_MIN_S}.")  # the rule is documented, the text is ours
+    if options.HasField("max_versions") and options.max_versions <= 0:
         raise invalid("The maximum versions cannot be less than or equal to 0.")
-    if options.time_to_live != FOREVER:
-        raise not_implemented("A time to live")
-    if options.max_versions != 1:
-        raise not_implemented("More than one version")
+    if not 0 <= options.deviation_cell_version_in_sec <= DEVIATION_MAX_S:
+        raise invalid("The maximum deviation must be in range [0, INT64_MAX/1000000].")
     if options.HasField("allow_update") and not options.allow_update:
         raise not_implemented("A table without UpdateRow")
 
@@ -111,7 +172,7 @@ def _refuse_extras(request: Any) -> None:
         raise not_implemented("Encryption at rest")
 
 
-def _description(request: Any) -> Any:
+def _description(request: Any, now_s: int) -> Any:
     """What DescribeTable will answer."""
     description = pb.DescribeTableResponse(table_meta=request.table_meta, table_options=request.table_options)
     if not description.table_options.HasField("deviation_cell_version_in_sec"):
@@ -120,5 +181,5 @@ def _description(request: Any) -> Any:
     details = description.reserved_throughput_details
     details.capacity_unit.read = request.reserved_throughput.capacity_unit.read
     details.capacity_unit.write = request.reserved_throughput.capacity_unit.write
-    details.last_increase_time = int(time.time())
+    details.last_increase_time = now_s
     return description

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from infra.localcloud.common import BODY_MAX, Keys
 from infra.localcloud.faults.plan import Fault
 from infra.localcloud.faults.service import FAIL_ROWS, Misbehaviour
-from infra.localcloud.tablestore import misbehave, rows, sign, tables
+from infra.localcloud.tablestore import misbehave, reads, sign, tables, transactions, writes
 from infra.localcloud.tablestore.errors import (
     OtsError,
     body_too_large,
@@ -39,14 +39,18 @@ OPERATIONS: dict[str, tuple[Any, Operation]] = {
     "CreateTable": (pb.CreateTableRequest, tables.create_table),
     "ListTable": (pb.ListTableRequest, tables.list_table),
     "DescribeTable": (pb.DescribeTableRequest, tables.describe_table),
+    "UpdateTable": (pb.UpdateTableRequest, tables.update_table),
     "DeleteTable": (pb.DeleteTableRequest, tables.delete_table),
-    "PutRow": (pb.PutRowRequest, rows.put_row),
-    "GetRow": (pb.GetRowRequest, rows.get_row),
-    "UpdateRow": (pb.UpdateRowRequest, rows.update_row),
-    "DeleteRow": (pb.DeleteRowRequest, rows.delete_row),
-    "BatchWriteRow": (pb.BatchWriteRowRequest, rows.batch_write_row),
-    "BatchGetRow": (pb.BatchGetRowRequest, rows.batch_get_row),
-    "GetRange": (pb.GetRangeRequest, rows.get_range),
+    "PutRow": (pb.PutRowRequest, writes.put_row),
+    "GetRow": (pb.GetRowRequest, reads.get_row),
+    "UpdateRow": (pb.UpdateRowRequest, writes.update_row),
+    "DeleteRow": (pb.DeleteRowRequest, writes.delete_row),
+    "BatchWriteRow": (pb.BatchWriteRowRequest, writes.batch_write_row),
+    "BatchGetRow": (pb.BatchGetRowRequest, reads.batch_get_row),
+    "GetRange": (pb.GetRangeRequest, reads.get_range),
+    "StartLocalTransaction": (pb.StartLocalTransactionRequest, transactions.start_local_transaction),
+    "CommitTransaction": (pb.CommitTransactionRequest, transactions.commit_transaction),
+    "AbortTransaction": (pb.AbortTransactionRequest, transactions.abort_transaction),
 }
 
 _log = logging.getLogger(__name__)
