@@ -30,7 +30,7 @@ def check(authority: Authority, keys: Keys, caller: Caller, operation: str, requ
 
 def _tables(operation: str, request: Any) -> Iterator[str]:
     """The tables a request names; an operation on the instance has the empty name alone."""
-    if operation == "ListTable":
+    if operation in ("ListTable", "CommitTransaction", "AbortTransaction"):  # a transaction was begun on its table
         yield ""
     elif operation == "CreateTable":
         yield request.table_meta.table_name
