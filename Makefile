@@ -36,7 +36,7 @@ lint: $(STAMP) ## style, strict types, direction of imports
 lock: $(STAMP) ## take newer dependencies into the lock files
 	$(BIN)/python -m pip install -q uv
 	printf 'setuptools>=80\nwheel>=0.45\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q - -o build.lock
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q --extra dev --extra deploy pyproject.toml -o requirements.lock
 
 clean: ## remove what was built
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache *.egg-info
