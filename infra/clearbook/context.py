@@ -53,6 +53,10 @@ def reach(cloud: LocalCloud) -> dict[str, str]:
         "CLEARBOOK_TABLESTORE_INSTANCE": ends["tablestore"]["instance"],
         "CLEARBOOK_BSS_ENDPOINT": ends["bss"]["endpoint"],
         "CLEARBOOK_BSS_PROTOCOL": ends["bss"]["protocol"],
+        "CLEARBOOK_RAM_ENDPOINT": ends["ram"]["endpoint"],
+        "CLEARBOOK_RAM_PROTOCOL": ends["ram"]["protocol"],
+        "CLEARBOOK_SLS_ENDPOINT": ends["sls"]["endpoint"],
+        "CLEARBOOK_ACCOUNT": cloud.keys.account_id,
         "ALIBABA_CLOUD_ACCESS_KEY_ID": ends["oss"]["access_key_id"],
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": ends["oss"]["access_key_secret"],
     }

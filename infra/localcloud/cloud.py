@@ -1,4 +1,4 @@
-"""The whole local cloud: OSS, Tablestore, BSS OpenAPI and the function host over one home folder.
+"""The whole local cloud: OSS, Tablestore, BSS OpenAPI, RAM, Log Service and the function host over one home folder.
 
 The services are processes of their own that end with the one that started them; state stays in the folder.
 """
@@ -22,6 +22,7 @@ from infra.localcloud.faults.plan import Plan, write
 
 PREDECESSOR_WAIT_S = 15.0
 DATA_SERVICES = ("oss", "tablestore", "bss")
+ADMIN_SERVICES = ("ram", "sls")  # no function calls them
 
 
 class LocalCloud:
@@ -64,6 +65,8 @@ class LocalCloud:
             "oss": {"endpoint": self._url("oss"), **signing},
             "tablestore": {"endpoint": self._url("tablestore"), "instance": self._keys.instance, **signing},
             "bss": {"endpoint": self._url("bss").removeprefix("http://"), "protocol": "HTTP", **signing},
+            "ram": {"endpoint": self._url("ram").removeprefix("http://"), "protocol": "HTTP", **signing},
+            "sls": {"endpoint": self._url("sls"), **signing},
             "host": {"endpoint": self._url("host"), "token": self._keys.control_token},
         }
 
@@ -107,7 +110,7 @@ class LocalCloud:
 def start(
     home: Path,
     template: Path,
-    code: Path,
+    code: Path | None,
     python_path: Sequence[Path],
     environment: Mapping[str, str] | None = None,
     instances: int = 4,
@@ -116,7 +119,8 @@ def start(
 ) -> LocalCloud:
     """Start all services over `home` and wait until they answer.
 
-    Functions get the template's environment, the endpoints, then `environment`, the later winning. `describe_qps` is
+    Functions run from `code`, or without it from the directories that the template names. They get the template's
+    environment, the endpoints, then `environment`, the later winning. `describe_qps` is
     BSS's quota of DescribeInstanceBill calls a second and main account, 10 in the service. Everything misbehaves by
     the plan `faults`, which is kept in `home/faults.json`. Call it from a
     thread that lives as long as the cloud: the kernel ends the services with the thread that started them.
@@ -127,14 +131,16 @@ def start(
         ports = _ports(home)
         quota = ["--describe-qps", str(describe_qps)]
         misbehave = _faults(home, faults)
-        cloud._start({name: [*misbehave, *(quota if name == "bss" else [])] for name in DATA_SERVICES}, ports)
+        options: dict[str, list[str]] = {name: [] for name in ADMIN_SERVICES}
+        options |= {name: [*misbehave, *(quota if name == "bss" else [])] for name in DATA_SERVICES}
+        cloud._start(options, ports)
         settings = home / "host" / "environment.json"
         settings.parent.mkdir(exist_ok=True)
         overrides = {**_endpoint_settings(cloud), **(environment or {})}
         common.write_atomically(settings, json.dumps(overrides, indent=2).encode(), mode=0o600)
         paths = [argument for path in python_path for argument in ("--python-path", str(path))]
         host = [
-            "--template", str(template), "--code", str(code), *paths,
+            "--template", str(template), *([] if code is None else ["--code", str(code)]), *paths,
             "--environment", str(settings), "--instances", str(instances), *misbehave,
         ]  # fmt: skip
         cloud._start({"host": host}, ports)

@@ -1,4 +1,4 @@
-"""The local cloud as a whole: four services over one folder that start, work together, and end together."""
+"""The local cloud as a whole: its services over one folder that start, work together, and end together."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_services_end_with_their_starter_and_the_home_is_free_again(tmp_path: Pa
     starter = subprocess.Popen([sys.executable, "-c", script, str(home)], stdout=subprocess.PIPE, text=True, cwd=root)
     assert starter.stdout is not None
     services = [int(pid) for pid in starter.stdout.readline().split()]
-    assert len(services) == 4
+    assert len(services) == 6
     starter.kill()
     starter.wait()
 
