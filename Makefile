@@ -1,6 +1,6 @@
 # `make demo` plays a month end to end; `make test` proves it. Each sets up everything it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast lint lock clean
+.PHONY: help setup demo test fast interop lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,9 @@ test: $(STAMP) lint ## everything that must hold
 
 fast: $(STAMP) ## the tests that take seconds
 	$(BIN)/python -m pytest tests/unit tests/property tests/golden
+
+interop: $(STAMP) ## the local cloud under independent clients (needs Node.js with npm)
+	$(BIN)/python -m tests.interop.run
 
 lint: $(STAMP) ## style, strict types, direction of imports
 	$(BIN)/ruff check .
