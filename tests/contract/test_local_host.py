@@ -95,7 +95,7 @@ def test_the_environment_is_the_template_the_overrides_and_nothing_of_the_host(s
 
 def test_a_function_without_a_role_has_no_credentials(shared: Host) -> None:
     functions = template.load(shared.template, FUNCTIONS, common.load_keys(shared.home), {}).functions
-    launch = Launch(shared.home, FUNCTIONS, (), {}, common.load_keys(shared.home))
+    launch = Launch(shared.home, (), {}, common.load_keys(shared.home))
 
     assert functions["record"].role == ""
     assert not [name for name in environment(functions["record"], launch, Path("tmp/x")) if "ALIBABA" in name]

@@ -41,12 +41,11 @@ def main() -> None:
 def _server(arguments: argparse.Namespace, home: Path) -> Server:
     keys, clock = load_keys(home), Clock(home)
     overrides = {} if arguments.environment is None else json.loads(arguments.environment.read_bytes())
-    code = arguments.code.resolve()
-    loaded = template.load(arguments.template, code, keys, overrides)
+    loaded = template.load(arguments.template, arguments.code, keys, overrides)
     queue = Queue(home / "host" / "host.db")
     python_path = tuple(path.resolve() for path in arguments.python_path)
     faults = None if arguments.faults is None else HostFaults(plan.read(arguments.faults), home)
-    pool = Pool(Launch(home, code, python_path, overrides, keys, pipes_logs=faults is not None))
+    pool = Pool(Launch(home, python_path, overrides, keys, pipes_logs=faults is not None))
     dispatcher = Dispatcher(
         loaded, queue, OssFeed(home / "oss" / "oss.db"), pool, clock, keys,
         slots=arguments.instances, backoff_s=arguments.backoff, faults=faults,
@@ -72,7 +71,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--template", type=Path, required=True)
-    parser.add_argument("--code", type=Path, required=True)
+    parser.add_argument("--code", type=Path, help="every function's code; default: what the template says of each")
     parser.add_argument("--python-path", type=Path, action="append", default=[])
     parser.add_argument("--environment", type=Path)
     parser.add_argument("--instances", type=int, default=4)

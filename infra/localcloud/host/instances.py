@@ -58,7 +58,6 @@ class Launch:
     """What every instance is started with."""
 
     home: Path
-    code: Path
     python_path: tuple[Path, ...]
     overrides: Mapping[str, str]
     keys: Keys
@@ -92,7 +91,7 @@ class Instance:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if launch.pipes_logs else log,
                 stderr=subprocess.STDOUT if launch.pipes_logs else log,
-                cwd=launch.code,
+                cwd=function.code,
                 env=environment(function, launch, self._folder),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -163,7 +162,7 @@ class Instance:
         return [
             function.name, function.handler, function.initializer, str(function.memory_mb), str(function.timeout_s),
             launch.keys.region, launch.keys.account_id, function.log_project, function.log_store,
-            str(launch.code), *map(str, launch.python_path),
+            str(function.code), *map(str, launch.python_path),
         ]  # fmt: skip
 
     async def _receive(self) -> list[bytes]:
@@ -293,11 +292,11 @@ def environment(function: Function, launch: Launch, tmp: Path) -> dict[str, str]
     if "PYTHONPATH" in mine:
         parts = mine["PYTHONPATH"].split(os.pathsep)
         mine["PYTHONPATH"] = os.pathsep.join(
-            str(launch.code) + part.removeprefix("/code") if part == "/code" or part.startswith("/code/") else part
+            str(function.code) + part.removeprefix("/code") if part == "/code" or part.startswith("/code/") else part
             for part in parts
         )
     return mine | {
-        "FC_FUNC_CODE_PATH": str(launch.code),
+        "FC_FUNC_CODE_PATH": str(function.code),
         "FC_FUNCTION_NAME": function.name,
         "FC_REGION": launch.keys.region,
         "FC_ACCOUNT_ID": launch.keys.account_id,

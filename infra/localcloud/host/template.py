@@ -108,6 +108,7 @@ class Function:
 
     name: str
     handler: str
+    code: Path  # the directory that its handler is a file of
     role: str  # the name of its RAM role, "" for none: its calls then carry no credentials
     memory_mb: int
     timeout_s: int
@@ -133,8 +134,10 @@ class Template:
     timers: tuple[TimerTrigger, ...] = field(default=())
 
 
-def load(path: Path, code: Path, keys: Keys, variables: Mapping[str, str]) -> Template:
-    """The template at `path` whose handlers are files in `code`; raises TemplateError listing what is wrong.
+def load(path: Path, code: Path | None, keys: Keys, variables: Mapping[str, str]) -> Template:
+    """The template at `path`; raises TemplateError listing what is wrong.
+
+    Handlers are files in `code`, or without it in the directory that each function's own `code` names.
 
     `${env('X', default)}` looks into `variables`, then into this process's environment.
     """
@@ -144,7 +147,7 @@ def load(path: Path, code: Path, keys: Keys, variables: Mapping[str, str]) -> Te
     resources = _Node(str(path), document).need("resources")
     for _, resource in resources.entries():
         try:
-            function = _function(resource, code)
+            function = _function(resource, path.resolve().parent, code)
         except TemplateError as exc:
             problems += exc.problems
             continue
@@ -215,7 +218,7 @@ def _text(node: _Node | None, key: str, default: str = "") -> str:
     return default if found is None else found.text()
 
 
-def _function(resource: _Node, code: Path) -> Function:
+def _function(resource: _Node, folder: Path, override: Path | None) -> Function:
     resource.need("component").one_of(("fc3",))
     if resource.get("extend") is not None:
         raise resource.need("extend").refuse("extending templates is not supported here; use a YAML anchor")
@@ -225,7 +228,8 @@ def _function(resource: _Node, code: Path) -> Function:
         raise name.refuse("1 to 64 letters, digits, _ and -, not beginning with a digit or -")
     props.need("runtime").one_of((RUNTIME,))
     props.need("region").text()
-    props.need("code")
+    code = folder / props.need("code").text() if override is None else override
+    code = code.resolve()
     _check_size(props)
     life = props.get("instanceLifecycleConfig")
     initializer = None if life is None else life.get("initializer")
@@ -238,6 +242,7 @@ def _function(resource: _Node, code: Path) -> Function:
     return Function(
         name=name.text(),
         handler=_handler(props.need("handler"), code),
+        code=code,
         role=_role(props.get("role")),
         memory_mb=_memory(props),
         timeout_s=_integer(props, "timeout", 3, 1, 86400),
