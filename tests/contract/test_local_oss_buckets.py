@@ -128,3 +128,15 @@ def test_a_folder_of_before_versioning_is_brought_up_to_date(tmp_path: Path) -> 
         assert bucket.get_bucket_versioning().status is None
         bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled"))
         assert bucket.get_object("x").read() == b"1"
+
+
+def test_versioning_and_a_retention_policy_do_not_meet_here(bucket: Any) -> None:
+    versioning = oss2.models.BucketVersioningConfig("Enabled")
+    bucket.init_bucket_worm(1)
+    assert code_of(lambda: bucket.put_bucket_versioning(versioning)) == (501, "NotImplemented")
+    bucket.abort_bucket_worm()
+
+    bucket.put_bucket_versioning(versioning)
+
+    assert code_of(lambda: bucket.init_bucket_worm(1)) == (501, "NotImplemented")
+    assert code_of(bucket.get_bucket_worm) == (404, "NoSuchWORMConfiguration")
