@@ -26,6 +26,7 @@ def run(event: bytes, services: Services, context: object = None) -> str:
         quarantine=services.buckets.work,
         work=lambda: _work(event, services),
         log=step_log(context),
+        context=context,
     )
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from shared.ports import BillApi, Buckets, ObjectStore, Rows
 from shared.services import Services
 
 if TYPE_CHECKING:
-    from shared.cloud.credentials import AccessKey
+    from shared.cloud.credentials import AccessKey, KeySource
 
 BUCKETS = ("inbox", "work", "records", "reports")
 
@@ -43,12 +45,13 @@ def build_services(environ: Mapping[str, str]) -> Services:
     rows: Rows = Lazy(lambda: _rows(environ))
     scratch = Path(environ.get("CLEARBOOK_SCRATCH") or tempfile.gettempdir()) / "clearbook"
     scratch.mkdir(parents=True, exist_ok=True)
+    bss = Lazy(lambda: _Bss(environ))
     memory_mb = int(environ.get("FC_FUNCTION_MEMORY_SIZE") or environ.get("CLEARBOOK_MEMORY_MB") or 2048)
     return Services(
         buckets=buckets(environ),
         rows=rows,
         chain=Chain(rows),
-        bill_api=lambda connector: _bill_api(environ, connector),
+        bill_api=lambda connector: bss.api(connector),
         scratch=scratch,
         memory_mb=memory_mb // 2,
         threads=int(environ.get("CLEARBOOK_THREADS") or min(2, os.cpu_count() or 1)),
@@ -68,33 +71,58 @@ def bucket_name(environ: Mapping[str, str], bucket: str) -> str:
 
 def _bucket(environ: Mapping[str, str], bucket: str, key: AccessKey | None) -> ObjectStore:
     def make() -> ObjectStore:
-        from shared.cloud.credentials import from_environment
         from shared.cloud.oss import OssStore
+        from shared.cloud.patience import from_settings
 
         endpoint, region = setting(environ, "CLEARBOOK_OSS_ENDPOINT"), setting(environ, "CLEARBOOK_REGION")
-        return OssStore(endpoint, region, bucket_name(environ, bucket), key or from_environment(environ))
+        return OssStore(endpoint, region, bucket_name(environ, bucket), _keys(environ, key), from_settings(environ))
 
     return Lazy(make)
 
 
 def _rows(environ: Mapping[str, str]) -> Rows:
-    from shared.cloud.credentials import from_environment
+    from shared.cloud.patience import from_settings
     from shared.cloud.tablestore import TablestoreRows
 
     endpoint, instance = (setting(environ, f"CLEARBOOK_TABLESTORE_{name}") for name in ("ENDPOINT", "INSTANCE"))
-    return TablestoreRows(endpoint, setting(environ, "CLEARBOOK_REGION"), instance, from_environment(environ))
+    region = setting(environ, "CLEARBOOK_REGION")
+    return TablestoreRows(endpoint, region, instance, _keys(environ), from_settings(environ))
 
 
-def _bill_api(environ: Mapping[str, str], connector: Connector) -> BillApi:
-    from shared.cloud.bss import BssApi
-    from shared.cloud.credentials import AccessKey, secrets_from
+def _keys(environ: Mapping[str, str], key: AccessKey | None = None) -> KeySource:
+    """The key that the environment holds at the time, or `key` for good; raises SettingError when there is none."""
+    from shared.cloud.credentials import from_environment
 
-    secret = secrets_from(setting(environ, "CLEARBOOK_SECRETS")).get(connector.secret)
-    key = AccessKey(secret["access_key_id"], secret["access_key_secret"])
-    named = connector.endpoint
-    endpoint = setting(environ, "CLEARBOOK_BSS_ENDPOINT") if named == "default" else named
-    protocol = environ.get("CLEARBOOK_BSS_PROTOCOL") or "HTTPS"
-    return BssApi(endpoint, protocol, setting(environ, "CLEARBOOK_REGION"), key)
+    if key is not None:
+        return lambda: key
+    from_environment(environ)
+    return lambda: from_environment(environ)
+
+
+class _Bss:
+    """The bill calls of all payer accounts; calls for one account share its quota."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        from shared.cloud.bss import CALLS_PER_S, WINDOW_S
+        from shared.cloud.patience import Pace, from_settings
+
+        self._environ = environ
+        self._paces = defaultdict[str, Pace](lambda: Pace(CALLS_PER_S, WINDOW_S))
+        patience = from_settings(environ)
+        # Others of the main account use the same quota, for a while; it is free again every second.
+        self._patience = replace(patience, total_s=5 * patience.total_s, longest_pause_s=1.0)
+
+    def api(self, connector: Connector) -> BillApi:
+        from shared.cloud.bss import BssApi
+        from shared.cloud.credentials import access_key, secrets_from
+
+        environ = self._environ
+        key = access_key(secrets_from(setting(environ, "CLEARBOOK_SECRETS")), connector.secret)
+        named = connector.endpoint
+        endpoint = setting(environ, "CLEARBOOK_BSS_ENDPOINT") if named == "default" else named
+        protocol = environ.get("CLEARBOOK_BSS_PROTOCOL") or "HTTPS"
+        region = setting(environ, "CLEARBOOK_REGION")
+        return BssApi(endpoint, protocol, region, key, self._patience, self._paces[connector.account])
 
 
 def setting(environ: Mapping[str, str], name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,10 @@ class AccessKey:
 
     def __repr__(self) -> str:
         return f"AccessKey(id={self.id!r})"  # the secret never reaches a log
+
+
+# Asked before every request: an instance may outlive the temporary key it was started with.
+KeySource = Callable[[], AccessKey]
 
 
 def from_environment(environ: Mapping[str, str]) -> AccessKey:
@@ -54,3 +58,12 @@ def secrets_from(setting: str) -> FileSecrets:
     if kind != "file" or not rest:
         raise SettingError("CLEARBOOK_SECRETS", f"is {setting!r}", "expected file:PATH to a JSON file of secrets")
     return FileSecrets(rest)
+
+
+def access_key(secrets: FileSecrets, name: str) -> AccessKey:
+    """The access key that a secret holds, in `access_key_id` and `access_key_secret`."""
+    secret = secrets.get(name)
+    missing = [field for field in ("access_key_id", "access_key_secret") if not secret.get(field)]
+    if missing:
+        raise SettingError(f"secret {name!r}", f"has no {' and no '.join(missing)}", "add it to the secret")
+    return AccessKey(secret["access_key_id"], secret["access_key_secret"])

@@ -1,7 +1,8 @@
 """Function Compute: what its events hold, and how a step's outcome is answered and logged.
 
 Events arrive as bytes, at least once and in any order. A step that cannot ever succeed with an event keeps the
-event and the reason in `quarantine/` and ends; one that may succeed later raises, so that the host tries again.
+event and the reason in `quarantine/` and ends. Whatever is not the event's fault raises (a service that is not
+reached or refuses, a setting, a defect), so that the host tries again and finally tells the failure destination.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from shared.cloud.patience import EVENT
 from shared.cycle import parse_instant
-from shared.errors import BadInputError, ClearbookError
+from shared.errors import BadInputError, ClearbookError, SettingError
 from shared.ids import canonical_json
-from shared.ports import ObjectEvent, ObjectStore, TimerEvent
+from shared.ports import ObjectEvent, ObjectStore, ServiceError, TimerEvent
 
 _LAST_SECOND = 4_102_444_800  # the year 2100
 CREATED = ("ObjectCreated:PutObject", "ObjectCreated:PostObject", "ObjectCreated:CompleteMultipartUpload")
@@ -92,8 +94,12 @@ def on_objects(
     quarantine: ObjectStore,
     work: Callable[[ObjectEvent], dict[str, Any]],
     log: StepLog,
+    context: object = None,
 ) -> str:
-    """Carry out a step for each object that an OSS event names; one that is refused does not stop the others."""
+    """Carry out a step for each object that an OSS event names; one that is refused does not stop the others.
+
+    `context` is Function Compute's: what it calls has until shortly before the function's timeout.
+    """
 
     def one(element: Any) -> list[dict[str, Any]]:
         created = parse_created(element)
@@ -110,17 +116,25 @@ def on_objects(
         elements.extend(parse_elements(event))
         return []
 
-    outcomes = _guarded(step, event, quarantine, log, parse)
-    for element in elements:
-        outcomes += _guarded(step, event, quarantine, log, functools.partial(one, element))
+    with EVENT.of_event(context):
+        outcomes = _guarded(step, event, quarantine, log, parse)
+        for element in elements:
+            outcomes += _guarded(step, event, quarantine, log, functools.partial(one, element))
     return json.dumps(outcomes, ensure_ascii=False)
 
 
 def on_event(
-    step: str, event: bytes, *, quarantine: ObjectStore, work: Callable[[], list[dict[str, Any]]], log: StepLog
+    step: str,
+    event: bytes,
+    *,
+    quarantine: ObjectStore,
+    work: Callable[[], list[dict[str, Any]]],
+    log: StepLog,
+    context: object = None,
 ) -> str:
     """Carry out a step for one event, such as a timer's."""
-    return json.dumps(_guarded(step, event, quarantine, log, work), ensure_ascii=False)
+    with EVENT.of_event(context):
+        return json.dumps(_guarded(step, event, quarantine, log, work), ensure_ascii=False)
 
 
 def _guarded(
@@ -131,9 +145,10 @@ def _guarded(
         outcomes = work()
     except ClearbookError as exc:
         log.error(str(exc), step=step, code=exc.code, retryable=exc.retryable)
-        if exc.retryable:
+        # Refused rights, a missing bucket or setting: mending those makes the same event succeed.
+        if exc.retryable or isinstance(exc, ServiceError | SettingError):
             raise StepFailedError(f"{step}: {exc}") from exc
-        return [{"refused": str(exc), "code": exc.code, "kept": keep_refused(quarantine, step, event, exc)}]
+        return [{"refused": str(exc), "code": exc.code, "kept": _kept(quarantine, step, event, exc)}]
     except Exception as exc:
         # A defect of ours: named on one line, its place in the log, and tried again like any failure.
         log.error(f"{step} failed unexpectedly: {exc!r}", step=step, code="defect", trace=traceback.format_exc())
@@ -141,6 +156,13 @@ def _guarded(
     for outcome in outcomes:
         log.info(step, **outcome)
     return outcomes
+
+
+def _kept(quarantine: ObjectStore, step: str, event: bytes, exc: ClearbookError) -> str:
+    try:
+        return keep_refused(quarantine, step, event, exc)
+    except ClearbookError as failed:
+        raise StepFailedError(f"{step} refuses its event ({exc}) and cannot keep it: {failed}") from failed
 
 
 def keep_refused(quarantine: ObjectStore, step: str, event: bytes, exc: ClearbookError) -> str:

@@ -26,6 +26,7 @@ from shared.cloud.admin import BucketAdmin, TableAdmin
 from shared.cloud.bss import BssApi
 from shared.cloud.credentials import AccessKey
 from shared.cloud.oss import OssStore
+from shared.cloud.patience import Patience
 from shared.cloud.tablestore import TablestoreRows
 from shared.errors import ClearbookError, SettingError
 from shared.ports import BillApi, Key, ObjectConflictError, ObjectMissingError, ObjectStore, Rows, ServiceError, Value
@@ -33,6 +34,9 @@ from tests.builders import item
 from tests.fakes import Item, MemoryRows, MemoryStore, Provider, ScriptedBill, envelope
 
 SECRET = "a-secret-that-nobody-may-read"
+QUICK = Patience(total_s=5.0, first_pause_s=0.4, longest_pause_s=0.8)
+ONCE = Patience(total_s=0.0)
+NOBODY = "http://127.0.0.1:9"  # the discard port: nobody listens
 _numbers = count()
 
 
@@ -103,7 +107,9 @@ def oss(home: Path) -> Iterator[common.Service]:
 
 def oss_store(home: Path, oss: common.Service, bucket: str, **changed: str) -> OssStore:
     endpoint = changed.pop("endpoint", f"http://127.0.0.1:{oss.port}")
-    return OssStore(endpoint, "cn-hangzhou", bucket, key_of(home, **changed))
+    key = key_of(home, **changed)
+    patience = ONCE if endpoint == NOBODY else QUICK
+    return OssStore(endpoint, "cn-hangzhou", bucket, lambda: key, patience)
 
 
 @pytest.fixture(params=["fake", "oss"])
@@ -285,7 +291,7 @@ def test_a_wrong_key_is_named_without_its_secret(
 def test_storage_that_is_not_reached_may_be_tried_again(
     home: Path, oss: common.Service, tmp_path: Path, verb: str
 ) -> None:
-    store = oss_store(home, oss, "any", endpoint="http://127.0.0.1:9", secret=SECRET)
+    store = oss_store(home, oss, "any", endpoint=NOBODY, secret=SECRET)
 
     assert refused(verbs(store, tmp_path)[verb], "was not reached").retryable
 
@@ -306,7 +312,9 @@ def tablestore(home: Path) -> Iterator[common.Service]:
 
 def table_rows(home: Path, tablestore: common.Service, **changed: str) -> TablestoreRows:
     endpoint = changed.pop("endpoint", f"http://127.0.0.1:{tablestore.port}")
-    return TablestoreRows(endpoint, "cn-hangzhou", common.load_keys(home).instance, key_of(home, **changed))
+    key = key_of(home, **changed)
+    patience = ONCE if endpoint == NOBODY else QUICK
+    return TablestoreRows(endpoint, "cn-hangzhou", common.load_keys(home).instance, lambda: key, patience)
 
 
 @pytest.fixture(params=["fake", "tablestore"])
@@ -459,7 +467,7 @@ def test_rows_with_a_wrong_key_are_refused_without_its_secret(
 
 
 def test_rows_that_are_not_reached_may_be_tried_again(home: Path, tablestore: common.Service) -> None:
-    rows = table_rows(home, tablestore, endpoint="http://127.0.0.1:9", secret=SECRET)
+    rows = table_rows(home, tablestore, endpoint=NOBODY, secret=SECRET)
 
     assert refused(row_verbs(rows, "chain")["get"], "was not reached").retryable
 
@@ -497,7 +505,8 @@ def bss(home: Path) -> Iterator[common.Service]:
 
 
 def bss_api(service: common.Service, payer: str, secret: str = "") -> BssApi:
-    return BssApi(f"127.0.0.1:{service.port}", "HTTP", "cn-hangzhou", AccessKey(f"LTAI{payer}", secret or f"s{payer}"))
+    key = AccessKey(f"LTAI{payer}", secret or f"s{payer}")
+    return BssApi(f"127.0.0.1:{service.port}", "HTTP", "cn-hangzhou", key, QUICK)
 
 
 def _load(home: Path, payer: str, items: tuple[Item, ...]) -> None:
@@ -620,7 +629,7 @@ def test_an_unknown_call_is_refused(home: Path, bss: common.Service) -> None:
 
 
 def test_a_provider_that_is_not_reached_may_be_tried_again() -> None:
-    api = BssApi("127.0.0.1:9", "HTTP", "cn-hangzhou", AccessKey("LTAIx", SECRET))
+    api = BssApi("127.0.0.1:9", "HTTP", "cn-hangzhou", AccessKey("LTAIx", SECRET), ONCE)
 
     assert refused(lambda: api.call("QueryBillOverview", {"BillingCycle": CYCLE}), "was not reached").retryable
 
