@@ -10,6 +10,7 @@ from infra.localcloud.faults.service import add_option, of_option
 from infra.localcloud.oss.call import Endpoint
 from infra.localcloud.oss.state import Store
 from infra.localcloud.oss.wire import application
+from infra.localcloud.ram.authority import Authority
 
 
 def main() -> None:
@@ -21,11 +22,13 @@ def main() -> None:
     arguments = parser.parse_args()
     keys = common.load_keys(arguments.home)
     store = Store(arguments.home / "oss", keys.account_id, keys.region)
-    endpoint = Endpoint(keys, store, common.Clock(arguments.home))
+    authority = Authority(arguments.home, "oss")
+    endpoint = Endpoint(keys, store, common.Clock(arguments.home), authority)
     try:
         common.run(application(endpoint, of_option("oss", arguments)), arguments.port)
     finally:
         store.close()
+        authority.close()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from infra.localcloud.oss.database import Cause
 from infra.localcloud.oss.documents import BODY_MAX
 from infra.localcloud.oss.multipart import Uploads
 from infra.localcloud.oss.state import Bucket, Store
+from infra.localcloud.ram.authority import Authority
 
 UPLOAD_MAX: Final = 5 << 30  # user-guide/limits: 5 GB in one request
 KEY_MAX: Final = 1023
@@ -29,10 +30,10 @@ BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 class Endpoint:
-    """What every request needs: keys, store and clock."""
+    """What every request needs: keys, store, clock, and who may do what."""
 
-    def __init__(self, keys: Keys, store: Store, clock: Clock) -> None:
-        self.keys, self.store, self.clock = keys, store, clock
+    def __init__(self, keys: Keys, store: Store, clock: Clock, authority: Authority) -> None:
+        self.keys, self.store, self.clock, self.authority = keys, store, clock, authority
         self.uploads = Uploads(store)
 
 

@@ -15,6 +15,7 @@ from infra.localcloud.common import BODY_MAX
 from infra.localcloud.faults.plan import Fault
 from infra.localcloud.faults.service import Misbehaviour
 from infra.localcloud.oss import (
+    access,
     appending,
     buckets,
     copying,
@@ -166,10 +167,12 @@ async def _answer(endpoint: Endpoint, request: web.Request, fault: Fault | None 
     request_id = new_request_id()
     try:
         call = read(endpoint, request, request_id)
-        sign.verify(call.signed(), endpoint.keys, datetime.now(UTC))
+        caller = sign.verify(call.signed(), endpoint.keys, datetime.now(UTC))
         if fault is not None:
             raise misbehave.refusal(fault)
-        response = await _find(call).handler(call)
+        operation = _find(call)
+        access.check(call, caller, operation.name)
+        response = await operation.handler(call)
     except OssError as refusal:
         response = _refusal(refusal, request, request_id)
     except ConnectionError:

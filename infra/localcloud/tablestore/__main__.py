@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infra.localcloud import common
 from infra.localcloud.faults.service import add_option, of_option
+from infra.localcloud.ram.authority import Authority
 from infra.localcloud.tablestore.state import Store
 from infra.localcloud.tablestore.wire import application
 
@@ -22,10 +23,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     keys = common.load_keys(arguments.home)
     store = Store(arguments.home / "tablestore", keys.instance, common.Clock(arguments.home))
+    authority = Authority(arguments.home, "tablestore")
     try:
-        common.run(application(store, keys, of_option("tablestore", arguments)), arguments.port)
+        common.run(application(store, keys, authority, of_option("tablestore", arguments)), arguments.port)
     finally:
         store.close()
+        authority.close()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from google.protobuf.message import DecodeError
 from infra.localcloud.common import BODY_MAX, Keys
 from infra.localcloud.faults.plan import Fault
 from infra.localcloud.faults.service import FAIL_ROWS, Misbehaviour
-from infra.localcloud.tablestore import misbehave, reads, sign, tables, transactions, writes
+from infra.localcloud.ram.authority import Authority
+from infra.localcloud.tablestore import access, misbehave, reads, sign, tables, transactions, writes
 from infra.localcloud.tablestore.errors import (
     OtsError,
     body_too_large,
@@ -56,11 +57,11 @@ OPERATIONS: dict[str, tuple[Any, Operation]] = {
 _log = logging.getLogger(__name__)
 
 
-def application(store: Store, keys: Keys, faults: Misbehaviour | None = None) -> web.Application:
-    """The service over `store`, known to callers by `keys`."""
+def application(store: Store, keys: Keys, authority: Authority, faults: Misbehaviour | None = None) -> web.Application:
+    """The service over `store`, known to callers by `keys`; `authority` says what their roles may do."""
 
     async def handle(request: web.Request, fault: Fault | None = None) -> web.StreamResponse:
-        return _answer(request, await request.read(), store, keys, fault)
+        return _answer(request, await request.read(), store, keys, authority, fault)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if faults is None:
@@ -80,7 +81,9 @@ def application(store: Store, keys: Keys, faults: Misbehaviour | None = None) ->
     return app
 
 
-def _answer(request: web.Request, body: bytes, store: Store, keys: Keys, fault: Fault | None = None) -> web.Response:
+def _answer(
+    request: web.Request, body: bytes, store: Store, keys: Keys, authority: Authority, fault: Fault | None = None
+) -> web.Response:
     operation, now = request.path[1:], datetime.now(UTC)
     caller = None
     try:
@@ -93,7 +96,9 @@ def _answer(request: web.Request, body: bytes, store: Store, keys: Keys, fault: 
         if fault is not None:
             raise misbehave.refusal(fault)
         partly = operation == "BatchWriteRow" and FAIL_ROWS in request
-        status, answer = 200, _perform(operation, body, store, partly=partly)
+        message = _message(operation, body)
+        access.check(authority, keys, caller.identity, operation, message)
+        status, answer = 200, _perform(operation, message, store, partly=partly)
     except OtsError as error:
         status, answer = error.status, _error_body(error)
     except Exception:
@@ -102,17 +107,22 @@ def _answer(request: web.Request, body: bytes, store: Store, keys: Keys, fault: 
     return web.Response(status=status, body=answer, headers=_headers(request.path, answer, caller, now))
 
 
-def _perform(operation: str, body: bytes, store: Store, *, partly: bool = False) -> bytes:
-    """Parse, do, serialise; `partly` does every second row of a batch only."""
+def _message(operation: str, body: bytes) -> Any:
+    """What a request asks, parsed."""
     if operation not in OPERATIONS:
         raise not_implemented(operation)
-    message, perform = OPERATIONS[operation]
     try:
-        request = message.FromString(body)
+        request = OPERATIONS[operation][0].FromString(body)
     except DecodeError:
         raise invalid("Parse PBMessage from RawString failed.") from None
     if not request.IsInitialized():
         raise invalid("Cannot deserialize the request data.")
+    return request
+
+
+def _perform(operation: str, request: Any, store: Store, *, partly: bool = False) -> bytes:
+    """Do and serialise; `partly` does every second row of a batch only."""
+    perform = OPERATIONS[operation][1]
     done = misbehave.perform_partly(request, partial(perform, store)) if partly else perform(store, request)
     answer: bytes = done.SerializeToString()
     return answer
