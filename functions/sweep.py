@@ -11,13 +11,14 @@ from typing import Any
 from shared.bootstrap import build_services
 from shared.cloud.fc import on_event, parse_given_up, parse_timer
 from shared.cloud.log import step_log
+from shared.cloud.patience import EVENT
 from shared.services import Services
 from shared.steps.sweep import SweepUnfinishedError, alerts, given_up_alert, keep_failed, metrics, never, sweep
 
 
 def handler(event: bytes, context: object) -> str:
     """Function Compute entry point."""
-    return run(event, _services(), context)
+    return run(event, _services(), context, EVENT.is_over)
 
 
 def run(event: bytes, services: Services, context: object = None, stop: Callable[[], bool] = never) -> str:
@@ -28,6 +29,7 @@ def run(event: bytes, services: Services, context: object = None, stop: Callable
         quarantine=services.buckets.work,
         work=lambda: _work(event, services, context, stop),
         log=step_log(context),
+        context=context,
     )
 
 
