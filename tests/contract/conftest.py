@@ -10,6 +10,7 @@ import pytest
 
 from infra.localcloud import common
 from tests.contract.oss_cloud import JUNE, Cloud, running
+from tests.contract.tablestore_cloud import any_client, client, ots, table, three  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,6 @@ process, however it comes, loses nothing; only a power cut may take the last com
 
 A row is stored as the PlainBuffer bytes it is served as, under its order-preserving key. Rows lie in rowid
 order with an index on the key: random keys then rewrite small index pages, not the pages of wide rows.
-
-Versions and their expiry follow the business clock of the local cloud, which may stand still or be set back.
-So that a later write never hides behind an earlier one, each version that the service gives is greater than
-the one before, if only by a millisecond.
 """
 
 from __future__ import annotations
@@ -32,7 +28,6 @@ from infra.localcloud.tablestore.versions import Sight
 
 TABLES_MAX = 64
 FOREVER = -1
-_REMEMBER_EVERY_MS = 60_000
 _PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = NORMAL",
@@ -132,25 +127,15 @@ class Store:
         self._sql.execute("CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL)")
         found = self._sql.execute("SELECT number, name, body FROM tables").fetchall()
         self._tables = {name: self._table(number, body) for number, name, body in found}
-        self._version = self._version_remembered = self._recall("version", 0)
         self._row_number = 0
 
     def close(self) -> None:
         """Write back the log and let go of the file."""
-        self._remember("version", self._version)
         self._sql.close()
 
     def now_ms(self) -> int:
         """The business time in milliseconds."""
         return int(self._clock.now().timestamp() * 1000)
-
-    def next_version(self, now_ms: int) -> int:
-        """The version of all that one request writes: the time, but greater than any given before."""
-        self._version = max(now_ms, self._version + 1)
-        if self._version > self._version_remembered + _REMEMBER_EVERY_MS:
-            self._remember("version", self._version)
-            self._version_remembered = self._version
-        return self._version
 
     def next_row_number(self) -> int:
         """A number for an auto-increment column: greater than any before, and as in the service with gaps."""

@@ -3,6 +3,10 @@
 Source: alibabacloud.com/help/en/tablestore/data-versions-and-ttl. A version is a time in milliseconds, given by
 the caller or else by the service. A table keeps the newest `max_versions` of each column and, when it has a
 time to live, shows none that is older. What cannot be seen is removed by the next update of its row.
+
+Time is the business clock of the local cloud, which may stand still or be set back. So that an update never hides
+behind an earlier one, the service gives it a version after every other of its column here; the real one, whose
+time only goes forward, gives the time, and hides an update behind a version that a caller put into the future.
 """
 
 from __future__ import annotations
@@ -42,6 +46,11 @@ def with_cell(column: bytes | None, cell: bytes, most: int) -> bytes:
     version = plain.cell_version(cell)
     others = [other for other in plain.cells_of(column) if plain.cell_version(other) != version]
     return b"".join(sorted([cell, *others], key=plain.cell_version, reverse=True)[:most])
+
+
+def version_after(column: bytes | None, now_ms: int) -> int:
+    """The version that the service gives to a new cell of a column."""
+    return now_ms if column is None else max(now_ms, plain.cell_version(plain.cells_of(column)[0]) + 1)
 
 
 def without_version(column: bytes | None, version: int) -> bytes:

@@ -14,7 +14,7 @@ from infra.localcloud.tablestore.filters import Question, column_condition
 from infra.localcloud.tablestore.keys import Key
 from infra.localcloud.tablestore.messages import pb
 from infra.localcloud.tablestore.state import FOREVER, Rows, Store, Table
-from infra.localcloud.tablestore.versions import LAST_MS, Sight, with_cell, without_version
+from infra.localcloud.tablestore.versions import LAST_MS, Sight, version_after, with_cell, without_version
 
 WRITE_BYTES_MAX = 4 * 1024 * 1024
 BATCH_WRITE_ROWS_MAX = 200
@@ -24,7 +24,7 @@ _ROW_NUMBER_RULE = "when modify row with pk auto increment."
 
 
 class Moment(NamedTuple):
-    """When a request writes: the business time, and the version it gives to all its cells."""
+    """When a request writes: the business time, the same as a version, and where it gets new row numbers."""
 
     now_ms: int
     stamps: plain.Stamps
@@ -192,7 +192,8 @@ def _versions(table: Table, change: plain.Change, moment: Moment) -> dict[bytes,
             raise invalid("Invalid request of put row: find cells without values.")
         plain.check_value(cell.name, cell.value)
         _check_version(cell, table, moment.now_ms)
-        made = plain.stored_cell(cell.name, cell.value, _stamps_of(cell, moment.stamps))
+        stamps = moment.stamps if cell.timestamp is None else plain.Stamps(cell.timestamp)
+        made = plain.stored_cell(cell.name, cell.value, stamps)
         columns[cell.name] = with_cell(columns.get(cell.name), made, table.versions_kept)
     return columns
 
@@ -221,11 +222,6 @@ def _check_version(cell: plain.Cell, table: Table, now_ms: int) -> None:
     age_ms = away_ms if options.time_to_live == FOREVER else min(away_ms, options.time_to_live * 1000)
     if not now_ms - age_ms <= cell.timestamp < now_ms + away_ms:
         raise invalid(f"Invalid timestamp. Cell:{cell.name.decode()}.")
-
-
-def _stamps_of(cell: plain.Cell, otherwise: plain.Stamps) -> plain.Stamps:
-    """The version of a cell: its own, or that of the request."""
-    return otherwise if cell.timestamp is None else plain.Stamps(cell.timestamp)
 
 
 def _check_update_cell(cell: plain.Cell, table: Table, now_ms: int) -> None:
@@ -316,7 +312,9 @@ def _changed(column: bytes | None, cell: plain.Cell, stamps: plain.Stamps, most:
         assert cell.timestamp is not None  # noqa: S101 - _check_update_cell has seen to it
         return without_version(column, cell.timestamp)
     value = cell.value if cell.op == 0 else _incremented(cell, column)
-    return with_cell(column, plain.stored_cell(cell.name, value, _stamps_of(cell, stamps)), most)
+    version = version_after(column, stamps.milliseconds) if cell.timestamp is None else cell.timestamp
+    made = plain.stored_cell(cell.name, value, stamps if version == stamps.milliseconds else plain.Stamps(version))
+    return with_cell(column, made, most)
 
 
 def _incremented(cell: plain.Cell, column: bytes | None) -> bytes:
@@ -403,4 +401,4 @@ def _check_size(operation: str, *rows: bytes) -> None:
 
 def _moment(store: Store) -> Moment:
     now_ms = store.now_ms()
-    return Moment(now_ms, plain.Stamps(store.next_version(now_ms)), store.next_row_number)
+    return Moment(now_ms, plain.Stamps(now_ms), store.next_row_number)
