@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def object_event(created: Created) -> bytes:
     one = {
         "eventName": "ObjectCreated:PutObject",
         "eventSource": "acs:oss",
-        "eventTime": created.at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "eventTime": created.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         "eventVersion": "1.0",
         "oss": {
             "bucket": {

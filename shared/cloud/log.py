@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -25,6 +26,14 @@ class _Log:
     def error(self, message: str, **fields: Any) -> None:
         """A line of what went wrong."""
         self._logger.error(message, problem=fields)
+
+    def alert(self, **fields: str) -> None:
+        """A line that people are called for: stable fields, no amounts (DESIGN, what people are told)."""
+        self._logger.warning("alert", alert=fields)
+
+    def metric(self, name: str, value: float, unit: str, dimensions: Mapping[str, str]) -> None:
+        """A line that the log service turns into a figure: one value a line, zeros too."""
+        self._logger.info("metric", metric={"name": name, "value": value, "unit": unit, "dimensions": dict(dimensions)})
 
 
 @functools.cache

@@ -16,7 +16,7 @@ NOT_INSTRUCTED = "not_instructed"
 AGREEMENT, LOCK = "agreement", "lock"
 # The kinds of entries about one instruction are also the names of what a month knows of them.
 _OF_AN_INSTRUCTION = (INSTRUCTED, CONFIRMED, RETURNED, CONTRADICTED, NOT_INSTRUCTED)
-_OF_A_MONTH = (CALCULATED, LATE, PUBLISHED, *_OF_AN_INSTRUCTION)
+OF_A_MONTH = (CALCULATED, LATE, PUBLISHED, *_OF_AN_INSTRUCTION)
 
 
 def stream_of(owner: str, cycle: str) -> str:
@@ -62,7 +62,7 @@ def months(entries: list[Entry]) -> dict[str, Month]:
     """The months of a stream by cycle."""
     found: dict[str, Month] = {}
     for entry in entries:
-        if entry.kind in _OF_A_MONTH:
+        if entry.kind in OF_A_MONTH:
             _apply(found.setdefault(entry.body["cycle"], Month(entry.body["cycle"])), entry)
     for what in in_force(entries, LOCK):
         found.setdefault(what["cycle"], Month(what["cycle"])).locked = what

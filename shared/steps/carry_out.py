@@ -20,15 +20,25 @@ def carry_out(services: Services, act: str, stream: str, what: Mapping[str, Any]
     if act == LOCK:
         return _order_publication(services, stream, what)
     if act == PAYOUT:
-        key = f"work/pay/{what['cycle']}/{what['batch']}.json"
+        key = pay_order(what["cycle"], what["batch"])
         return [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
     owner = stream.removeprefix("reseller/") if act == AGREEMENT else None
     return _reorder(services, owner)
 
 
+def publish_order(cycle: str, reseller: str) -> str:
+    """The order (bucket work) that a lock calls for."""
+    return f"work/publish/{cycle}/{reseller}.json"
+
+
+def pay_order(cycle: str, batch: str) -> str:
+    """The order (bucket work) that an approved batch calls for."""
+    return f"work/pay/{cycle}/{batch}.json"
+
+
 def _order_publication(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
     reseller = stream.removeprefix("reseller/")
-    key = f"work/publish/{what['cycle']}/{reseller}.json"
+    key = publish_order(what["cycle"], reseller)
     written = [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
     projections.refresh(services, reseller, what["cycle"])
     following = str(Cycle.parse(what["cycle"]).next())

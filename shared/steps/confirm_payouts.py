@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,7 @@ from shared.services import Services
 from shared.steps import projections
 
 _ACTOR = "confirm_payouts"
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # of a draft that nobody appends
 
 
 class AnswerRefusedError(ClearbookError):
@@ -30,7 +32,7 @@ def confirm_payouts(services: Services, event: ObjectEvent) -> dict[str, Any]:
     """Apply a file of answers; each is taken once, whatever is repeated; refused rows are kept with their reason."""
     body = services.buckets.inbox.get(event.key)
     # The sender may overwrite the file: what was read is kept under its own digest.
-    services.buckets.records.put_once(f"answers/{digest(body)}.csv", body)
+    services.buckets.records.put_once(_kept_key(body), body)
     answers, problems = parse_answers(body, event.key)
     taken = 0
     for answer in answers:
@@ -42,10 +44,45 @@ def confirm_payouts(services: Services, event: ObjectEvent) -> dict[str, Any]:
             problems.append(f"{event.key}, line {answer.row}: {exc}")
     if problems:
         kept = {"file": event.key, "digest": digest(body), "problems": problems}
-        services.buckets.work.put_again(f"quarantine/{_ACTOR}/{digest(body)[:32]}.json", canonical_json(kept))
+        services.buckets.work.put_again(_refused_key(body), canonical_json(kept))
     outcome = {"file": event.key, "taken": taken, "refused": problems}
     services.record(_ACTOR, event.key, stamp(event.at), json.dumps(outcome, ensure_ascii=False))
     return outcome
+
+
+def is_taken(services: Services, key: str) -> bool:
+    """Whether every answer of a file stands in the chain, or its refusal is kept; a file that is gone asks nothing."""
+    body = services.buckets.inbox.find(key)
+    if body is None:
+        return True
+    if not services.buckets.records.exists(_kept_key(body)):
+        return False
+    if services.buckets.work.exists(_refused_key(body)):
+        return True  # written last: whoever refused a row has taken the others
+    try:
+        answers, problems = parse_answers(body, key)
+        return not problems and not any(_is_wanting(services, answer, key) for answer in answers)
+    except ClearbookError as exc:
+        if exc.retryable:
+            raise
+        return False
+
+
+def _is_wanting(services: Services, answer: Answer, key: str) -> bool:
+    """Whether the chain would take the answer, or refuse it."""
+    cycle, reseller = _addressed(answer)
+    entries = services.chain.read(months.stream_of(reseller, cycle))
+    return _draft(entries, cycle, answer, ObjectEvent("", key, _ANY_TIME)) is not None
+
+
+def _kept_key(body: bytes) -> str:
+    """What was read of a file (bucket records)."""
+    return f"answers/{digest(body)}.csv"
+
+
+def _refused_key(body: bytes) -> str:
+    """The rows that were refused, with their reasons (bucket work)."""
+    return f"quarantine/{_ACTOR}/{digest(body)[:32]}.json"
 
 
 def _take(services: Services, answer: Answer, event: ObjectEvent) -> bool:

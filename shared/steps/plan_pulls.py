@@ -45,6 +45,10 @@ def _round(services: Services, connector: Connector, now: datetime, slot: str) -
     return [] if is_done else pulls.pulls_of(slot, connector.account, cycle, connector.since)
 
 
+def order_body(pull: Pull) -> bytes:
+    """The order object of a pull."""
+    return canonical_json({"account": pull.account, "cycle": str(pull.cycle), "what": pull.what, "slot": pull.slot})
+
+
 def _order(services: Services, pull: Pull) -> bool:
-    body = canonical_json({"account": pull.account, "cycle": str(pull.cycle), "what": pull.what, "slot": pull.slot})
-    return services.buckets.work.put_once(pull.order_key, body)
+    return services.buckets.work.put_once(pull.order_key, order_body(pull))

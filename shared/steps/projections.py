@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from shared.chain.entry import Entry
 from shared.control import months
+from shared.control.approvals import APPROVED
 from shared.control.cases import Case
 from shared.parties.parties import OPERATOR
 from shared.ports import Key, Row, Value
@@ -15,18 +17,90 @@ from shared.services import Services
 SETTLEMENTS, CASES, PAYOUTS = "settlements", "cases", "payouts"
 
 
+TABLES = (SETTLEMENTS, CASES, PAYOUTS)
+Columns = dict[str, Value]
+Expected = Mapping[tuple[str, str], Columns]  # (table, id) -> columns
+
+
 def refresh(services: Services, owner: str, cycle: str) -> bool:
     """Bring the rows of one share and cycle up to its stream; False where it has nothing to show."""
     entries = services.chain.read(months.stream_of(owner, cycle))
+    rows = expected(services, owner, cycle, entries)
+    if not rows:
+        return False
+    for (table, id_), row in [*_closed(services, owner, cycle, rows).items(), *rows.items()]:
+        _put(services, table, cycle, id_, row)
+    return True
+
+
+def rebuild(services: Services, owner: str, cycle: str) -> None:
+    """Bring the rows up to the stream even where one of the same or a higher seq says something else.
+
+    A row that a step wrote meanwhile from a newer stream is brought back by the refresh at the end.
+    """
+    refresh(services, owner, cycle)
+    entries = services.chain.read(months.stream_of(owner, cycle))
+    rows = expected(services, owner, cycle, entries)
+    wanted = {**_closed(services, owner, cycle, rows), **rows}
+    for table, id_ in differences(rows, newest_seq(entries, cycle), _shown(services, cycle), owner):
+        services.rows.put(table, (("cycle", cycle), ("id", id_)), wanted[table, id_])
+    refresh(services, owner, cycle)
+
+
+def expected(services: Services, owner: str, cycle: str, entries: list[Entry]) -> Expected:
+    """The rows of one share and cycle that its stream calls for; none before it was first calculated."""
     month = months.months(entries).get(cycle)
     if month is None or month.calculated is None:
-        return False
+        return {}
     seq = entries[-1].seq
-    _settlements(services, owner, month, month.calculated, seq)
-    _cases(services, owner, month, month.calculated, seq)
+    rows = {(SETTLEMENTS, owner): _settlement(owner, month, month.calculated, seq)}
+    rows |= {(CASES, id_): row for id_, row in _cases(services, owner, month, month.calculated, seq).items()}
     if owner != OPERATOR:
-        _payouts(services, owner, month, seq)
-    return True
+        rows |= {(PAYOUTS, id_): row for id_, row in _payouts(owner, month, seq).items()}
+    return rows
+
+
+def differences(rows: Expected, newest: int, shown: Mapping[str, Iterable[Row]], owner: str) -> list[tuple[str, str]]:
+    """Where the lists do not show the rows: missing, of other content, of an older seq than the month's newest entry,
+    or a case that nothing calls for."""
+    if not rows:
+        return []
+    there = {(table, str(row["id"])): row for table, ones in shown.items() for row in ones}
+    return [
+        *(name for name, row in rows.items() if name not in there or not _shows(there[name], row, newest)),
+        *(
+            (CASES, str(row["id"]))
+            for row in shown[CASES]
+            if row["owner"] == owner and row["state"] == "open" and (CASES, str(row["id"])) not in rows
+        ),
+    ]
+
+
+def is_stale(services: Services, owner: str, cycle: str) -> bool:
+    """Whether the lists show something else than the stream of a share calls for now."""
+    entries = services.chain.read(months.stream_of(owner, cycle))
+    rows = expected(services, owner, cycle, entries)
+    return bool(differences(rows, newest_seq(entries, cycle), _shown(services, cycle), owner))
+
+
+def newest_seq(entries: list[Entry], cycle: str) -> int:
+    """The seq of the newest entry that a month's rows show; whatever else a stream holds puts them not behind."""
+    decided = (one.seq for one in entries if one.kind in months.OF_A_MONTH and one.body["cycle"] == cycle)
+    locked = (
+        one.seq
+        for one in entries
+        if one.kind == APPROVED and one.body["act"] == months.LOCK and one.body["what"]["cycle"] == cycle
+    )
+    return max((*decided, *locked), default=0)
+
+
+def _shows(there: Row, wanted: Columns, newest: int) -> bool:
+    same = {name: value for name, value in there.items() if name not in ("cycle", "id", "seq")}
+    return same == {name: value for name, value in wanted.items() if name != "seq"} and int(there["seq"]) >= newest
+
+
+def _shown(services: Services, cycle: str) -> dict[str, list[Row]]:
+    return {table: listed(services, table, cycle) for table in TABLES}
 
 
 def listed(services: Services, table: str, cycle: str) -> list[Row]:
@@ -36,9 +110,9 @@ def listed(services: Services, table: str, cycle: str) -> list[Row]:
     return list(services.rows.range(table, start, end))
 
 
-def _settlements(services: Services, owner: str, month: months.Month, calculated: Entry, seq: int) -> None:
+def _settlement(owner: str, month: months.Month, calculated: Entry, seq: int) -> Columns:
     body = calculated.body
-    row: dict[str, Value] = {
+    return {
         "owner": owner,
         "settlement": month.settlement or "",
         "state": month.state,
@@ -46,24 +120,29 @@ def _settlements(services: Services, owner: str, month: months.Month, calculated
         "statements": json.dumps(body["statements"], sort_keys=True),
         "seq": seq,
     }
-    _put(services, SETTLEMENTS, month.cycle, owner, row)
 
 
-def _cases(services: Services, owner: str, month: months.Month, calculated: Entry, seq: int) -> None:
-    """The cases of the newest run; those that it no longer finds close, naming it."""
-    body = calculated.body
-    found = {case.pop("id"): case for case in json.loads(services.buckets.work.get(body["cases"]["key"]))}
-    for case in _late_cases(month, owner):
+def _cases(services: Services, owner: str, month: months.Month, calculated: Entry, seq: int) -> dict[str, Columns]:
+    """The open cases: of the newest run, of what came after the lock, of payments."""
+    listed_ = json.loads(services.buckets.work.get(calculated.body["cases"]["key"]))
+    found = {case.pop("id"): case for case in listed_}
+    for case in (*_late_cases(month, owner), *_payout_cases(month, owner)):
         found[case.id] = case.as_row()
-    for case in _payout_cases(month, owner):
-        found[case.id] = case.as_row()
-    for row in listed(services, CASES, month.cycle):
-        if row["owner"] == owner and row["id"] not in found and row["state"] == "open":
+    return {id_: {**case, "state": "open", "seq": seq} for id_, case in found.items()}
+
+
+def _closed(services: Services, owner: str, cycle: str, rows: Expected) -> Expected:
+    """The open cases that the newest run no longer finds: they close, naming it."""
+    if not rows:
+        return {}
+    newest = rows[SETTLEMENTS, owner]
+    closed: dict[tuple[str, str], Columns] = {}
+    for row in listed(services, CASES, cycle):
+        if row["owner"] == owner and row["state"] == "open" and (CASES, str(row["id"])) not in rows:
             gone = {name: value for name, value in row.items() if name not in ("cycle", "id")}
-            closed: dict[str, Value] = {**gone, "state": "closed", "closed_by": body["settlement"], "seq": seq}
-            _put(services, CASES, month.cycle, str(row["id"]), closed)
-    for id_, case in found.items():
-        _put(services, CASES, month.cycle, id_, {**case, "state": "open", "seq": seq})
+            stands = {"closed_by": newest["settlement"], "seq": newest["seq"]}
+            closed[CASES, str(row["id"])] = {**gone, "state": "closed", **stands}
+    return closed
 
 
 def _late_cases(month: months.Month, owner: str) -> list[Case]:
@@ -96,10 +175,11 @@ def _payout_cases(month: months.Month, owner: str) -> list[Case]:
     ]
 
 
-def _payouts(services: Services, owner: str, month: months.Month, seq: int) -> None:
+def _payouts(owner: str, month: months.Month, seq: int) -> dict[str, Columns]:
+    rows: dict[str, Columns] = {}
     for instruction, entry in month.instructed.items():
         answer = month.confirmed.get(instruction) or month.returned.get(instruction)
-        row: dict[str, Value] = {
+        rows[instruction] = {
             "owner": owner,
             "batch": entry.body["batch"],
             "amount": entry.body["amount"],
@@ -107,7 +187,7 @@ def _payouts(services: Services, owner: str, month: months.Month, seq: int) -> N
             "state": answer.kind if answer else "instructed",
             "seq": seq,
         }
-        _put(services, PAYOUTS, month.cycle, instruction, row)
+    return rows
 
 
 def _put(services: Services, table: str, cycle: str, id_: str, row: dict[str, Value]) -> None:

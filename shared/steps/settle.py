@@ -65,6 +65,15 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     return _done(services, event, order, at, note, settlement)
 
 
+def settlement_of(services: Services, order: Order) -> str:
+    """The settlement that the order makes, told from its inputs without computing it."""
+    parties, _ = state.parties(services)
+    entries = services.chain.read(months.stream_of(order.owner, order.cycle))
+    sealed, _ = _sealed(services, order)
+    snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
+    return digest_of(_manifest(order, _share(services, parties, entries, order), snapshots))
+
+
 def _done(
     services: Services, event: ObjectEvent, order: Order, at: str, note: str, settlement: str | None
 ) -> dict[str, Any]:
@@ -187,17 +196,30 @@ def _summary(order: Order, share: Share, settled: engine.Settled, settlement: st
 
 def _keep_draft(services: Services, order: Order, settlement: str) -> None:
     """Keep the last two drafts of a share: an object each, not a decision."""
-    work, prefix = services.buckets.work, f"drafts/{order.cycle}/{order.owner}/"
-    work.put_again(f"{prefix}{order.day}.json", canonical_json({"settlement": settlement, "day": order.day}))
+    key = f"{drafts_prefix(order.cycle, order.owner)}{order.day}.json"
+    body = canonical_json({"settlement": settlement, "day": order.day, "order": order.key})
+    services.buckets.work.put_again(key, body)
+    remove_old_drafts(services, order.cycle, order.owner)
+
+
+def drafts_prefix(cycle: str, owner: str) -> str:
+    """Where the drafts of a share lie (bucket work), one a day."""
+    return f"drafts/{cycle}/{owner}/"
+
+
+def remove_old_drafts(services: Services, cycle: str, owner: str) -> None:
+    """Remove all but the last two drafts of a share, and what only they came to."""
+    work = services.buckets.work
     # Another run may be removing the same old drafts: what is no longer there is done.
-    drafts = [(key, json.loads(body)["settlement"]) for key in work.keys(prefix) if (body := work.find(key))]
+    found = [(key, work.find(key)) for key in work.keys(drafts_prefix(cycle, owner))]
+    drafts = [(key, json.loads(body)["settlement"]) for key, body in found if body]
     kept = {old for _, old in drafts[-DRAFTS_KEPT:]}
-    month = months.months(services.chain.read(months.stream_of(order.owner, order.cycle))).get(order.cycle)
+    month = months.months(services.chain.read(months.stream_of(owner, cycle))).get(cycle)
     kept |= {month.settlement} if month else set()
     for key, old in drafts[:-DRAFTS_KEPT]:
         if old not in kept:
             # The manifest first: what lacks it is computed again, never read half.
-            folder = state.folder_of(order.cycle, order.owner, old)
+            folder = state.folder_of(cycle, owner, old)
             for name in ("manifest.json", "summary.json", "held.parquet", "lines.parquet"):
                 work.delete(folder + name)
         work.delete(key)

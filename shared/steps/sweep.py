@@ -1,157 +1,287 @@
-"""Sweep: find what should have happened and has not, and make it happen once more.
+"""Sweep: find what should have happened and has not, mend it once, and say what cannot be mended.
 
-It runs a step's own function again, or wakes the step by writing its order again; so whatever it does is as safe
-to repeat as the steps are. It looks at the cycle that runs and the one before.
+What is missing is found by the rooms of `losses`, oldest cycle first. The first time, the step is woken with its
+order; a sweep that still misses it carries out the step's own function itself. Both are as safe to repeat as the
+steps are, and safe beside a step that runs at the same moment. What remains is stuck: tried again ever more
+seldom, listed with how often and since when, and told to people once its bound is over.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from shared.bill.pulls import Pull, from_order_key, slot_day
-from shared.bill.snapshot import FINAL, seals
-from shared.bill.snapshot import stream_of as bill_stream
-from shared.chain.entry import Entry
-from shared.control import approvals, months
-from shared.cycle import Cycle, shanghai_day, stamp
+from shared.control import months
+from shared.cycle import Cycle, stamp
 from shared.errors import ClearbookError
-from shared.parties.parties import OPERATOR, Connector, NoPartiesError, Parties
-from shared.payout.batch import PAYOUT
-from shared.ports import ObjectEvent
+from shared.parties.parties import OPERATOR, NoPartiesError
 from shared.services import Services
-from shared.steps import projections, state
-from shared.steps.carry_out import carry_out
-from shared.steps.ingest_bill import finish_seal, ingest_bill, seal_round
-from shared.steps.pay_resellers import PAID
-from shared.steps.route_settlements import Order, bills, order_of, order_shares
+from shared.steps.losses import answers, bills, given_up, lists, shares, tries
+from shared.steps.losses.books import Books, bill_matters, open_books, shares_matter
+from shared.steps.losses.loss import KINDS, Loss, Losses
+from shared.steps.losses.tries import Tried
 
-Mended = Iterator[dict[str, Any]]
+_ACTOR = "sweep"
+_GIVEN_UP = "invocations that were given up"
 
 
-def sweep(services: Services, now: datetime) -> list[dict[str, Any]]:
-    """Mend what is missing; one outcome for each thing mended, or that cannot be and why."""
+class SweepUnfinishedError(ClearbookError):
+    """Something could not be reached; the rest of the sweep is done."""
+
+    code = "sweep_unfinished"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What a sweep did about a loss."""
+
+    kind: str
+    key: str
+    cycle: str
+    owner: str
+    cause: str
+    how: str  # "done" here, or "woken": the step has its order again
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep found and did."""
+
+    mended: list[Mended] = field(default_factory=list)
+    stuck: list[Tried] = field(default_factory=list)
+    gone: list[Tried] = field(default_factory=list)  # missed by an earlier sweep, and there now
+    left: list[str] = field(default_factory=list)  # places that there was no time to look at
+    unreachable: list[str] = field(default_factory=list)  # what may work when the sweep is tried again
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """In short."""
+        return {
+            "mended": len(self.mended),
+            "stuck": len(self.stuck),
+            "gone": len(self.gone),
+            "left": len(self.left),
+        }
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        """For the answer and the log: ids and counts. What a problem says may hold amounts: see the records."""
+        return [
+            {"swept": self.counts, "left": self.left},
+            *(
+                {"mended": one.kind, "key": one.key, "cause": one.cause, "how": one.how, "owner": one.owner}
+                for one in self.mended
+            ),
+            *(
+                {
+                    "stuck": one.kind,
+                    "key": one.key,
+                    "owner": one.owner,
+                    "since": one.since,
+                    "tries": one.tries,
+                    "remedy": one.remedy,
+                }
+                for one in self.stuck
+            ),
+        ]
+
+
+def never() -> bool:
+    """There is time for everything."""
+    return False
+
+
+def sweep(services: Services, now: datetime, stop: Callable[[], bool] = never) -> Swept:
+    """Mend what is missing, oldest first; where `stop` says so, end and say what was not looked at."""
+    swept = Swept()
     try:
-        parties, entries = state.parties(services)
+        books = open_books(services, now)
     except NoPartiesError:
-        return []
-    current = Cycle.of(shanghai_day(now))
-    mended: list[dict[str, Any]] = []
-    for cycle in (current.previous(), current):
-        for connector in parties.connectors.values():
-            mended += _whatever(_bill(services, connector, cycle, now), f"bill of {connector.account}, {cycle}")
-        mended += _whatever(_shares(services, parties, entries, str(cycle)), f"shares of {cycle}")
-    services.record("sweep", stamp(now), stamp(now), f"{len(mended)} mended")
-    return mended
+        return swept
+    known = tries.kept(services)
+    found: dict[tuple[str, str], Loss] = {}
+    sweeper = _Sweeper(services, now, stop, known, swept, found)
+    for name, look in _places(services, books, now):
+        sweeper.look_at(name, look)
+    if not swept.left and not swept.unreachable:
+        # Whether the work of these is done is known once everything has been looked at.
+        missing = frozenset(key for loss in found.values() for key in (loss.key, *loss.covers))
+        sweeper.look_at(_GIVEN_UP, lambda: given_up.losses(services, missing, now))
+    else:
+        swept.left.append(_GIVEN_UP)
+    if not swept.left and not swept.unreachable:
+        for one in known.values():
+            if one.name not in sweeper.met:
+                tries.forget(services, one)
+                swept.gone.append(one)
+    services.record(_ACTOR, stamp(now), stamp(now), json.dumps({**swept.counts, "not looked at": swept.left}))
+    return swept
 
 
-def _whatever(mending: Mended, what: str) -> Mended:
-    """What the mending does; where it cannot go on it says so, and the rest of the sweep does."""
-    try:
-        yield from mending
-    except ClearbookError as exc:
-        if exc.retryable:
-            raise
-        yield {"stuck": what, "problem": str(exc)}
+def stuck(services: Services, now: datetime) -> list[tuple[Tried, bool]]:
+    """What the last sweeps left, oldest first, and whether each is missing longer than its bound."""
+    found = sorted(tries.kept(services).values(), key=lambda one: (one.since, one.name))
+    return [(one, one.is_late(now)) for one in found]
 
 
 def keep_failed(services: Services, event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Keep an invocation that Function Compute gave up, for people; what it should have done the sweep will find."""
     request = event["requestContext"]
-    key = f"quarantine/failed/{request.get('requestId', 'unknown')}.json"
+    key = f"{given_up.FAILED}{request.get('requestId', 'unknown')}.json"
     services.buckets.work.put_again(key, json.dumps(event, sort_keys=True, ensure_ascii=False).encode())
-    services.record("sweep", key, stamp(now), f"given up: {request.get('condition')}")
+    services.record(_ACTOR, key, stamp(now), f"given up: {request.get('condition')}")
     return {"given_up": request.get("functionArn"), "condition": request.get("condition"), "kept": key}
 
 
-# -- bills ------------------------------------------------------------------------------------------------------
+# -- where to look ----------------------------------------------------------------------------------------------
 
 
-def _bill(services: Services, connector: Connector, cycle: Cycle, now: datetime) -> Mended:
-    """Rounds of earlier days: pulls that are not complete, not ingested, not sealed; seals that woke nobody."""
-    work, account = services.buckets.work, connector.account
-    sealed = seals(services.chain.read(bill_stream(account, str(cycle))))
-    told = set(work.keys(f"seals/{account}/{cycle}/"))
-    for seal in sealed:
-        if seal.key not in told and finish_seal(services, seal):
-            yield {"mended": "seal", "key": seal.key}
-    done = {seal.slot for seal in sealed}
-    rounds: dict[str, list[Pull]] = {}
-    for key in work.keys(f"work/pull/{account}/{cycle}/"):
-        pull = from_order_key(key)
-        if pull.slot not in done and slot_day(pull.slot) < shanghai_day(now):
-            rounds.setdefault(pull.slot, []).append(pull)
-    ingested = set(work.keys(f"ingested/{account}/{cycle}/")) if rounds else set()
-    for slot, pulls in sorted(rounds.items()):
-        for pull in pulls:
-            if pull.ingested_key not in ingested:
-                yield _repeat_pull(services, pull, now)
-        key_ = seal_round(services, connector, cycle, slot, stamp(now))
-        if key_ is not None:
-            yield {"mended": "round", "key": key_}
+def _places(services: Services, books: Books, now: datetime) -> Iterator[tuple[str, Callable[[], Losses]]]:
+    for cycle in books.cycles:
+        for connector in books.parties.connectors.values():
+            if bill_matters(books, connector.account, cycle):
+                look = partial(bills.losses, services, books, connector, Cycle.parse(cycle), now)
+                yield f"bill of {connector.account}, {cycle}", look
+        yield f"shares of {cycle}", partial(_shares, services, books, cycle, now)
+        yield f"lists of {cycle}", partial(lists.losses, services, books, cycle)
+    yield "answers of the bank", partial(answers.losses, services, now)
 
 
-def _repeat_pull(services: Services, pull: Pull, now: datetime) -> dict[str, Any]:
-    if not services.buckets.records.exists(pull.complete_key):
-        return {"mended": "pull", "key": _wake(services, pull.order_key)}
-    # `_complete.json` cannot be written again: what it should have woken is done here.
-    event = ObjectEvent(services.buckets.records.bucket, pull.complete_key, now)
-    try:
-        return {"mended": "ingest", **ingest_bill(services, event)}
-    except ClearbookError as exc:
+def _shares(services: Services, books: Books, cycle: str, now: datetime) -> Losses:
+    if shares_matter(books, cycle, services.chain.read(months.stream_of(OPERATOR, cycle))):
+        yield from shares.losses(services, cycle, now)
+
+
+# -- one after another ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Sweeper:
+    services: Services
+    now: datetime
+    stop: Callable[[], bool]
+    known: Mapping[tuple[str, str], Tried]
+    swept: Swept
+    found: dict[tuple[str, str], Loss]  # what is missing still
+    met: set[tuple[str, str]] = field(default_factory=set)
+
+    def look_at(self, place: str, look: Callable[[], Losses]) -> None:
+        """Mend what is missing there; a place that cannot be looked at is a loss itself, and stops no other."""
+        if self.stop():
+            self.swept.left.append(place)
+            return
+        try:
+            for loss in look():
+                if self.stop():
+                    self.swept.left.append(place)
+                    return
+                self.meet(loss)
+        except ClearbookError as exc:
+            self.cannot_look(place, exc)
+
+    def cannot_look(self, place: str, exc: ClearbookError) -> None:
         if exc.retryable:
-            raise
-        return {"stuck": "ingest", "key": pull.complete_key, "problem": str(exc)}
+            self.swept.unreachable.append(f"{place}: {exc}")
+            return
+
+        def refuse() -> None:
+            raise exc
+
+        self.meet(Loss("place", place, "", OPERATOR, None, "it cannot be looked at", lambda: False, refuse))
+
+    def meet(self, loss: Loss) -> None:
+        """Mend the loss once, unless it is too early for another try."""
+        self.met.add(loss.name)
+        before = self.known.get(loss.name)
+        if loss.is_under_way(self.now):
+            self.found[loss.name] = loss
+            return
+        record = before or tries.first_seen(loss, self.now)
+        if not record.is_due(self.now):
+            self.found[loss.name] = loss
+            self.swept.stuck.append(record)
+        elif loss.wake is not None and record.tries == 0:
+            self.wake(loss, record)
+        elif loss.run is not None:
+            self.mend(loss, loss.run, record)
+        else:
+            self.found[loss.name] = loss
+            self.swept.stuck.append(record)
+            if before is None:
+                tries.keep(self.services, record)
+
+    def wake(self, loss: Loss, record: Tried) -> None:
+        self.found[loss.name] = loss
+        problem = self.attempt(loss, loss.wake or never)
+        tries.keep(self.services, tries.tried(record, loss, self.now, problem))
+        if problem:
+            self.swept.stuck.append(tries.tried(record, loss, self.now, problem))
+        else:
+            self.say(loss, "woken")
+
+    def mend(self, loss: Loss, run: Callable[[], object], record: Tried) -> None:
+        problem = self.attempt(loss, run)
+        if not problem and loss.is_done():
+            self.say(loss, "done")
+            if loss.name in self.known:
+                tries.forget(self.services, record)
+            return
+        after = tries.tried(record, loss, self.now, problem or "it was carried out, and is missing still")
+        self.found[loss.name] = loss
+        tries.keep(self.services, after)
+        self.swept.stuck.append(after)
+        self.services.record(_ACTOR, f"{loss.kind} {loss.key}", stamp(self.now), f"stuck: {after.problem}")
+
+    def attempt(self, loss: Loss, how: Callable[[], object]) -> str:
+        """What the attempt met; empty if nothing."""
+        try:
+            how()
+        except ClearbookError as exc:
+            if exc.retryable:
+                self.swept.unreachable.append(f"{loss.kind} {loss.key}: {exc}")
+            return str(exc)
+        except Exception as exc:  # a defect that one input brings out must not keep the sweep from all the others
+            return f"failed unexpectedly: {exc!r}; this is a defect"
+        return ""
+
+    def say(self, loss: Loss, how: str) -> None:
+        self.swept.mended.append(Mended(loss.kind, loss.key, loss.cycle, loss.owner, loss.cause, how))
+        self.services.record(_ACTOR, f"{loss.kind} {loss.key}", stamp(self.now), f"{how}: {loss.cause}")
 
 
-# -- settlements and decisions ----------------------------------------------------------------------------------
+# -- what people and machines are told --------------------------------------------------------------------------
 
 
-def _shares(services: Services, parties: Parties, entries: list[Entry], cycle: str) -> Mended:
-    now = bills(services, parties, cycle)
-    owners = {*parties.resellers, OPERATOR} if any(now.accounts.values()) else set()
-    for key in order_shares(services, cycle, owners, once_a_day=True):
-        yield {"mended": "settle order", "key": key}
-    shown = {row["owner"]: row["seq"] for row in projections.listed(services, projections.SETTLEMENTS, cycle)}
-    for owner in sorted(owners):
-        stream = services.chain.read(months.stream_of(owner, cycle))
-        month = months.months(stream).get(cycle)
-        order = order_of(services, parties, entries, now, cycle, owner)
-        if order is not None and not _is_settled(services, order, month):
-            yield {"mended": "settlement", "key": _wake(services, order.key)}
-        yield from _whatever(_decisions(services, owner, cycle, stream, month), f"decisions of {owner}, {cycle}")
-        if stream and shown.get(owner) != stream[-1].seq and projections.refresh(services, owner, cycle):
-            yield {"mended": "lists", "owner": owner, "cycle": cycle}
+def alerts(swept: Swept, now: datetime) -> list[dict[str, str]]:
+    """One for each thing that is stuck longer than its bound; the fields are stable."""
+    return [_alert(one.kind, one.key, one.cycle, one.owner, one.since) for one in swept.stuck if one.is_late(now)]
 
 
-def _is_settled(services: Services, order: Order, month: months.Month | None) -> bool:
-    if order.status != FINAL:
-        return services.buckets.work.exists(f"drafts/{order.cycle}/{order.owner}/{order.day}.json")
-    if month is None or month.calculated is None:
-        return False
-    if month.locked is not None or any(entry.body["order"] == order.key for entry in month.late):
-        return True
-    return bool(month.calculated.body["order"] == order.key)
+def given_up_alert(kept: Mapping[str, Any], at: datetime) -> dict[str, str]:
+    """That of an invocation which was just given up: it was tried often enough."""
+    function = str(kept["given_up"]).rpartition("functions/")[2].partition("/")[0]
+    return _alert("given_up", str(kept["kept"]), "", function, stamp(at))
 
 
-def _decisions(services: Services, owner: str, cycle: str, entries: list[Entry], month: months.Month | None) -> Mended:
-    """Approved acts whose order is missing, or whose order has no result."""
-    for entry in entries:
-        if entry.kind != approvals.APPROVED or entry.body["what"].get("cycle") != cycle:
-            continue
-        act, what = entry.body["act"], entry.body["what"]
-        for key in carry_out(services, act, entry.stream, what):
-            yield {"mended": f"{act} order", "key": key}
-        if act == months.LOCK and month is not None and month.published is None:
-            yield {"mended": "statements", "key": _wake(services, f"work/publish/{cycle}/{owner}.json")}
-        paid = {one.body["batch"] for one in entries if one.kind == PAID}
-        if act == PAYOUT and what["batch"] not in paid:
-            yield {"mended": "payout", "key": _wake(services, f"work/pay/{cycle}/{what['batch']}.json")}
+def _alert(kind: str, key: str, cycle: str, owner: str, since: str) -> dict[str, str]:
+    hours = int(KINDS[kind].bound.total_seconds()) // 3600
+    bound, remedy = f"PT{hours}H", KINDS[kind].remedy
+    return {
+        "kind": kind, "key": key, "cycle": cycle, "owner": owner, "since": since, "bound": bound, "remedy": remedy,
+    }  # fmt: skip
 
 
-def _wake(services: Services, order_key: str) -> str:
-    """Write an order again, as it is: its event wakes the step once more."""
-    services.buckets.work.put_again(order_key, services.buckets.work.get(order_key))
-    return order_key
+def metrics(swept: Swept, duration_s: float) -> list[tuple[str, float, str, dict[str, str]]]:
+    """(name, value, unit, dimensions) of a sweep; a kind of which there is nothing counts 0."""
+    stuck_, mended = Counter(one.kind for one in swept.stuck), Counter(one.kind for one in swept.mended)
+    return [
+        *(("sweep_stuck", stuck_[kind], "count", {"kind": kind}) for kind in KINDS),
+        *(("sweep_mended", mended[kind], "count", {"kind": kind}) for kind in KINDS),
+        ("sweep_left", len(swept.left), "count", {}),
+        ("sweep_duration", round(duration_s, 3), "seconds", {}),
+    ]

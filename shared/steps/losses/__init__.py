@@ -1,0 +1,1 @@
+"""What should have happened and has not: one room for each place where `sweep` looks."""

@@ -1,0 +1,123 @@
+"""What is missing of an account's bill: pulls, day parts, the seal of a round, the object that tells of a seal.
+
+A round whose every date a newer seal has seen is past: nothing of it is missed any more, whatever it lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, time
+
+from shared.bill import pulls
+from shared.bill.pulls import CONTROL, Pull
+from shared.bill.snapshot import SEALED, Seal, seals, stream_of
+from shared.cycle import SHANGHAI, Cycle, parse_instant, stamp
+from shared.parties.parties import Connector
+from shared.ports import ObjectEvent
+from shared.services import Services
+from shared.steps.ingest_bill import finish_seal, ingest_bill, seal_round
+from shared.steps.losses.books import Books
+from shared.steps.losses.loss import Loss, Losses
+from shared.steps.plan_pulls import order_body
+from shared.steps.pull_bill import pull_bill
+
+_DAILY_AT = time(9)  # when the daily timer fires (s.yaml); a final slot says it itself
+
+
+def losses(services: Services, books: Books, connector: Connector, cycle: Cycle, now: datetime) -> Losses:
+    """What is missing of an account's bill for a cycle, oldest first."""
+    account = connector.account
+    entries = services.chain.read(stream_of(account, str(cycle)))
+    told = books.seals.get((account, str(cycle)), frozenset())
+    written = {one.seq: parse_instant(one.at) for one in entries if one.kind == SEALED}
+    for seal in seals(entries):
+        if seal.key not in told:
+            yield _untold(services, seal, written[seal.seq])
+    for slot in sorted(books.rounds.get((account, str(cycle)), {})):
+        wanted = pulls.pulls_of(slot, account, cycle, connector.since)
+        if wanted and not _is_past(services, wanted):
+            for pull in wanted:
+                if pull.ingested_key not in books.ingested:
+                    yield from _of_pull(services, pull, now)
+            if all(services.buckets.work.exists(pull.ingested_key) for pull in wanted) and not _is_past(
+                services, wanted
+            ):
+                yield _unsealed(services, connector, wanted, now)
+
+
+def begun(slot: str) -> datetime:
+    """When the round of a slot was begun."""
+    at = time(int(slot[10:12]), int(slot[12:14])) if pulls.is_final(slot) else _DAILY_AT
+    return datetime.combine(pulls.slot_day(slot), at, SHANGHAI)
+
+
+def _is_past(services: Services, wanted: Sequence[Pull]) -> bool:
+    """Whether the round is sealed, or newer rounds have seen every date of it."""
+    account, cycle, slot = wanted[0].account, str(wanted[0].cycle), wanted[0].slot
+    sealed = seals(services.chain.read(stream_of(account, cycle)))
+    if any(one.slot == slot for one in sealed):
+        return True
+    dates = [pull.what for pull in wanted if pull.what != CONTROL]
+    return bool(sealed) and all(sealed[-1].pulls.get(day, "") > slot for day in dates)
+
+
+def _of_pull(services: Services, pull: Pull, now: datetime) -> Losses:
+    """First its raw pages, then what became of them."""
+    work, records = services.buckets.work, services.buckets.records
+    if not records.exists(pull.complete_key):
+        is_ordered = work.exists(pull.order_key)
+        yield Loss(
+            "pull",
+            pull.order_key,
+            str(pull.cycle),
+            pull.account,
+            begun(pull.slot),
+            "the order has no complete raw pages" if is_ordered else "the order is missing",
+            lambda: records.exists(pull.complete_key),
+            lambda: pull_bill(services, ObjectEvent(work.bucket, pull.order_key, now)),
+            lambda: work.put_again(pull.order_key, order_body(pull)),
+        )
+    if records.exists(pull.complete_key) and not work.exists(pull.ingested_key):
+        # `_complete.json` is locked and cannot be written again: what it should have woken is done here.
+        yield Loss(
+            "ingest",
+            pull.complete_key,
+            str(pull.cycle),
+            pull.account,
+            begun(pull.slot),
+            "the raw pages are complete and not ingested",
+            lambda: work.exists(pull.ingested_key),
+            lambda: ingest_bill(services, ObjectEvent(records.bucket, pull.complete_key, now)),
+        )
+
+
+def _unsealed(services: Services, connector: Connector, wanted: Sequence[Pull], now: datetime) -> Loss:
+    """The round, all of whose pulls are ingested."""
+    first = wanted[0]
+    return Loss(
+        "round",
+        f"{first.account}/{first.cycle}/{first.slot}",
+        str(first.cycle),
+        first.account,
+        begun(first.slot),
+        "every pull of the round is ingested and there is no seal",
+        lambda: _is_past(services, wanted),
+        lambda: seal_round(services, connector, first.cycle, first.slot, stamp(now)),
+        covers=tuple(pull.complete_key for pull in wanted),
+    )
+
+
+def _untold(services: Services, seal: Seal, at: datetime) -> Loss:
+    return Loss(
+        "seal",
+        seal.key,
+        seal.cycle,
+        seal.account,
+        at,
+        "the seal stands in the chain and its object is missing",
+        lambda: services.buckets.work.exists(seal.key),
+        lambda: finish_seal(services, seal),
+        covers=tuple(
+            Pull(seal.account, Cycle.parse(seal.cycle), day, slot).complete_key for day, slot in seal.pulls.items()
+        ),
+    )
