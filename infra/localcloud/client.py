@@ -48,6 +48,8 @@ class HostClient:
                 message: dict[str, Any] = json.loads(line)
                 if "summary" in message:
                     return dict(message["summary"])
+                if "problem" in message:
+                    raise LocalCloudError(f"time stands where it was reached: {message['problem']}")
                 if on_progress is not None:
                     on_progress(message)
         except (OSError, http.client.HTTPException):

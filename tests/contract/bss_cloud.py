@@ -32,6 +32,7 @@ class World:
         self.home, self.clock, self._arguments = home, Clock(home), arguments
         self.main = load_keys(home)
         self._payers = 0
+        self.payers: list[Payer] = []
         self.service: Service = start("bss", home, *arguments)
 
     def restart(self) -> None:
@@ -48,6 +49,8 @@ class World:
         )  # fmt: skip
         payer = Payer(self, account, f"LTAIp{self._payers}", f"secret{self._payers}")
         payer.add(*items)
+        payer.customers = customers
+        self.payers.append(payer)
         return payer
 
 
@@ -56,6 +59,7 @@ class Payer:
 
     def __init__(self, world: World, account: str, key_id: str, secret: str) -> None:
         self.world, self.account, self.key_id, self.secret = world, account, key_id, secret
+        self.customers: tuple[str, ...] = ()
         self._batches = 0
 
     def add(self, *items: Item) -> None:
@@ -115,7 +119,7 @@ def line(day: int, pretax: str = "1.00", **fields: Decimal | str) -> Item:
 DAY = {"Granularity": "DAILY", "IsBillingItem": True}
 
 
-def on(day: int) -> dict[str, object]:
+def on(day: int) -> dict[str, Any]:
     """The parameters of a daily billing-item query."""
     return {**DAY, "BillingDate": f"2026-06-{day:02d}"}
 

@@ -31,7 +31,7 @@ def world(service: World) -> World:
     return service
 
 
-def settled(payer: Payer, size: int = 300, **query: object) -> list[dict[str, Any]]:
+def settled(payer: Payer, size: int = 300, **query: Any) -> list[dict[str, Any]]:
     """Every record over all pages, which must agree on how many there are."""
     records: list[dict[str, Any]] = []
     token, totals = "", set()
@@ -105,7 +105,7 @@ def test_a_record_is_found_by_its_number(world: World) -> None:
         ({}, [-3, 0, 1, 2, 5, 7]),
     ],
 )
-def test_filters_narrow_records(world: World, narrowed: dict[str, object], expected: list[int]) -> None:
+def test_filters_narrow_records(world: World, narrowed: dict[str, Any], expected: list[int]) -> None:
     payer = world.payer(
         line(1, "1"), line(1, "2", ProductCode="oss"), line(1, "-3", Item="Refund"), line(1, "7", OwnerID="1002"),
         line(1, "5", SubscriptionType="Subscription", Item="SubscriptionOrder"), line(1, "0", ProductCode="free"),
@@ -162,7 +162,7 @@ def test_six_hundred_questions_for_records_a_minute_are_answered(world: World) -
     assert refused(payer, "QuerySettleBill") == (400, "Throttling.User")
 
 
-def split(payer: Payer, size: int = 300, **query: object) -> list[dict[str, Any]]:
+def split(payer: Payer, size: int = 300, **query: Any) -> list[dict[str, Any]]:
     """Every item of the split bill over all pages."""
     items: list[dict[str, Any]] = []
     token = ""

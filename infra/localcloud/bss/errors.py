@@ -35,6 +35,19 @@ def tag_values_without_key() -> BssError:
     return BssError(400, "InvalidParameter.TagValues", "TagValues must be specified together with TagKey.")
 
 
+def dump_role_missing(owner: str) -> BssError:
+    """The owner of the bucket did not let the service write to it; which code says so is not documented."""
+    text = f"This API is not authorized for caller: {owner} has not granted AliyunConsumeDump2OSSRole."
+    return BssError(400, "NotAuthorized", text)
+
+
+def subscribed_already(subscribe_type: str, bucket: str, path: str) -> BssError:
+    """Files of the kind go elsewhere or have another form; what the service says then is not documented."""
+    place = f"{bucket}/{path}" if path else bucket
+    text = f"{subscribe_type} is subscribed to already, into {place}; unsubscribe first."
+    return BssError(400, "InvalidParameter", text)
+
+
 def owner_not_of_caller() -> BssError:
     """An account that is no sub-account of the caller's."""
     return BssError(400, "InvalidOwner", "The specified owner doesn't belong to caller.")

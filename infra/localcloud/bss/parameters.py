@@ -49,13 +49,13 @@ class Parameters:
             raise errors.invalid_parameter(name, f"a number from 1 to {most}" if most else "a number from 1")
         return int(text)
 
-    def cycle(self) -> str:
-        """The billing cycle, YYYY-MM."""
-        text = self.text("BillingCycle")
+    def cycle(self, name: str = "BillingCycle") -> str:
+        """A billing cycle, YYYY-MM."""
+        text = self.text(name)
         if text is None:
-            raise errors.missing_parameter("BillingCycle")
+            raise errors.missing_parameter(name)
         if not _CYCLE.fullmatch(text):
-            raise errors.invalid_parameter("BillingCycle", "YYYY-MM")
+            raise errors.invalid_parameter(name, "YYYY-MM")
         return text
 
     def one_of(self, name: str, *known: str) -> str | None:

@@ -20,10 +20,13 @@ from aiohttp import web
 from infra.localcloud.bss import errors, misbehave, sign
 from infra.localcloud.bss.answer import Value, account_item, instance_items, overview_item, split_items, write
 from infra.localcloud.bss.bills import BUSINESS_ZONE, Bill, Filters, Grain, is_kept
+from infra.localcloud.bss.control import PUSH, Control
 from infra.localcloud.bss.parameters import PAGE_DEFAULT, PAGE_MAX, Parameters, Tokens
+from infra.localcloud.bss.push import Pusher
 from infra.localcloud.bss.quota import Quota, Quotas
 from infra.localcloud.bss.records import KINDS, Records, position, settle_item
 from infra.localcloud.bss.state import Caller, State, transaction
+from infra.localcloud.bss.subscribe import BillFiles
 from infra.localcloud.common import BODY_MAX, Clock, load_keys
 from infra.localcloud.faults.plan import Fault
 from infra.localcloud.faults.service import Misbehaviour
@@ -55,6 +58,11 @@ def application(home: Path, describe_qps: int = DESCRIBE_QPS, faults: Misbehavio
     app = web.Application(client_max_size=BODY_MAX)
     if faults is not None:
         faults.watch(app)
+    keys = load_keys(home)
+    pusher = Pusher(home, keys)
+    app.router.add_post(PUSH, Control(pusher, keys.control_token).push)
+    app.cleanup_ctx.append(pusher.running)
+    app.on_shutdown.append(pusher.stop)
     app.router.add_route("*", "/{path:.*}", answer)
     return app
 
@@ -72,16 +80,23 @@ class Service:
                 "DescribeSplitItemBill": Quota(describe_qps, 1.0),
                 "QueryAccountBill": Quota(600, 60.0),
                 "QuerySettleBill": Quota(600, 60.0),
+                "SubscribeBillToOSS": Quota(60, 60.0),
+                "QueryBillToOSSSubscription": Quota(60, 60.0),
+                "UnsubscribeBillToOSS": Quota(60, 60.0),
             }
         )
+        self._files = BillFiles(home, self._keys, self._state)
         self._counts: dict[object, int] = {}
-        self._actions: Mapping[str, Callable[[Caller, Parameters], Value]] = {
+        self._actions: Mapping[str, Callable[[Caller, Parameters], Value | None]] = {
             "DescribeInstanceBill": self._describe_instance_bill,
             "QueryBillOverview": self._query_bill_overview,
             "QueryAccountBill": self._query_account_bill,
             "QuerySettleBill": self._query_settle_bill,
             "DescribeSplitItemBill": self._describe_split_item_bill,
             "GetCustomerList": self._get_customer_list,
+            "SubscribeBillToOSS": lambda caller, asked: self._files.subscribe(caller, asked, self._clock.now()),
+            "QueryBillToOSSSubscription": lambda caller, _: self._files.query(caller),
+            "UnsubscribeBillToOSS": self._files.unsubscribe,
         }
 
     async def answer(self, http: web.Request, fault: Fault | None = None) -> web.Response:
@@ -105,10 +120,12 @@ class Service:
         except Exception:  # an entry point: the caller gets the service's own 500, the log what happened
             log.exception("request %s failed", request_id)
             return _refused(errors.internal_error(), request_id, http.host)
-        envelope = {"Code": "Success", "Message": "Successful!", "RequestId": request_id, "Success": True, "Data": data}
+        envelope = {"Code": "Success", "Message": "Successful!", "RequestId": request_id, "Success": True}
+        if data is not None:
+            envelope["Data"] = data
         return _json(200, envelope, request_id)
 
-    def _call(self, http: web.Request, body: bytes) -> Value:
+    def _call(self, http: web.Request, body: bytes) -> Value | None:
         request = _request(http, body)
         now = datetime.now(UTC)
         key_id = sign.verify(request, now, self._secret, self._take_nonce)

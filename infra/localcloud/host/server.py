@@ -102,6 +102,10 @@ class Server:
         try:
             summary = await self._timers.play(to, report)
             await report({"summary": summary})
+        except LocalCloudError as exc:
+            if not stream.prepared:
+                raise
+            await report({"problem": str(exc)})
         except (ConnectionResetError, StoppedError):
             # The caller left, or we end: time stands at the instant reached, and no summary says so.
             if not stream.prepared:

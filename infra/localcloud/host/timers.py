@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infra.localcloud.common import Clock, LocalCloudError
 from infra.localcloud.host.dispatch import Dispatcher
+from infra.localcloud.host.pushes import BillPushes
 from infra.localcloud.host.queue import Delivery, Queue
 from infra.localcloud.host.template import TimerTrigger
 
@@ -33,6 +34,7 @@ class Timers:
     ) -> None:
         self._triggers, self._dispatcher, self._queue, self._clock = triggers, dispatcher, queue, clock
         self._clock_file = home / "clock"
+        self._pushes = BillPushes(home)
         self._playing = False
 
     @property
@@ -58,7 +60,8 @@ class Timers:
     async def play(self, to: datetime, report: Report) -> dict[str, object]:
         """Fire every timer up to `to` in order of time, each instant's work done before the next begins.
 
-        `report` is told of each instant; returns the sums. If it raises, time stands at the instant reached.
+        Bill files that are due come between the timers, those that were missed first. `report` is told of each
+        instant; returns the sums. If it raises, time stands at the instant reached.
         """
         now = self._clock.now()
         if to < now:
@@ -87,15 +90,28 @@ class Timers:
         first = self._dispatcher.counts()
         await self._dispatcher.idle()
         for instant, triggers in due(self._triggers, now, to):
+            await self._push_bills(instant, report)
             before, began = self._dispatcher.counts(), time.perf_counter()
             self._step(instant, [_delivery(trigger, instant) for trigger in triggers])
             await self._dispatcher.idle()
             instants, fired = instants + 1, fired + len(triggers)
             done = _difference(self._dispatcher.counts(), before)
             await report({"at": _iso(instant), "timers": len(triggers), **done, "ms": _ms_since(began)})
+        await self._push_bills(to, report)
         self._step(to, [])
         done = _difference(self._dispatcher.counts(), first)
         return {"at": _iso(to), "instants": instants, "timers": fired, **done, "ms": _ms_since(started)}
+
+    async def _push_bills(self, until: datetime, report: Report) -> None:
+        """Have BSS push what is due up to `until`, each at its instant, and work off what its objects wake."""
+        while (instant := self._pushes.next_due()) is not None and instant <= until:
+            before, began = self._dispatcher.counts(), time.perf_counter()
+            if instant > self._clock.now():
+                self._step(instant, [])
+            pushed = await self._pushes.push(instant)
+            await self._dispatcher.idle()
+            done = _difference(self._dispatcher.counts(), before)
+            await report({"at": _iso(instant), "timers": 0, "pushed": pushed, **done, "ms": _ms_since(began)})
 
     def _step(self, instant: datetime, deliveries: list[Delivery]) -> None:
         # The mark is written with the events and names the clock before and after, so that a host killed between
