@@ -13,7 +13,7 @@ import pytest
 
 from infra.clearbook import context
 from infra.clearbook.main import app
-from infra.localcloud.cloud import LocalCloud
+from infra.localcloud.cloud import LocalCloud, start
 from infra.provision import bundle
 from tests.pump import ROOT, functions
 
@@ -39,7 +39,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
 def logs(built: bundle.Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What each function wrote while a month was played from the directories, every import included."""
     home = tmp_path_factory.mktemp("home")
-    start = context.start_cloud
 
     def deployed(home: Path, _: Path, __: Path, ___: Any, settings: dict[str, str], *rest: Any) -> LocalCloud:
         template = built.out.parents[1] / "s.yaml"

@@ -1,7 +1,7 @@
 """The project's own `s.yaml` as the function host understands it: what is deployed is what runs here.
 
-Reads Serverless Devs templates of component `fc3` (edition 3.0.0). What the host does not imitate is refused, so
-that nothing is silently different from the cloud; limits are those of the FC 3.0 API and of fc3's schema.
+Reads Serverless Devs templates of component `fc3` (edition 3.0.0). `properties` says what each property may be; here
+is what several of them must be together, and what a function and its triggers then are.
 """
 
 from __future__ import annotations
@@ -17,29 +17,10 @@ from typing import Any
 import yaml
 
 from infra.localcloud.common import Keys, LocalCloudError
-from infra.localcloud.host import schedule
+from infra.localcloud.host import properties, schedule
 
-RUNTIME = "python3.12"
 TRIGGERS_PER_BUCKET_MAX = 10
-METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-OSS_EVENTS = {
-    "ObjectCreated:AppendObject",
-    "ObjectCreated:CompleteMultipartUpload",
-    "ObjectCreated:CopyObject",
-    "ObjectCreated:InitiateMultipartUpload",
-    "ObjectCreated:PostObject",
-    "ObjectCreated:PutObject",
-    "ObjectCreated:PutSymlink",
-    "ObjectCreated:UploadPart",
-    "ObjectCreated:UploadPartCopy",
-    "ObjectModified:UpdateObjectMeta",
-    "ObjectRemoved:AbortMultipartUpload",
-    "ObjectRemoved:DeleteObject",
-    "ObjectRemoved:DeleteObjects",
-}
-_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")
-_HANDLER = re.compile(r"^[A-Za-z_]\w*\.[A-Za-z_]\w*$")
-_ROLE = re.compile(r"^(?:acs:ram::\d*:role/)?([A-Za-z0-9.-]{1,64})$")
+INSTANCES_MAX = 100  # of a region, unless more were granted ("Configure a retry mechanism", 2026-04)
 _VARIABLE = re.compile(r"\$\{([^${}]*)\}")
 _CALL = re.compile(r"^(\w+)\((.*)\)$", re.DOTALL)
 
@@ -72,6 +53,7 @@ class OssTrigger:
     events: frozenset[str]
     prefix: str
     suffix: str
+    role: str = ""  # the name of the role by which OSS calls the function
 
     @property
     def rule_id(self) -> str:
@@ -111,9 +93,11 @@ class Function:
     code: Path  # the directory that its handler is a file of
     role: str  # the name of its RAM role, "" for none: its calls then carry no credentials
     memory_mb: int
+    is_sized: bool  # whether vCPUs and disk are given
     timeout_s: int
     environment: Mapping[str, str]
     retries_max: int
+    event_age_s_max: int  # an event that waited longer is given up
     on_failure: str | None
     concurrency_max: int | None
     initializer: str
@@ -142,244 +126,175 @@ def load(path: Path, code: Path | None, keys: Keys, variables: Mapping[str, str]
     `${env('X', default)}` looks into `variables`, then into this process's environment.
     """
     document = _resolved(_parsed(path), keys, {**os.environ, **variables})
-    problems: list[str] = []
+    place = str(path)
+    problems = properties.document_problems(place, document)
     functions: dict[str, Function] = {}
-    resources = _Node(str(path), document).need("resources")
-    for _, resource in resources.entries():
-        try:
-            function = _function(resource, path.resolve().parent, code)
-        except TemplateError as exc:
-            problems += exc.problems
-            continue
-        if function.name in functions:
-            problems.append(f"{resource.place}: functionName {function.name} is used twice; names are one per account")
-        functions[function.name] = function
+    resources = document.get("resources") if isinstance(document, dict) else None
+    for name, resource in resources.items() if isinstance(resources, dict) else ():
+        here = f"{place}.resources.{name}"
+        found = properties.problems(here, resource)
+        if not found:
+            function, found = _function(f"{here}.props", resource["props"], path.resolve().parent, code, keys)
+            if function.name in functions:
+                found.append(f"{here}: functionName {function.name} is used twice; names are one per account")
+            functions[function.name] = function
+        problems += found
+    if not problems and not functions:
+        problems.append(f"{place}.resources: there is no function; name at least one")
     oss = tuple(trigger for function in functions.values() for trigger in function.buckets)
-    problems += [*_bucket_problems(oss), *_destination_problems(functions)]
+    problems += _bucket_problems(oss)
+    if not problems:  # a function that was refused above would be missing as a destination
+        problems += _destination_problems(functions)
     if problems:
         raise TemplateError(problems)
     return Template(functions, oss, tuple(timer for function in functions.values() for timer in function.timers))
 
 
-class _Node:
-    """A value in the template with the place it stands at, for messages that can be acted on."""
+def undeployable(template: Template) -> list[str]:
+    """What runs here and must not be deployed: each names the function and what to add.
 
-    def __init__(self, place: str, value: Any) -> None:
-        self.place, self.value = place, value
-
-    def refuse(self, expected: str) -> TemplateError:
-        return TemplateError([f"{self.place}: {self.value!r} cannot be used; {expected}"])
-
-    def get(self, key: str) -> _Node | None:
-        if not isinstance(self.value, dict):
-            raise self.refuse("a mapping belongs here")
-        value = self.value.get(key)
-        return None if value is None else _Node(f"{self.place}.{key}", value)
-
-    def need(self, key: str) -> _Node:
-        node = self.get(key)
-        if node is None:
-            raise TemplateError([f"{self.place}: {key} is missing; add it"])
-        return node
-
-    def entries(self) -> list[tuple[str, _Node]]:
-        if not isinstance(self.value, dict):
-            raise self.refuse("a mapping belongs here")
-        return [(key, _Node(f"{self.place}.{key}", value)) for key, value in self.value.items()]
-
-    def items(self) -> list[_Node]:
-        if not isinstance(self.value, list):
-            raise self.refuse("a list belongs here")
-        return [_Node(f"{self.place}[{index}]", value) for index, value in enumerate(self.value)]
-
-    def text(self) -> str:
-        if not isinstance(self.value, str):
-            raise self.refuse("a text belongs here; put it in quotes")
-        return self.value
-
-    def one_of(self, allowed: tuple[str, ...]) -> str:
-        if self.value not in allowed:
-            raise self.refuse(f"write one of {', '.join(allowed)}")
-        return self.text()
-
-    def integer(self, low: int, high: int) -> int:
-        if isinstance(self.value, bool) or not isinstance(self.value, int) or not low <= self.value <= high:
-            raise self.refuse(f"write a whole number from {low} to {high}")
-        return self.value
+    A function without a role has no credentials; one without reserved concurrency may take every instance of the
+    region; one whose failures go nowhere loses events in silence; one without logs cannot be looked into.
+    """
+    found = []
+    destinations = {function.on_failure for function in template.functions.values()}
+    for name, function in template.functions.items():
+        at = f"function {name}"
+        if not function.role:
+            found.append(f"{at}: it has no role, so its calls carry no credentials; add `role`")
+        if function.concurrency_max is None:
+            found.append(f"{at}: it may take every instance of the region; add `concurrencyConfig`")
+        if not function.log_project:
+            found.append(f"{at}: its logs are kept nowhere; add `logConfig`")
+        if not function.is_sized:
+            found.append(f"{at}: its vCPUs and disk are left to the platform; add `cpu` and `diskSize`")
+        is_asynchronous = bool(function.timers or function.buckets)
+        if is_asynchronous and function.on_failure is None and name not in destinations:
+            found.append(f"{at}: an event that fails for good is lost; add `asyncInvokeConfig.destinationConfig`")
+        found += [
+            f"{at}: trigger {trigger.name} has no role that lets OSS call the function; add `invocationRole`"
+            for trigger in function.buckets
+            if not trigger.role
+        ]
+    roles = [function.role for function in template.functions.values() if function.role]
+    found += [
+        f"role {role} is that of {roles.count(role)} functions; give each its own, so that it may do its work alone"
+        for role in sorted({role for role in roles if roles.count(role) > 1})
+    ]
+    reserved = sum(function.concurrency_max or 0 for function in template.functions.values())
+    if reserved >= INSTANCES_MAX:
+        found.append(f"{reserved} instances are reserved of the {INSTANCES_MAX} that a region grants; lower some")
+    return found
 
 
-def _integer(node: _Node, key: str, default: int, low: int, high: int) -> int:
-    found = node.get(key)
-    return default if found is None else found.integer(low, high)
-
-
-def _text(node: _Node | None, key: str, default: str = "") -> str:
-    found = None if node is None else node.get(key)
-    return default if found is None else found.text()
-
-
-def _function(resource: _Node, folder: Path, override: Path | None) -> Function:
-    resource.need("component").one_of(("fc3",))
-    if resource.get("extend") is not None:
-        raise resource.need("extend").refuse("extending templates is not supported here; use a YAML anchor")
-    props = resource.need("props")
-    name = props.need("functionName")
-    if not _NAME.match(name.text()):
-        raise name.refuse("1 to 64 letters, digits, _ and -, not beginning with a digit or -")
-    props.need("runtime").one_of((RUNTIME,))
-    props.need("region").text()
-    code = folder / props.need("code").text() if override is None else override
-    code = code.resolve()
-    _check_size(props)
-    life = props.get("instanceLifecycleConfig")
-    initializer = None if life is None else life.get("initializer")
-    retries_max, on_failure = _asynchronous(props.get("asyncInvokeConfig"))
-    concurrency = props.get("concurrencyConfig")
+def _function(
+    place: str, props: Mapping[str, Any], folder: Path, override: Path | None, keys: Keys
+) -> tuple[Function, list[str]]:
+    """A function whose properties each are right, and what is wrong with them together."""
+    name, code = props["functionName"], (folder / props["code"] if override is None else override).resolve()
+    hook = (props.get("instanceLifecycleConfig") or {}).get("initializer") or {}
+    invoked = props.get("asyncInvokeConfig") or {}
+    failure = ((invoked.get("destinationConfig") or {}).get("onFailure") or {}).get("destination")
     log = props.get("logConfig")
-    if log is not None and log.value == "auto":
-        log = None
-    timers, buckets, http = _triggers(name.text(), props.get("triggers"))
-    return Function(
-        name=name.text(),
-        handler=_handler(props.need("handler"), code),
+    log = log if isinstance(log, dict) else {}
+    timers, buckets, http, problems = _triggers(place, props, keys)
+    problems += _size_problems(place, props)
+    handlers = {"handler": props["handler"], "instanceLifecycleConfig.initializer.handler": hook.get("handler")}
+    for property_, handler in handlers.items():
+        module = code / f"{(handler or '').partition('.')[0]}.py"
+        if handler and not module.is_file():
+            wrong = f"{place}.{property_}: {handler!r} cannot be used; there is no {module}"
+            problems.append(f"{wrong}; create it (`make bundle` for what is deployed) or correct the handler")
+    function = Function(
+        name=name,
+        handler=props["handler"],
         code=code,
-        role=_role(props.get("role")),
-        memory_mb=_memory(props),
-        timeout_s=_integer(props, "timeout", 3, 1, 86400),
-        environment=_environment(props.get("environmentVariables")),
-        retries_max=retries_max,
-        on_failure=on_failure,
-        concurrency_max=None if concurrency is None else concurrency.need("reservedConcurrency").integer(1, 100000),
-        initializer="" if initializer is None else _handler(initializer.need("handler"), code),
-        initializer_timeout_s=3 if initializer is None else _integer(initializer, "timeout", 3, 1, 86400),
-        log_project=_text(log, "project"),
-        log_store=_text(log, "logstore"),
+        role=_role(props.get("role", "")),
+        memory_mb=props.get("memorySize", 512),
+        is_sized="cpu" in props and "diskSize" in props,
+        timeout_s=props.get("timeout", 3),
+        environment=props.get("environmentVariables") or {},
+        retries_max=invoked.get("maxAsyncRetryAttempts", 3),
+        event_age_s_max=invoked.get("maxAsyncEventAgeInSeconds", 86_400),
+        on_failure=None if failure is None else failure.partition("functions/")[2].removesuffix("/LATEST"),
+        concurrency_max=(props.get("concurrencyConfig") or {}).get("reservedConcurrency"),
+        initializer=hook.get("handler", ""),
+        initializer_timeout_s=hook.get("timeout", 3),
+        log_project=log.get("project", ""),
+        log_store=log.get("logstore", ""),
         timers=timers,
         buckets=buckets,
         http=http,
     )
+    return function, problems
 
 
-def _role(node: _Node | None) -> str:
-    """The role's name, whether it is written alone or as its ARN."""
-    if node is None or node.text() == "":
-        return ""
-    match = _ROLE.match(node.text())
-    if match is None:
-        raise node.refuse("write a role's name, or acs:ram::<account>:role/<name>")
-    return match[1]
+def _role(text: str) -> str:
+    """A role's name, whether it is written alone or as its ARN."""
+    return text.rpartition("/")[2]
 
 
-def _handler(node: _Node, code: Path) -> str:
-    text = node.text()
-    if not _HANDLER.match(text):
-        raise node.refuse("write file.function for a file at the root of the code")
-    path = code / f"{text.partition('.')[0]}.py"
-    if not path.is_file():
-        raise node.refuse(f"there is no {path}; create it or correct the handler")
-    return text
-
-
-def _memory(props: _Node) -> int:
-    memory = _integer(props, "memorySize", 512, 128, 32768)
-    if memory % 64:
-        raise props.need("memorySize").refuse("memory comes in steps of 64 MB")
-    return memory
-
-
-def _check_size(props: _Node) -> None:
-    cpu, disk = props.get("cpu"), props.get("diskSize")
-    if (cpu is None) != (disk is None):
-        raise TemplateError([f"{props.place}: cpu and diskSize go together; set both or neither"])
-    if cpu is None or disk is None:
-        return
-    if disk.value not in (512, 10240):
-        raise disk.refuse("a disk has 512 or 10240 MB")
-    if isinstance(cpu.value, bool) or not isinstance(cpu.value, int | float) or not 0.05 <= cpu.value <= 16:
-        raise cpu.refuse("write a number from 0.05 to 16")
-    if round(cpu.value * 100) % 5:
-        raise cpu.refuse("vCPUs come in steps of 0.05")
-    if not cpu.value <= _memory(props) / 1024 <= cpu.value * 4:
-        raise cpu.refuse(f"with {_memory(props)} MB it must give 1 to 4 GB of memory to a vCPU")
-
-
-def _environment(node: _Node | None) -> Mapping[str, str]:
-    return {} if node is None else {key: value.text() for key, value in node.entries()}
-
-
-def _asynchronous(node: _Node | None) -> tuple[int, str | None]:
-    if node is None:
-        return 3, None
-    destinations = node.get("destinationConfig")
-    if destinations is not None and destinations.get("onSuccess") is not None:
-        raise destinations.need("onSuccess").refuse("success destinations are not supported here")
-    failure = None if destinations is None else destinations.get("onFailure")
-    destination = None if failure is None else failure.need("destination")
-    if destination is None:
-        return _integer(node, "maxAsyncRetryAttempts", 3, 0, 8), None
-    if not re.match(r"^acs:fc:[^:]*:[^:]*:functions/[\w-]+(/LATEST)?$", destination.text()):
-        raise destination.refuse("only functions are destinations here: acs:fc:<region>:<account>:functions/<name>")
-    name = destination.text().partition("functions/")[2].removesuffix("/LATEST")
-    return _integer(node, "maxAsyncRetryAttempts", 3, 0, 8), name
+def _size_problems(place: str, props: Mapping[str, Any]) -> Iterator[str]:
+    cpu, memory_mb = props.get("cpu"), props.get("memorySize", 512)
+    if (cpu is None) != (props.get("diskSize") is None):
+        yield f"{place}: cpu and diskSize go together; set both or neither"
+    if cpu is not None and not cpu <= memory_mb / 1024 <= cpu * 4:
+        yield f"{place}.cpu: {cpu} cannot be used; with {memory_mb} MB it must give 1 to 4 GB of memory to a vCPU"
 
 
 def _triggers(
-    function: str, node: _Node | None
-) -> tuple[tuple[TimerTrigger, ...], tuple[OssTrigger, ...], HttpTrigger | None]:
+    place: str, props: Mapping[str, Any], keys: Keys
+) -> tuple[tuple[TimerTrigger, ...], tuple[OssTrigger, ...], HttpTrigger | None, list[str]]:
+    function = props["functionName"]
     timers: list[TimerTrigger] = []
     buckets: list[OssTrigger] = []
     http: list[HttpTrigger] = []
+    problems: list[str] = []
     names: set[str] = set()
-    for trigger in [] if node is None else node.items():
-        name, config = trigger.need("triggerName").text(), trigger.need("triggerConfig")
+    for index, trigger in enumerate(props.get("triggers") or []):
+        here, name, config = f"{place}.triggers[{index}]", trigger["triggerName"], trigger["triggerConfig"]
         if name in names:
-            raise trigger.need("triggerName").refuse("it names another trigger of this function already")
+            wrong = f"{here}.triggerName: {name!r} cannot be used"
+            problems.append(f"{wrong}; it names another trigger of this function already")
         names.add(name)
-        kind = trigger.need("triggerType").one_of(("timer", "oss", "http"))
-        if kind == "timer":
-            timers += _timer(function, name, config)
-        elif kind == "oss":
-            buckets.append(_oss(function, name, trigger.need("sourceArn"), config))
+        if trigger["triggerType"] == "timer":
+            expression = config["cronExpression"]
+            try:
+                when = schedule.parse(expression)
+            except schedule.ScheduleError as exc:
+                wrong = f"{here}.triggerConfig.cronExpression: {expression!r} cannot be used"
+                problems.append(f"{wrong}; {exc}; write {schedule.EXPECTED}")
+                continue
+            if config["enable"]:
+                timers.append(TimerTrigger(function, name, when, config.get("payload", "")))
+        elif trigger["triggerType"] == "oss":
+            problems += _source_problems(here, trigger["sourceArn"], props["region"], keys)
+            buckets.append(_oss(function, name, trigger))
         elif http:
-            raise trigger.refuse("a function has at most one HTTP trigger")
+            problems.append(f"{here}: a function has at most one HTTP trigger; remove this one")
         else:
-            http.append(_http(name, config))
-    return tuple(timers), tuple(buckets), http[0] if http else None
+            http.append(HttpTrigger(name, frozenset(config["methods"])))
+    return tuple(timers), tuple(buckets), http[0] if http else None, problems
 
 
-def _timer(function: str, name: str, config: _Node) -> Iterator[TimerTrigger]:
-    expression = config.need("cronExpression")
-    try:
-        when = schedule.parse(expression.text())
-    except schedule.ScheduleError as exc:
-        raise expression.refuse(f"{exc}; write {schedule.EXPECTED}") from exc
-    if config.need("enable").value is True:
-        yield TimerTrigger(function, name, when, _text(config, "payload"))
+def _source_problems(place: str, arn: str, region: str, keys: Keys) -> Iterator[str]:
+    """A bucket wakes functions of its own region and account."""
+    _, _, source_region, account, _ = arn.split(":", 4)
+    if source_region != region:
+        yield f"{place}.sourceArn: {arn!r} cannot be used; the function is in {region}, and so must its bucket be"
+    if account != keys.account_id:
+        yield f"{place}.sourceArn: {arn!r} cannot be used; write ${{config('AccountID')}} for the account"
 
 
-def _oss(function: str, name: str, source: _Node, config: _Node) -> OssTrigger:
-    match = re.match(r"^acs:oss:[^:]*:[^:]*:([a-z0-9-]{3,63})$", source.text())
-    if match is None:
-        raise source.refuse("write acs:oss:<region>:<account>:<bucket>")
-    events: set[str] = set()
-    for event in config.need("events").items():
-        if event.text() == "oss:ObjectCreated:*":
-            events |= {known for known in OSS_EVENTS if known.startswith("ObjectCreated:")}
-        elif event.text().startswith("oss:") and event.text().removeprefix("oss:") in OSS_EVENTS:
-            events.add(event.text().removeprefix("oss:"))
-        else:
-            raise event.refuse("write an event such as oss:ObjectCreated:PutObject")
-    if not events:
-        raise config.need("events").refuse("name at least one event")
-    key = config.need("filter").need("key")
-    return OssTrigger(function, name, match[1], frozenset(events), key.need("prefix").text(), key.need("suffix").text())
-
-
-def _http(name: str, config: _Node) -> HttpTrigger:
-    kind = config.need("authType")
-    if kind.value != "anonymous":
-        raise kind.refuse("only anonymous HTTP triggers are supported here; let the function check its caller")
-    return HttpTrigger(name, frozenset(method.one_of(METHODS) for method in config.need("methods").items()))
+def _oss(function: str, name: str, trigger: Mapping[str, Any]) -> OssTrigger:
+    config = trigger["triggerConfig"]
+    events = {event.removeprefix("oss:") for event in config["events"]}
+    if "ObjectCreated:*" in events:
+        events |= {known for known in properties.OSS_EVENTS if known.startswith("ObjectCreated:")}
+        events.discard("ObjectCreated:*")
+    key, bucket = config["filter"]["key"], trigger["sourceArn"].rpartition(":")[2]
+    role = _role(trigger.get("invocationRole", ""))
+    return OssTrigger(function, name, bucket, frozenset(events), key["prefix"], key["suffix"], role)
 
 
 def _bucket_problems(triggers: tuple[OssTrigger, ...]) -> Iterator[str]:
@@ -409,6 +324,20 @@ def _destination_problems(functions: Mapping[str, Function]) -> Iterator[str]:
                 f"function {function.name}: its failures go to {function.on_failure}, which this template does not "
                 f"have; name one of {', '.join(sorted(functions))}"
             )
+    yield from _circles(functions)
+
+
+def _circles(functions: Mapping[str, Function]) -> Iterator[str]:
+    """Failures that come back after two steps or more, each circle once."""
+    told: set[str] = set()
+    for start in functions:
+        way = [start]
+        while (following := functions[way[-1]].on_failure) in functions and following not in way:
+            way.append(str(following))
+        if following == start and len(way) > 1 and start not in told:
+            told |= {*way}
+            circle = " to ".join([*way, start])
+            yield f"failures go from {circle}, which never ends; let one of these functions have no destination"
 
 
 class _Loader(yaml.SafeLoader):
