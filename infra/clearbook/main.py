@@ -225,6 +225,14 @@ def reconcile(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
     show_reconciliation(cycle, home, json)
 
 
+@app.command()
+def stuck(home: Home = None, json: Json = None) -> None:
+    """What the sweeps could not mend: since when, how often it was tried, and what to do."""
+    from infra.clearbook.stuck import show_stuck
+
+    show_stuck(home, json)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; a Clearbook error becomes its message and exit status 1."""
     try:
