@@ -32,7 +32,7 @@ def start_local(home: Path, *, instances: int = 4, describe_qps: int = 10, fault
     settings = {
         "CLEARBOOK_BUCKET_PREFIX": BUCKET_PREFIX,
         "CLEARBOOK_SECRETS": f"file:{secrets}",
-        "CLEARBOOK_SCRATCH": str(home / "tmp"),
+        **_scratch(home),
         "CLEARBOOK_THREADS": "1",  # here the functions share one machine's cores
     }
     packages = [Path(path) for path in _site_packages()]
@@ -41,6 +41,11 @@ def start_local(home: Path, *, instances: int = 4, describe_qps: int = 10, fault
     )
     common.write_atomically(home / _ENVIRONMENT, json.dumps({**settings, **reach(cloud)}).encode(), mode=0o600)
     return cloud
+
+
+def _scratch(home: Path) -> dict[str, str]:
+    """One folder for what functions fetch; where calls are recorded each has its own, as in the cloud, and fetches."""
+    return {} if (home / "record-calls").exists() else {"CLEARBOOK_SCRATCH": str(home / "tmp")}
 
 
 def reach(cloud: LocalCloud) -> dict[str, str]:

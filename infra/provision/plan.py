@@ -1,32 +1,29 @@
-"""What must be there before the first event: shown as a plan, then made; what is there already is only checked."""
+"""What must be there before the first event: looked at first, then made; what is there already is only checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from shared.bootstrap import BUCKETS, bucket_name, setting
-from shared.cloud.admin import BucketAdmin, TableAdmin
+from infra.localcloud.common import Keys
+from infra.localcloud.host import template
+from infra.localcloud.host.template import Template
+from infra.provision import buckets, logs, permissions, roles, tables
+from infra.provision.buckets import RECORDS_DAYS, REPORTS_DAYS
+from infra.provision.check import Check, State, UnfitError
+from infra.provision.tables import TABLES
+from shared.bootstrap import setting
+from shared.cloud.admin import TableAdmin
 from shared.cloud.credentials import from_environment
-from shared.errors import ClearbookError
+from shared.errors import SettingError
 
-# Key columns by table (design, state). The first is the partition key.
-TABLES: Mapping[str, list[tuple[str, str]]] = {
-    "chain": [("stream", "STRING"), ("seq", "INTEGER")],
-    "bill_lines": [("line", "STRING")],
-    "steps": [("step", "STRING"), ("key", "STRING")],
-    "settlements": [("cycle", "STRING"), ("id", "STRING")],
-    "cases": [("cycle", "STRING"), ("id", "STRING")],
-    "payouts": [("cycle", "STRING"), ("id", "STRING")],
-}
-RECORDS_DAYS = 3650  # accounting records are kept ten years
-REPORTS_DAYS = 90
+__all__ = ["RECORDS_DAYS", "REPORTS_DAYS", "TABLES", "Action", "UnfitError", "plan", "survey"]
 
+ROOT = Path(__file__).resolve().parents[2]
+LOGSTORE = "functions"
 
-class UnfitError(ClearbookError):
-    """Something is there and is not as it must be; it is not changed."""
-
-    code = "unfit_target"
+Look = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,44 +35,78 @@ class Action:
 
 
 def plan(environ: Mapping[str, str]) -> list[Action]:
-    """What is missing; raises UnfitError for what is there and wrong."""
+    """What is missing; raises UnfitError, naming all of it, for what is there and wrong."""
+    return actions(survey(environ))
+
+
+def actions(checks: Sequence[Check], *, replace_policies: bool = False) -> list[Action]:
+    """What to make of what was found; raises UnfitError, naming all of it, for what is wrong and stays so."""
+    made = [one for one in checks if one.state is State.MISSING or (one.state is State.WRONG and replace_policies)]
+    problems = [
+        one.problem for one in checks if one.state is State.WRONG and (one.make is None or not replace_policies)
+    ]
+    if problems:
+        raise UnfitError("\n  ".join(["nothing was changed:", *problems]) if len(problems) > 1 else problems[0])
+    return [Action(one.what, one.make) for one in made if one.make is not None]
+
+
+def survey(environ: Mapping[str, str], look: Look = lambda _: None) -> list[Check]:
+    """All that a deployment needs and how it was found, nothing changed; `look` is told what is being looked at.
+
+    Roles and logs are left out where the environment names no RAM, or no Log Service: parts of a local cloud have
+    neither. `for_deployment` names them.
+    """
     key, region = from_environment(environ), setting(environ, "CLEARBOOK_REGION")
+    look("tables")
     endpoint = setting(environ, "CLEARBOOK_TABLESTORE_ENDPOINT")
-    tables = TableAdmin(endpoint, region, setting(environ, "CLEARBOOK_TABLESTORE_INSTANCE"), key)
-    actions = [action for name in TABLES if (action := _table(tables, name)) is not None]
-    for bucket in BUCKETS:
-        admin = BucketAdmin(setting(environ, "CLEARBOOK_OSS_ENDPOINT"), region, bucket_name(environ, bucket), key)
-        actions += _bucket(admin, bucket)
-    return actions
+    found = [*tables.checks(TableAdmin(endpoint, region, setting(environ, "CLEARBOOK_TABLESTORE_INSTANCE"), key))]
+    look("buckets")
+    found += buckets.checks(environ, key)
+    if environ.get("CLEARBOOK_SLS_ENDPOINT"):
+        from shared.cloud.sls import LogAdmin
+
+        look("logs")
+        project = environ.get("CLEARBOOK_LOG_PROJECT") or f"{setting(environ, 'CLEARBOOK_BUCKET_PREFIX')}-logs"
+        found += logs.checks(LogAdmin(environ["CLEARBOOK_SLS_ENDPOINT"], region, project, key), LOGSTORE)
+    if environ.get("CLEARBOOK_RAM_ENDPOINT") and (permissions.FOLDER / permissions.EVIDENCE).exists():
+        from shared.cloud.ram import RoleAdmin
+
+        look("roles")
+        protocol = environ.get("CLEARBOOK_RAM_PROTOCOL") or "HTTPS"
+        admin = RoleAdmin(environ["CLEARBOOK_RAM_ENDPOINT"], protocol, key)
+        found += roles.checks(admin, functions(environ), variables(environ))
+    return found
 
 
-def _table(tables: TableAdmin, name: str) -> Action | None:
-    found, wanted = tables.keys(name), TABLES[name]
-    if found is None:
-        return Action(f"create table {name} ({', '.join(column for column, _ in wanted)})", _creation(tables, name))
-    if found != wanted:
-        raise UnfitError(f"table {name} has the key {found}, expected {wanted}; use another instance, or move it away")
-    return None
+def for_deployment(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The settings with the provider's own addresses of RAM and Log Service where none are given."""
+    region = setting(environ, "CLEARBOOK_REGION")
+    named = {
+        "CLEARBOOK_RAM_ENDPOINT": "ram.aliyuncs.com",
+        "CLEARBOOK_SLS_ENDPOINT": f"https://{region}.log.aliyuncs.com",
+    }
+    return {**environ, **{name: environ.get(name) or address for name, address in named.items()}}
 
 
-def _creation(tables: TableAdmin, name: str) -> Callable[[], None]:
-    return lambda: tables.create(name, TABLES[name])
+def functions(environ: Mapping[str, str]) -> Template:
+    """What s.yaml deploys; raises TemplateError for triggers that overlap or are too many, and for misspellings."""
+    region, account = setting(environ, "CLEARBOOK_REGION"), _account(environ)
+    keys = Keys(account, region, "", "", setting(environ, "CLEARBOOK_TABLESTORE_INSTANCE"), "")
+    return template.load(ROOT / "s.yaml", ROOT / "functions", keys, environ)
 
 
-def _bucket(admin: BucketAdmin, bucket: str) -> list[Action]:
-    is_there = admin.exists()
-    actions = [] if is_there else [Action(f"create bucket {admin.name}", admin.create)]
-    if is_there and admin.is_versioned():
-        raise UnfitError(f"bucket {admin.name} keeps versions, so names are not made once; switch versioning off")
-    if bucket == "records":
-        worm = admin.worm() if is_there else None
-        if worm is not None and worm[1] < RECORDS_DAYS:
-            problem = f"keeps its objects for {worm[1]} days, {RECORDS_DAYS} are needed"
-            raise UnfitError(f"bucket {admin.name} {problem}; extend its retention, or use another bucket")
-        if worm is not None and worm[0] != "Locked":
-            actions.append(Action(f"lock the retention of {admin.name}, which lapses otherwise", admin.lock))
-    if bucket == "records" and worm is None:
-        actions.append(Action(f"keep {admin.name} for {RECORDS_DAYS} days, locked", lambda: admin.keep(RECORDS_DAYS)))
-    if bucket == "reports" and (not is_there or admin.expiry_days() is None):
-        actions.append(Action(f"expire {admin.name} after {REPORTS_DAYS} days", lambda: admin.expire(REPORTS_DAYS)))
-    return actions
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the `${...}` of the committed policies stand for here."""
+    return {
+        "account": _account(environ),
+        "region": setting(environ, "CLEARBOOK_REGION"),
+        "instance": setting(environ, "CLEARBOOK_TABLESTORE_INSTANCE").lower(),  # RAM wants it so
+        "buckets": setting(environ, "CLEARBOOK_BUCKET_PREFIX"),
+    }
+
+
+def _account(environ: Mapping[str, str]) -> str:
+    account = setting(environ, "CLEARBOOK_ACCOUNT")
+    if not (account.isascii() and account.isdigit()):
+        raise SettingError("CLEARBOOK_ACCOUNT", f"is {account!r}", "give the main account's id, digits alone")
+    return account
