@@ -174,6 +174,7 @@ def test_subscribing_again_changes_nothing_and_elsewhere_is_refused(files: Files
         ({"BucketOwnerId": "1"}, "InvalidOwner"),
         ({"BucketPath": "/x"}, "InvalidParameter"),
         ({"BucketPath": "x//y"}, "InvalidParameter"),
+        ({"BucketPath": "x/\U0001f4b0"}, "InvalidParameter"),
         ({"BucketPath": "x/../y"}, "InvalidParameter"),
         ({"BucketPath": "\\x"}, "InvalidParameter"),
         ({"BucketPath": "x" * 255}, "InvalidParameter"),

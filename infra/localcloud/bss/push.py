@@ -44,6 +44,9 @@ class OssSilentError(LocalCloudError):
 class StoppingError(Exception):
     """The service is ending; what is due is pushed after its next start."""
 
+    def __str__(self) -> str:
+        return "the service is ending"
+
 
 class Pusher:
     """Carries out the subscriptions of `home`, one push after the other."""
@@ -82,8 +85,10 @@ class Pusher:
                     continue
                 try:
                     await self.push(now)
-                except LocalCloudError as exc:
+                except (OssSilentError, StoppingError) as exc:
                     log.warning("bill files of %s are late: %s", due, exc)
+                except Exception:  # an entry point: what fails now is tried again, and must not end the trying
+                    log.exception("bill files of %s are late", due)
         finally:
             subscriptions.close()
 

@@ -103,10 +103,10 @@ def _path(parameters: Parameters) -> str:
     """The folder in the bucket, by the documented rules for its name."""
     path = parameters.text("BucketPath") or ""
     names = path.removesuffix("/").split("/") if path else []
-    if len(path) > PATH_LENGTH_MOST or path.startswith("\\") or "" in names or ".." in names:
-        raise errors.invalid_parameter(
-            "BucketPath", f"1 to {PATH_LENGTH_MOST} characters, no / or \\ in front, no // and no .. within"
-        )
+    has_emoji = any(character > "\uffff" for character in path)
+    if len(path) > PATH_LENGTH_MOST or path.startswith("\\") or "" in names or ".." in names or has_emoji:
+        expected = f"1 to {PATH_LENGTH_MOST} characters and no emoji, no / or \\ in front, no // and no .. within"
+        raise errors.invalid_parameter("BucketPath", expected)
     return "/".join(names)
 
 

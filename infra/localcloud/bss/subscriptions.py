@@ -96,7 +96,10 @@ class Subscriptions:
     def remove(self, payer: str, kind: Kind, accounts: str) -> None:
         """Unsubscribe; nothing to do where there is no such subscription."""
         key = (payer, kind.subscribe_type, accounts)
-        self._connection.execute("DELETE FROM subscription WHERE payer = ? AND type = ? AND accounts = ?", key)
+        with transaction(self._connection, "IMMEDIATE"):
+            for made in self._read("payer = ? AND type = ? AND accounts = ?", *key):
+                self._connection.execute("DELETE FROM push WHERE subscription = ?", (made.id,))
+                self._connection.execute("DELETE FROM subscription WHERE id = ?", (made.id,))
 
     def of(self, payer: str) -> list[Subscription]:
         """The subscriptions of a payer, oldest first."""
