@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import resource
-import secrets
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +20,13 @@ from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.clearbook.context import environment, start_local
+from infra.clearbook.demo import acts
 from infra.clearbook.demo.month import LINES_MIN, Month, month
+from infra.clearbook.demo.provider import load_bills
 from infra.clearbook.lists import (
     case_table,
     cases_of,
@@ -36,24 +36,20 @@ from infra.clearbook.lists import (
     settlements_of,
 )
 from infra.clearbook.main import write_json
-from infra.clearbook.people import APPROVER, PREPARER, SEEDED
+from infra.clearbook.people import APPROVER, PREPARER
 from infra.localcloud import common
-from infra.localcloud.bss import load
 from infra.localcloud.cloud import LocalCloud
 from infra.localcloud.common import LocalCloudError
 from infra.localcloud.faults.plan import Plan, drawn
 from infra.localcloud.faults.plan import read as read_plan
 from infra.provision.plan import plan
 from shared.bill.snapshot import stream_of
-from shared.control import approvals, months
+from shared.control import months
 from shared.cycle import SHANGHAI, Cycle, stamp
-from shared.documents import read_yaml
 from shared.errors import BadInputError
 from shared.ids import digest
-from shared.payout.batch import ANSWER_COLUMNS, parse_batch
-from shared.report.cells import csv_bytes
 from shared.services import Services
-from shared.steps import decide, projections, state
+from shared.steps import projections, state
 
 LINES_MAX = 5_000_000
 LINK_S = 7 * 24 * 3600
@@ -161,16 +157,12 @@ def _prepare(stage: Stage) -> None:
     for action in plan(environment(stage.cloud.home)):
         action.make()
     _clock_at_least(stage, datetime.combine(stage.cycle.first, clock_time(0), SHANGHAI))
-    _load_bills(stage)
-    approvals.name_users(stage.work.chain, SEEDED, stage.now())
-    parties = stage.month.parties()
-    for payer in parties["payers"]:
-        payer["connector"]["since"] = stage.cycle.first  # the operator goes live with this month
-    _decide_parties(stage, parties)
-    for document in stage.month.agreements:
-        _decide_agreement(stage, document)
+    with _progress(stage.console, "generating the bills", stage.month.lines) as advance:
+        load_bills(stage.cloud.home, stage.month, advance)
+    stage.step(f"{stage.month.lines:,} bill lines of {len(stage.month.payers)} payer accounts at the provider")
+    acts.go_live(stage.work, stage.month, stage.cycle.first, stage.now())
     stage.cloud.host.idle()
-    counts = f"{len(parties['resellers'])} resellers, {len(parties['customers'])} customers"
+    counts = f"{len(stage.month.resellers)} resellers, {len(stage.month.customers)} customers"
     people = f"proposed by {PREPARER}, approved by {APPROVER}"
     stage.step(f"{counts}, {len(stage.month.agreements)} agreements: {people}")
 
@@ -180,58 +172,6 @@ def _clock_at_least(stage: Stage, instant: datetime) -> None:
     if not (stage.cloud.home / "clock").exists():
         clock.set(instant)
         stage.cloud.host.set_clock(instant)
-
-
-def _load_bills(stage: Stage) -> None:
-    home = stage.cloud.home
-    path = home / "secrets.json"
-    known: dict[str, dict[str, str]] = json.loads(path.read_bytes())
-    for payer in stage.month.payers:
-        name = f"payer-{payer.account}"
-        if name not in known:
-            secret = {"access_key_id": "LTAI" + secrets.token_hex(8), "access_key_secret": secrets.token_urlsafe(24)}
-            known[name] = secret
-            common.write_atomically(path, json.dumps(known).encode(), mode=0o600)
-        key = known[name]
-        owners = stage.month.cast.owners_of(payer.account)
-        load.add_payer(
-            home, payer.account, payer.name, key["access_key_id"], key["access_key_secret"],
-            [owner.account for owner in owners],
-        )  # fmt: skip
-    with _progress(stage.console, "generating the bills", stage.month.lines) as advance:
-        for payer in stage.month.payers:
-            items = _counted(stage.month.bill(payer.account), advance)
-            load.add_items(home, payer.account, str(stage.cycle), items, batch=f"demo-{payer.account}")
-    stage.step(f"{stage.month.lines:,} bill lines of {len(stage.month.payers)} payer accounts at the provider")
-
-
-def _counted(items: Iterator[Any], advance: Any) -> Iterator[Any]:
-    for number, item in enumerate(items, 1):
-        if number % 1000 == 0:
-            advance(1000)
-        yield item
-
-
-def _decide_parties(stage: Stage, document: Mapping[str, Any]) -> None:
-    from shared.parties.document import party_document
-    from shared.parties.parties import STREAM
-
-    data = read_yaml(yaml.safe_dump(dict(document), allow_unicode=True).encode(), "parties")
-    body = {"document": digest(party_document(data, "parties"))}
-    if body not in list(approvals.in_force(stage.work.chain.read(STREAM), state.PARTY_DOCUMENT)):
-        proposal = decide.propose_parties(stage.work, data, "parties", by=PREPARER, why="go-live", at=stage.now())
-        decide.approve(stage.work, proposal.name, by=APPROVER, at=stage.now())
-
-
-def _decide_agreement(stage: Stage, document: Mapping[str, Any]) -> None:
-    entries = stage.work.chain.read(months.stream_of(document["reseller"], ""))
-    done = {(what["agreement"], what["version"]) for what in approvals.in_force(entries, months.AGREEMENT)}
-    if (document["agreement"], document["version"]) in done:
-        return
-    data = read_yaml(yaml.safe_dump(dict(document), allow_unicode=True).encode(), document["agreement"])
-    name = document["agreement"]
-    proposal = decide.propose_agreement(stage.work, data, name, by=PREPARER, why="go-live", at=stage.now())
-    decide.approve(stage.work, proposal.name, by=APPROVER, at=stage.now())
 
 
 # -- the month --------------------------------------------------------------------------------------------------
@@ -273,12 +213,7 @@ def _await(stage: Stage, is_done: Callable[[], bool]) -> None:
 
 
 def _months(stage: Stage) -> list[months.Month | None]:
-    return [_month(stage, reseller.id) for reseller in stage.month.resellers]
-
-
-def _month(stage: Stage, reseller: str) -> months.Month | None:
-    entries = stage.work.chain.read(months.stream_of(reseller, str(stage.cycle)))
-    return months.months(entries).get(str(stage.cycle))
+    return [acts.month_of(stage.work, str(stage.cycle), reseller.id) for reseller in stage.month.resellers]
 
 
 def _batches_paid(stage: Stage) -> bool:
@@ -298,25 +233,17 @@ def _close(stage: Stage) -> None:
     """Lock each reseller's month, publish, pay, and take the bank's answer."""
     cycle = str(stage.cycle)
     for reseller in stage.month.resellers:
-        month_ = _month(stage, reseller.id)
+        month_ = acts.month_of(stage.work, cycle, reseller.id)
         if month_ is None or month_.calculated is None:
             raise LocalCloudError(f"{reseller.id} has no final settlement of {cycle}; see {stage.cloud.home / 'logs'}")
-        if month_.locked is None:
-            why = "month closed"
-            proposal = decide.propose_lock(stage.work, cycle, reseller.id, by=PREPARER, why=why, at=stage.now())
-            decide.approve(stage.work, proposal.name, by=APPROVER, at=stage.now())
+        acts.lock(stage.work, cycle, reseller.id, stage.now())
     stage.cloud.host.idle()
     _await(stage, lambda: all(one is not None and one.published is not None for one in _months(stage)))
     stage.step(f"{cycle} locked and its statements published")
-    proposals, _ = decide.propose_payouts(stage.work, cycle, by=PREPARER, why="month closed", at=stage.now())
-    for proposal in proposals:
-        decide.approve(stage.work, proposal.name, by=APPROVER, at=stage.now())
+    acts.pay(stage.work, cycle, stage.now())
     stage.cloud.host.idle()
     _await(stage, lambda: _batches_paid(stage))
-    for key in stage.work.buckets.records.keys(f"batches/{cycle}/"):
-        batch, members = parse_batch(stage.work.buckets.records.get(key))
-        rows = [(one.instruction, "confirmed", one.amount, one.currency, f"BANK-{batch}") for one in members]
-        stage.work.buckets.inbox.put_once(f"payouts/{batch}.csv", csv_bytes(ANSWER_COLUMNS, rows))
+    acts.answer(stage.work, cycle)
     stage.cloud.host.idle()
     _await(stage, lambda: all(one is None or one.state != "paid" for one in _months(stage)))
     stage.step("payout file written, and confirmed by the bank's answer")

@@ -176,6 +176,7 @@ def _hung_up(request: web.Request) -> web.Response:
 
 async def _cut(request: web.Request, whole: web.Response) -> web.StreamResponse:
     """The head of the answer and half of its body."""
+    request[_CUT] = False  # done here
     body = bytes(whole.body) if isinstance(whole.body, bytes | bytearray) else b""
     response = web.StreamResponse(status=whole.status, headers=whole.headers)
     response.content_length = max(len(body), 1)

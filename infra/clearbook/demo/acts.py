@@ -1,0 +1,81 @@
+"""What people do in the demo's month: they go live, lock, pay, and the bank answers. Each act is safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import yaml
+
+from infra.clearbook.demo.month import Month
+from infra.clearbook.people import APPROVER, PREPARER, SEEDED
+from shared.control import approvals, months
+from shared.documents import read_yaml
+from shared.ids import digest
+from shared.parties.document import party_document
+from shared.parties.parties import STREAM
+from shared.payout.batch import ANSWER_COLUMNS, parse_batch
+from shared.report.cells import csv_bytes
+from shared.services import Services
+from shared.steps import decide, state
+
+_CLOSED = "month closed"
+
+
+def go_live(work: Services, month: Month, since: date, at: str) -> None:
+    """Name the people, put parties and agreements in force; bills are asked for from `since` on."""
+    approvals.name_users(work.chain, SEEDED, at)
+    parties = month.parties()
+    for payer in parties["payers"]:
+        payer["connector"]["since"] = since.isoformat()
+    _decide_parties(work, parties, at)
+    for document in month.agreements:
+        _decide_agreement(work, document, at)
+
+
+def lock(work: Services, cycle: str, reseller: str, at: str) -> None:
+    """Lock a reseller's calculated month."""
+    found = month_of(work, cycle, reseller)
+    if found is None or found.locked is None:
+        proposal = decide.propose_lock(work, cycle, reseller, by=PREPARER, why=_CLOSED, at=at)
+        decide.approve(work, proposal.name, by=APPROVER, at=at)
+
+
+def pay(work: Services, cycle: str, at: str) -> None:
+    """Pay what is due."""
+    proposals, _ = decide.propose_payouts(work, cycle, by=PREPARER, why=_CLOSED, at=at)
+    for proposal in proposals:
+        decide.approve(work, proposal.name, by=APPROVER, at=at)
+
+
+def answer(work: Services, cycle: str) -> None:
+    """The bank confirms every payment of every batch."""
+    for key in work.buckets.records.keys(f"batches/{cycle}/"):
+        batch, members = parse_batch(work.buckets.records.get(key))
+        rows = [(one.instruction, "confirmed", one.amount, one.currency, f"BANK-{batch}") for one in members]
+        work.buckets.inbox.put_once(f"payouts/{batch}.csv", csv_bytes(ANSWER_COLUMNS, rows))
+
+
+def month_of(work: Services, cycle: str, reseller: str) -> months.Month | None:
+    """Where a reseller's month stands, or None before anything was decided about it."""
+    return months.months(work.chain.read(months.stream_of(reseller, cycle))).get(cycle)
+
+
+def _decide_parties(work: Services, document: Mapping[str, Any], at: str) -> None:
+    data = read_yaml(yaml.safe_dump(dict(document), allow_unicode=True).encode(), "parties")
+    body = {"document": digest(party_document(data, "parties"))}
+    if body not in list(approvals.in_force(work.chain.read(STREAM), state.PARTY_DOCUMENT)):
+        proposal = decide.propose_parties(work, data, "parties", by=PREPARER, why="go-live", at=at)
+        decide.approve(work, proposal.name, by=APPROVER, at=at)
+
+
+def _decide_agreement(work: Services, document: Mapping[str, Any], at: str) -> None:
+    entries = work.chain.read(months.stream_of(document["reseller"], ""))
+    done = {(what["agreement"], what["version"]) for what in approvals.in_force(entries, months.AGREEMENT)}
+    if (document["agreement"], document["version"]) in done:
+        return
+    name = document["agreement"]
+    data = read_yaml(yaml.safe_dump(dict(document), allow_unicode=True).encode(), name)
+    proposal = decide.propose_agreement(work, data, name, by=PREPARER, why="go-live", at=at)
+    decide.approve(work, proposal.name, by=APPROVER, at=at)

@@ -1,0 +1,315 @@
+"""The demo's month on the rig: what time and people do, delivery by delivery, with what each left behind.
+
+    python -m tests.fault.stage --since 28 --shard 1/2
+
+plays the month from the 28th on (30 dates instead of 3 with `--since 1`), goes back to each of its deliveries, and
+lets each of its calls go wrong once, in each way there is. After the event has come again everything that is kept
+must be what the clean delivery left. It prints how many cases that were, and each that differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from infra.clearbook.demo import acts
+from infra.clearbook.demo.month import Month, month
+from infra.clearbook.demo.provider import load_bills
+from infra.localcloud import common
+from infra.localcloud.faults.plan import Fault
+from infra.localcloud.host import template
+from infra.localcloud.host.template import Function, Template, TimerTrigger
+from infra.provision.plan import plan
+from shared.bootstrap import build_services
+from shared.cycle import SHANGHAI, Cycle, stamp
+from tests.fault.rig import FailAt, Instance, Made, Outcome, Services, handler_of, oss_event, preload
+
+ROOT = Path(__file__).parents[2]
+CYCLE = "2025-06"
+LINES, SEED = 400, 1
+RETRIES = 3
+# Reads have no effect that could be lost after it, and only a batch has rows.
+CALL_FAULTS = (
+    Fault.LOSE_REQUEST, Fault.LOSE_RESPONSE, Fault.CUT_RESPONSE, Fault.THROTTLE, Fault.SERVER_ERROR,
+    Fault.DOUBTFUL_ERROR, Fault.TIME_OUT, Fault.DELAY, Fault.REFUSE_SIGNATURE, Fault.FAIL_ROWS,
+    Fault.KILL_BEFORE, Fault.KILL_AFTER, Fault.KILL_WITHIN,
+)  # fmt: skip
+DISKS = (0, 3000)  # bytes a file may grow to: nothing is written, or a part
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A piece of work for a function, or for people's command (`function` is "people")."""
+
+    function: str
+    what: str
+    event: bytes
+    at: datetime
+    act: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A delivery of the clean month: what was there before it, what it asked for, what it left."""
+
+    delivery: Delivery
+    before: tuple[bytes, bytes]
+    mark: int
+    calls: tuple[Made, ...]
+    after: dict[str, dict[str, Any]]
+    told: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way in which one delivery goes wrong."""
+
+    fail: FailAt | None
+    disk_bytes: int | None = None
+    twice: bool = False
+
+    def __str__(self) -> str:
+        if self.fail is not None:
+            return f"{self.fail.fault} at call {self.fail.call}"
+        return "twice" if self.twice else f"a disk full at {self.disk_bytes} bytes"
+
+
+class Stage:
+    """The month, its functions and what wakes them."""
+
+    def __init__(self, home: Path, since: int) -> None:
+        self.home, self.cycle = home, Cycle.parse(CYCLE)
+        self.month: Month = month(SEED, CYCLE, LINES)
+        self._since = date(self.cycle.year, self.cycle.month, since)
+        common.write_atomically(home / "secrets.json", b"{}", mode=0o600)
+        self._clock = common.Clock(home)
+        self._clock.set(self._morning(-2))
+        load_bills(home, self.month, since=self._since)
+        self.services = Services(home)
+        settings = {"CLEARBOOK_BUCKET_PREFIX": "clearbook"}
+        self._template: Template = template.load(ROOT / "s.yaml", ROOT / "functions", self.services.keys, settings)
+        self._handlers = {
+            one.name: handler_of(one.handler.partition(".")[0], one.timeout_s)
+            for one in self._template.functions.values()
+        }
+        preload()
+        self._mark = 0
+        self.waiting: list[Delivery] = []
+        self._provision()
+
+    # -- what happens in the month
+
+    def script(self) -> Iterator[Callable[[], None]]:
+        """What time and people bring, one thing after the other; each is worked off before the next."""
+        yield partial(self._people, "go live", lambda: self._go_live())
+        yield partial(self._timer, "plan_pulls", "daily", self._morning(0))
+        yield partial(self._timer, "plan_pulls", "final", self._first_final)
+        for reseller in self.month.resellers:
+            yield partial(self._people, f"lock {reseller.id}", partial(self._lock, reseller.id))
+        yield partial(self._timer, "sweep", "nightly", self._first_final.replace(hour=22, minute=15))
+        yield partial(self._people, "pay", lambda: acts.pay(self._work(), CYCLE, self._at))
+        yield partial(self._people, "the bank answers", lambda: acts.answer(self._work(), CYCLE))
+
+    def _go_live(self) -> None:
+        acts.go_live(self._work(), self.month, self._since, self._at)
+
+    def _lock(self, reseller: str) -> None:
+        acts.lock(self._work(), CYCLE, reseller, self._at)
+
+    @property
+    def _first_final(self) -> datetime:
+        return (self.cycle.final_from() + timedelta(minutes=30)).astimezone(SHANGHAI)
+
+    def _morning(self, day: int) -> datetime:
+        """09:00 so many days after the month's last."""
+        return self._first_final.replace(hour=9, minute=0) - timedelta(days=2 - day)
+
+    @property
+    def _at(self) -> str:
+        return stamp(self._clock.now())
+
+    @staticmethod
+    def _work() -> Any:
+        return build_services(os.environ)
+
+    def _provision(self) -> None:
+        for action in plan({**self.services.environment, **self.services.main_key()}):
+            action.make()
+        self._mark = max([0, *(one[0] for one in self.services.ask("created", 0))])
+
+    def _people(self, what: str, act: Callable[[], None]) -> None:
+        self.waiting.append(Delivery("people", what, b"", self._clock.now(), act))
+
+    def _timer(self, function: str, name: str, at: datetime) -> None:
+        trigger: TimerTrigger = next(
+            one for one in self._template.timers if (one.function, one.name) == (function, name)
+        )
+        event = {"triggerTime": stamp(at), "triggerName": name, "payload": trigger.payload}
+        self.waiting.append(Delivery(function, f"{name} {stamp(at)}", json.dumps(event).encode(), at))
+
+    # -- how it is delivered
+
+    def collect(self) -> None:
+        """Turn what OSS says was created into deliveries."""
+        for id_, bucket, key, name, body in self.services.ask("created", self._mark):
+            self._mark = id_
+            at = datetime.fromisoformat(json.loads(body)["eventTime"])
+            self.waiting += [
+                Delivery(trigger.function, key, oss_event(body), at)
+                for trigger in self._template.oss_triggers
+                if trigger.matches(bucket, key, name)
+            ]
+
+    def instance(self, delivery: Delivery) -> Instance:
+        """A fresh instance for it."""
+        if delivery.act is not None:
+            return Instance(self.services, self.services.main_key(), partial(_acted, delivery.act))
+        function: Function = self._template.functions[delivery.function]
+        key = self.services.role_key(function.role, function.name)
+        return Instance(self.services, key, self._handlers[function.name])
+
+    def told(self, after: int) -> Counter[str]:
+        """What woke somebody since an event, with whom."""
+        created = self.services.ask("created", after)
+        return Counter(
+            f"{trigger.function} {bucket}/{key}"
+            for _, bucket, key, name, _ in created
+            for trigger in self._template.oss_triggers
+            if trigger.matches(bucket, key, name)
+        )
+
+    def play(self) -> list[Step]:
+        """The clean month, step by step."""
+        steps = []
+        for happen in self.script():
+            happen()
+            while self.waiting:
+                steps.append(self._clean(self.waiting.pop(0)))
+                self.collect()
+        return steps
+
+    def _clean(self, delivery: Delivery) -> Step:
+        self._clock.set(delivery.at)
+        before, mark = self.services.ask("save"), self._mark
+        instance = self.instance(delivery)
+        outcome = instance.deliver(delivery.event)
+        instance.end()
+        if outcome.answer is None or _refusals(outcome.answer):
+            raise AssertionError(f"{delivery.function} {delivery.what}: {outcome}")
+        calls = tuple(self.services.ask("made"))
+        return Step(delivery, before, mark, calls, self.services.ask("state"), self.told(mark))
+
+    def retry(self, step: Step, case: Case, *, warm: bool) -> str | None:
+        """Let the step go wrong and come again; what is then not as it should be, or None."""
+        self._clock.set(step.delivery.at)
+        self.services.ask("load", step.before)
+        instance = self.instance(step.delivery)
+        outcome = instance.deliver(step.delivery.event, case.fail, case.disk_bytes)
+        tries = 0
+        while outcome.answer is None or (case.twice and tries == 0):
+            tries += 1
+            if tries > RETRIES:
+                instance.end()
+                return f"it never got through: {outcome}"
+            if outcome.was_killed or not warm:
+                instance.end()
+                instance = self.instance(step.delivery)
+            outcome = instance.deliver(step.delivery.event)
+        instance.end()
+        return self._difference(step, outcome)
+
+    def _difference(self, step: Step, outcome: Outcome) -> str | None:
+        if refusals := _refusals(outcome.answer or ""):
+            return f"it was refused: {refusals}"
+        after = self.services.ask("state")
+        differing = [
+            f"{table}/{key}"
+            for table in step.after
+            for key in step.after[table].keys() | after[table].keys()
+            if step.after[table].get(key) != after[table].get(key)
+        ]
+        if differing:
+            return f"{len(differing)} differ: {', '.join(sorted(differing)[:4])}"
+        told = self.told(step.mark)
+        if step.told - told or told.keys() - step.told.keys():
+            return f"told of {told}, should be {step.told}"
+        return None
+
+
+def _refusals(answer: str) -> list[Any]:
+    return [one for one in json.loads(answer or "[]") if "code" in one]
+
+
+def _acted(act: Callable[[], None], _: bytes) -> str:
+    act()
+    return ""
+
+
+def cases(step: Step) -> Iterator[Case]:
+    """Everything that can go wrong with a delivery, once."""
+    yield Case(None, twice=True)
+    if step.delivery.function != "people":
+        yield from (Case(None, disk_bytes=size) for size in DISKS)
+    for number, call in enumerate(step.calls):
+        for fault in CALL_FAULTS:
+            if fault is Fault.FAIL_ROWS and call.name != "BatchWriteRow":
+                continue
+            if fault is Fault.KILL_WITHIN and not call.size:
+                continue
+            yield Case(FailAt(number, fault))
+
+
+def main() -> int:
+    """Play, go back, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--since", type=int, default=28, help="the day of June on which the operator goes live")
+    parser.add_argument("--shard", default="1/1", help="N/M: every M-th delivery, from the N-th on")
+    parser.add_argument("--only", default="", help="only functions or faults whose name holds this")
+    arguments = parser.parse_args()
+    number, of = map(int, arguments.shard.split("/"))
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="clearbook-") as folder:
+        stage = Stage(Path(folder), arguments.since)
+        steps = stage.play()
+        counted, differing = Counter[str](), []
+        calls = sum(len(step.calls) for step in steps)
+        print(f"{len(steps)} deliveries, {calls} calls, played in {time.monotonic() - begun:.1f} s", flush=True)
+        for index, step in enumerate(steps):
+            for position, case in enumerate(cases(step)):
+                name = f"{step.delivery.function} ({step.delivery.what}): {case}"
+                if (index + position) % of != number - 1 or arguments.only not in name:
+                    continue
+                counted[str(case).partition(" at ")[0]] += 1
+                wrong = stage.retry(step, case, warm=position % 2 == 0)
+                if wrong is not None:
+                    differing.append(f"{name} {_named(step, case)}: {wrong}")
+                    print(differing[-1], flush=True)
+        stage.services.close()
+    result = {
+        "deliveries": len(steps), "calls": calls, "cases": counted.total(), "by_fault": dict(counted),
+        "differing": len(differing), "seconds": round(time.monotonic() - begun, 1),
+    }  # fmt: skip
+    print(json.dumps(result))
+    return 1 if differing else 0
+
+
+def _named(step: Step, case: Case) -> str:
+    if case.fail is None:
+        return ""
+    call = step.calls[case.fail.call]
+    return f"({call.service} {call.name} {call.subject})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
