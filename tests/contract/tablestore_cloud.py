@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ from tablestore import (
 from tablestore.retry import NoRetryPolicy
 
 from infra.localcloud import common
+from infra.localcloud.tablestore.messages import pb
+from infra.localcloud.tablestore.state import Store
+from infra.localcloud.tablestore.tables import create_table
 
 logging.getLogger("tablestore-client").setLevel(logging.CRITICAL)
 
@@ -176,3 +180,18 @@ def pages(client: Any, table: str, direction: str, start: Any, end: Any, **how: 
     while start is not None:
         _, start, found, _ = client.get_range(table, direction, start, end, **how)
         yield found
+
+
+@contextmanager
+def without_wire(folder: Path, seconds: Callable[[], float] = time.monotonic) -> Iterator[Store]:
+    """An instance in this process, with a table `t` of a string and a number; `seconds` is its steady clock."""
+    store = Store(folder, "clearbook", common.Clock(folder), seconds)
+    columns = [pb.PrimaryKeySchema(name="part", type=pb.STRING), pb.PrimaryKeySchema(name="n", type=pb.INTEGER)]
+    meta = pb.TableMeta(table_name="t", primary_key=columns)
+    options = pb.TableOptions(time_to_live=-1, max_versions=1)
+    throughput = pb.ReservedThroughput(capacity_unit=pb.CapacityUnit(read=0, write=0))
+    create_table(store, pb.CreateTableRequest(table_meta=meta, table_options=options, reserved_throughput=throughput))
+    try:
+        yield store
+    finally:
+        store.close()

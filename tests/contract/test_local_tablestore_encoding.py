@@ -86,6 +86,10 @@ def test_no_damaged_shortened_or_lengthened_row_is_read(data: bytes) -> None:
             plainbuffer.read_change(data[:length])
     with pytest.raises(OtsError, match="has more data"):
         plainbuffer.read_change(data + b"\x09")
+    with pytest.raises(OtsError, match="has more data"):
+        plainbuffer.read_change(data + b"\x00\x00\x09")
+    # What the client for Node.js sends after a row.
+    assert plainbuffer.read_change(data + bytes(22)) == plainbuffer.read_change(data)
 
 
 def test_no_damaged_row_is_put() -> None:

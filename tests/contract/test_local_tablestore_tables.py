@@ -16,6 +16,8 @@ from tablestore import (
     TableOptions,
 )
 
+from infra.localcloud.tablestore import tables
+from infra.localcloud.tablestore.messages import pb
 from tests.contract.tablestore_cloud import (
     THREE_KEYS,
     Cloud,
@@ -27,6 +29,7 @@ from tests.contract.tablestore_cloud import (
     put,
     read,
     refused,
+    without_wire,
 )
 
 
@@ -46,6 +49,15 @@ def test_a_table_is_described_as_it_was_created_until_it_is_deleted(client: Any)
     for call in (client.describe_table, client.delete_table):
         with refused(404, "OTSObjectNotExist", "Requested table does not exist."):
             call(name)
+
+
+def test_a_description_says_that_the_table_is_active(tmp_path: Path) -> None:
+    with without_wire(tmp_path) as store:
+        described = tables.describe_table(store, pb.DescribeTableRequest(table_name="t")).SerializeToString()
+
+    status = b"\x20\x01"  # field 4, the number 1: unknown to the Python SDK, demanded by others
+    assert described.endswith(status)
+    assert pb.DescribeTableResponse.FromString(described).table_meta.table_name == "t"
 
 
 def test_a_table_created_again_is_empty(any_client: Any) -> None:

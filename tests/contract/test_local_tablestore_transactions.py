@@ -24,12 +24,10 @@ from tablestore import (
 )
 from tablestore.plainbuffer.plain_buffer_builder import PlainBufferBuilder
 
-from infra.localcloud import common
 from infra.localcloud.tablestore import transactions
 from infra.localcloud.tablestore.errors import OtsError
 from infra.localcloud.tablestore.messages import pb
 from infra.localcloud.tablestore.state import Store
-from infra.localcloud.tablestore.tables import create_table
 from infra.localcloud.tablestore.writes import put_row
 from tests.contract.tablestore_cloud import (
     ABSENT,
@@ -42,6 +40,7 @@ from tests.contract.tablestore_cloud import (
     invalid,
     new_table,
     refused,
+    without_wire,
 )
 
 PARTED = [("part", "STRING"), ("n", "INTEGER")]
@@ -361,15 +360,8 @@ def seconds() -> Seconds:
 
 @pytest.fixture
 def store(tmp_path: Path, seconds: Seconds) -> Iterator[Store]:
-    """An instance with the table `t`, without a wire."""
-    store = Store(tmp_path, "clearbook", common.Clock(tmp_path), seconds)
-    columns = [pb.PrimaryKeySchema(name="part", type=pb.STRING), pb.PrimaryKeySchema(name="n", type=pb.INTEGER)]
-    meta = pb.TableMeta(table_name="t", primary_key=columns)
-    options = pb.TableOptions(time_to_live=-1, max_versions=1)
-    throughput = pb.ReservedThroughput(capacity_unit=pb.CapacityUnit(read=0, write=0))
-    create_table(store, pb.CreateTableRequest(table_meta=meta, table_options=options, reserved_throughput=throughput))
-    yield store
-    store.close()
+    with without_wire(tmp_path, seconds) as store:
+        yield store
 
 
 def start_in(store: Store) -> str:

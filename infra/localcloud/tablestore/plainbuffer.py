@@ -432,11 +432,14 @@ def _odd_cell(data: bytes, position: int) -> OtsError:
 
 
 def _check_end(data: bytes, position: int, checks: bytes | bytearray) -> None:
-    """The row must end at `position` with the checksum over `checks`, and nothing may follow."""
+    """The row must end at `position` with the checksum over `checks`, and nothing but zeros may follow.
+
+    The published client for Node.js sends zeros: it makes room for more than it writes, after INF_MIN for one.
+    """
     if data[position] != ROW_CHECK:
         raise broken("row is not end with checksum tag")
     wanted = crc8(bytes(checks), 0)
     if data[position + 1] != wanted:
         raise broken(f"checksum is mismatch, {data[position + 1]} :{wanted} :")
-    if len(data) != position + 2:
+    if len(data) != position + 2 and data[position + 2 :].strip(b"\0"):
         raise broken("has more data in cell, but they can't be parsed")

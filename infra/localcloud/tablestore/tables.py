@@ -20,6 +20,9 @@ LIFE_MIN_S = 86400
 DEVIATION_S = 86400
 DEVIATION_MAX_S = ((1 << 63) - 1) // 1_000_000
 ADJUST_EVERY_S = 120
+# The field table_status = 4 with the value ACTIVE = 1. The Python SDK's definitions have no such field; those of
+# the clients for other languages demand it.
+_ACTIVE = b"\x20\x01"
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 
@@ -40,8 +43,9 @@ def list_table(store: Store, _request: Any) -> Any:
 
 
 def describe_table(store: Store, request: Any) -> Any:
-    """What a table was created as."""
-    return store.table(request.table_name).description
+    """What a table is, and that it is active."""
+    known = store.table(request.table_name).description.SerializeToString()
+    return pb.DescribeTableResponse.FromString(known + _ACTIVE)
 
 
 def update_table(store: Store, request: Any) -> Any:
