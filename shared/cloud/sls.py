@@ -89,7 +89,7 @@ def _translated(doing: str) -> Iterator[None]:
 
 def _service_error(doing: str, exc: Any) -> ServiceError:
     code, status = str(exc.get_error_code()), exc.resp_status
-    if code == "LogRequestError" and not status:
+    if code == "LogRequestError":  # its own code, with a made-up status
         problem, remedy = f"Log Service was not reached ({exc.get_error_message()})", "check CLEARBOOK_SLS_ENDPOINT"
         return ServiceError(f"cannot {doing}", problem, remedy, retryable=True)
     remedy = "check the access key, its rights and CLEARBOOK_SLS_ENDPOINT"
