@@ -66,8 +66,7 @@ class LocalCloud:
             "tablestore": {"endpoint": self._url("tablestore"), "instance": self._keys.instance, **signing},
             "bss": {"endpoint": self._url("bss").removeprefix("http://"), "protocol": "HTTP", **signing},
             "ram": {"endpoint": self._url("ram").removeprefix("http://"), "protocol": "HTTP", **signing},
-            # Without a scheme: its client takes only a bare address for what it is.
-            "sls": {"endpoint": self._url("sls").removeprefix("http://"), **signing},
+            "sls": {"endpoint": self._url("sls"), **signing},
             "host": {"endpoint": self._url("host"), "token": self._keys.control_token},
         }
 

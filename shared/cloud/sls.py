@@ -5,9 +5,11 @@ The client is an extra dependency (`clearbook[deploy]`), imported when it is fir
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from shared.cloud.credentials import AccessKey
 from shared.errors import SettingError
@@ -29,6 +31,9 @@ class LogAdmin:
         self.project = project
         # `source` is only for logs that are sent; without it the client looks its host name up.
         self._client = LogClient(endpoint, key.id, key.secret, key.token or None, "", "v4", region)
+        # A project's name goes before the host name, which an address cannot bear. The client (0.9.52) knows that,
+        # but takes an address with a scheme or a port for a name.
+        self._client._isRowIp = _is_address(endpoint)
 
     def exists(self) -> bool:
         """Whether the project is there, and ours to see."""
@@ -75,6 +80,15 @@ class LogAdmin:
                 if exc.get_error_code() in missing:
                     return None
                 raise
+
+
+def _is_address(endpoint: str) -> bool:
+    host = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").hostname or ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
