@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -302,6 +304,65 @@ def test_a_time_to_live_can_be_given_later(ots: Cloud, any_client: Any, table: s
     assert read(any_client, table, "a") == {"x": 1}
 
 
+def test_any_history_of_a_row_agrees_with_a_model(ots: Cloud, client: Any) -> None:
+    seed = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1 << 32)
+    print(f"SEED={seed}")
+    dice = random.Random(seed)  # noqa: S311 - made to be repeated
+    life = timedelta(days=3)
+    model: dict[str, dict[int, Any]] = {}  # what is stored: of each column the values by version
+    now = JUNE
+
+    def seen(most: int, first: int = 0, end: int = 2**62) -> list[tuple[str, Any, int]]:
+        oldest = int((now - life).timestamp() * 1000) + 1
+        return [
+            (name, cells[version], version)
+            for name, cells in sorted(model.items())
+            for version in [at for at in sorted(cells, reverse=True) if max(first, oldest) <= at < end][:most]
+        ]
+
+    def write(name: str, value: Any, version: int) -> None:
+        cells = model.setdefault(name, {}) | {version: value}
+        model[name] = {at: cells[at] for at in sorted(cells, reverse=True)[:2]}
+
+    with new_table(client, options=TableOptions(int(life.total_seconds()), 2, 30 * 86400)) as table:
+        for step in range(60):
+            now += timedelta(hours=dice.randrange(1, 9))
+            ots.clock.set(now)
+            now_ms = int(now.timestamp() * 1000)
+            remaining, model = seen(2), {}
+            for column, value, at in remaining:  # what has expired is gone for good
+                model.setdefault(column, {})[at] = value
+            name, own = dice.choice("xyz"), now_ms - dice.randrange(60 * 3_600_000)
+            kind = dice.choice(["put", "update", "own", "own", "one", "all", "row"])
+            if kind == "put":
+                client.put_row(table, Row(key("a"), [(name, step, own), (name, -step, now_ms)]), Condition(IGNORE))
+                model = {name: {own: step, now_ms: -step}}
+            elif kind == "update":
+                update(client, table, PUT=[(name, step)])
+                write(name, step, now_ms)
+            elif kind == "own":
+                update(client, table, PUT=[(name, step, own)])
+                write(name, step, own)
+            elif kind == "one" and model.get(name):
+                version = dice.choice(sorted(model[name]))
+                update(client, table, DELETE=[(name, None, version)])
+                del model[name][version]
+            elif kind == "all":
+                update(client, table, DELETE_ALL=[name])
+                model.pop(name, None)
+            elif kind == "row":
+                client.delete_row(table, Row(key("a")), Condition(IGNORE))
+                model = {}
+            first, end = sorted([own, now_ms - dice.randrange(60 * 3_600_000) + 1])
+            for how, expected in (
+                ({"max_version": 9}, seen(9)),
+                ({"max_version": 1}, seen(1)),
+                ({"max_version": None, "time_range": (first, end)}, seen(9, first, end)),
+            ):
+                row = client.get_row(table, key("a"), **how)[1]
+                assert (row.attribute_columns if row is not None else []) == expected, (step, kind, how)
+
+
 # --- refusals -------------------------------------------------------------------------------------------------
 
 
@@ -345,3 +406,13 @@ def test_a_read_that_names_no_possible_version_is_refused(
 ) -> None:
     with invalid(message):
         versions(any_client, table, **how)
+
+
+def test_versions_count_as_columns_of_a_write(any_client: Any, table: str) -> None:
+    cells = [("x", n, NOW_MS - n) for n in range(1025)]
+    any_client.put_row(table, Row(key("a"), cells[:1024]), Condition(IGNORE))
+    many = "The number of attribute columns exceeds the limit, limit count: 1024, column count: 1025."
+    with invalid(many):
+        any_client.put_row(table, Row(key("a"), cells), Condition(IGNORE))
+    with invalid(many):
+        update(any_client, table, PUT=cells)
