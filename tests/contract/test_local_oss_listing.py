@@ -13,6 +13,8 @@ import oss2
 from infra.localcloud import common
 from tests.contract.oss_cloud import JUNE, Cloud, code_in, code_of, sign_by_hand, upload_parts
 
+PAGES_MAX = 200  # above what any of these listings has, so that one that runs in circles fails
+
 
 def test_paging_equals_the_sorted_set(bucket: Any) -> None:
     rng = random.Random(20250610)  # noqa: S311 - a seed to replay
@@ -44,7 +46,7 @@ def expected_listing(keys: set[str], prefix: str, delimiter: str, after: str) ->
 def listing(bucket: Any, prefix: str, delimiter: str, after: str, size: int) -> list[str]:
     shown: list[str] = []
     token = ""
-    while True:
+    for _ in range(PAGES_MAX):
         page = bucket.list_objects_v2(prefix, delimiter, token, after, max_keys=size)
         names = [found.key for found in page.object_list] + page.prefix_list
         assert 0 < len(names) <= size or not page.is_truncated
@@ -52,6 +54,7 @@ def listing(bucket: Any, prefix: str, delimiter: str, after: str, size: int) -> 
         if not page.is_truncated:
             return shown
         token = page.next_continuation_token
+    raise AssertionError(f"the listing does not end: {shown[-3:]}")
 
 
 def test_a_listing_jumps_over_what_is_under_a_prefix(bucket: Any) -> None:
@@ -83,7 +86,7 @@ def test_the_first_version_pages_by_keys(bucket: Any) -> None:
     for delimiter in ("", "/", "a"):
         for size in (1, 3, 1000):
             shown, marker = [], ""
-            while True:
+            for _ in range(PAGES_MAX):
                 page = bucket.list_objects("x", delimiter, marker, size)  # the SDK asks for URL encoding
                 shown += sorted([found.key for found in page.object_list] + page.prefix_list, key=str.encode)
                 marker = page.next_marker
@@ -158,7 +161,7 @@ def expected_uploads(started: list[tuple[str, str]], prefix: str, delimiter: str
 def listed_uploads(bucket: Any, prefix: str, delimiter: str, size: int) -> list[tuple[str, str]]:
     shown: list[tuple[str, str]] = []
     key_marker = id_marker = ""
-    while True:
+    for _ in range(PAGES_MAX):
         page = bucket.list_multipart_uploads(prefix, delimiter, key_marker, id_marker, size)
         names = [(found.key, found.upload_id) for found in page.upload_list] + [(name, "") for name in page.prefix_list]
         assert 0 < len(names) <= size or not page.is_truncated
@@ -166,6 +169,7 @@ def listed_uploads(bucket: Any, prefix: str, delimiter: str, size: int) -> list[
         if not page.is_truncated:
             return shown
         key_marker, id_marker = page.next_key_marker, page.next_upload_id_marker
+    raise AssertionError(f"the listing does not end: {shown[-3:]}")
 
 
 def test_the_markers_of_uploads_mean_what_the_document_says(bucket: Any, clock: common.Clock) -> None:

@@ -10,7 +10,6 @@ from aiohttp import web
 from infra.localcloud.oss import errors
 from infra.localcloud.oss.blobs import Content, Piece, joined
 from infra.localcloud.oss.call import UPLOAD_MAX, Call
-from infra.localcloud.oss.database import Cause
 from infra.localcloud.oss.documents import integer
 from infra.localcloud.oss.objects import kept_headers, received
 from infra.localcloud.oss.state import Bucket, Store, StoredObject, described
@@ -23,8 +22,7 @@ async def append(call: Call) -> web.Response:
         raise errors.invalid_argument("position", "", "The position parameter is missing.", ec="0016-00000501")
     position = integer(call.params["position"], "position", 0, UPLOAD_MAX)
     headers = kept_headers(call.headers)
-    begun = call.cause()
-    _growing(call.endpoint.store, call.bucket(begun.at), call.key, position, headers, begun)
+    _growing(call.endpoint.store, call.bucket(), call.key, position, headers)
     content = await received(call)
     try:
         stored = await _put(call, position, content, headers)
@@ -42,12 +40,12 @@ async def append(call: Call) -> web.Response:
 async def _put(call: Call, position: int, content: Content, headers: dict[str, str]) -> StoredObject:
     """The object with `content` at its end; of appends to one position exactly one succeeds."""
     store, key, cause = call.endpoint.store, call.key, call.cause()
-    before = _growing(store, call.bucket(cause.at), key, position, headers, cause)
+    before = _growing(store, call.bucket(cause.at), key, position, headers)
     whole = await _extended(store, before, content)
     try:
         with store.database.transaction():
             bucket = call.bucket(cause.at)
-            if _growing(store, bucket, key, position, headers, cause) != before:
+            if _growing(store, bucket, key, position, headers) != before:
                 # The same length and yet not the same object: it was replaced while we wrote.
                 raise errors.position_not_equal_to_length(key, position)
             etag = _etag(before, content)
@@ -61,9 +59,7 @@ async def _put(call: Call, position: int, content: Content, headers: dict[str, s
     return put
 
 
-def _growing(
-    store: Store, bucket: Bucket, key: str, position: int, headers: dict[str, str], cause: Cause
-) -> StoredObject | None:
+def _growing(store: Store, bucket: Bucket, key: str, position: int, headers: dict[str, str]) -> StoredObject | None:
     """The object that shall grow, None where this begins it, once it may grow at that position."""
     before = store.seek(bucket, key)
     if before is None:
@@ -74,7 +70,6 @@ def _growing(
         raise errors.object_not_appendable(key)
     if position != before.size:
         raise errors.position_not_equal_to_length(key, before.size)
-    store.refuse_protected(bucket, before, cause)
     meta = next((name for name in headers if name.startswith("x-oss-meta-")), None)
     if meta is not None:
         # developer-reference/appendobject: they can be given when the object is created, not when it is continued.

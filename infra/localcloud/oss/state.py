@@ -233,10 +233,6 @@ class Store:
         text = json.dumps(tags.tagged(self.find(bucket, key).headers, wanted))
         self.database.execute("UPDATE object SET headers=? WHERE bucket=? AND key=?", text, bucket.name, key.encode())
 
-    def refuse_protected(self, bucket: Bucket, stored: StoredObject, cause: Cause) -> None:
-        """Raise FileImmutable while a retention policy keeps the object as it is."""
-        self._check_mutable(bucket, stored.key, to_ms(stored.modified), cause)
-
     @staticmethod
     def refuse_versioned(bucket: Bucket) -> None:
         """Refuse to change objects where OSS would keep versions of them."""
