@@ -6,9 +6,11 @@ import csv
 import io
 import itertools
 import json
+import sqlite3
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import oss2
@@ -17,8 +19,17 @@ from alibabacloud_bssopenapi20171214 import models
 from alibabacloud_tea_openapi.exceptions import ClientException
 
 from infra.clearbook.demo.month import month
-from infra.localcloud.bss.load import add_items, enable_split_bill, grant_dump_role, revoke_dump_role, set_file_format
+from infra.localcloud.bss.billfile import Form, write
+from infra.localcloud.bss.load import (
+    add_items,
+    add_payer,
+    enable_split_bill,
+    grant_dump_role,
+    revoke_dump_role,
+    set_file_format,
+)
 from infra.localcloud.bss.schedule import BillFile, Kind, files_at, first_push, push_on
+from infra.localcloud.bss.state import connect, may_dump_to
 from infra.localcloud.bss.subscriptions import Subscriptions
 from tests.contract.bill_files import BUCKET, Files, beijing, services, subscribe
 from tests.contract.bss_cloud import CYCLE, Payer, line, refused
@@ -469,3 +480,34 @@ def test_a_month_of_files_adds_up_to_what_the_calls_say(files: Files) -> None:
              for row in files.rows(key)]  # fmt: skip
     whole = files.rows(f"{payer.account}_BillingItemDetail_202606")
     assert sorted(map(tuple, (row.values() for row in daily))) == sorted(map(tuple, (row.values() for row in whole)))
+
+
+def test_a_home_of_before_bill_files_is_brought_up_to_date(tmp_path: Path) -> None:
+    add_payer(tmp_path, "1", "one", "k", "s")
+    add_items(tmp_path, "1", CYCLE, [line(1)], batch="a")
+    with sqlite3.connect(tmp_path / "bss" / "bss.db") as database:
+        database.executescript("DROP TABLE split_bill; DROP TABLE dump_role; DROP TABLE file_format;")
+    database.close()
+
+    grant_dump_role(tmp_path, "1")
+
+    connection = connect(tmp_path)
+    assert may_dump_to(connection, "1")
+    assert connection.execute("SELECT count(*) FROM item").fetchone() == (1,)
+    connection.close()
+
+
+def test_one_bill_makes_one_content(tmp_path: Path) -> None:
+    add_payer(tmp_path, "1", "one", "k", "s")
+    add_items(tmp_path, "1", CYCLE, [line(1, str(n), InstanceID=f"i-{n}") for n in range(50)], batch="a")
+    connection = connect(tmp_path)
+    form, file = Form("1", "one", "MA", "zh", with_currency=False, rows_max=20), BillFile(Kind.BILLING_ITEMS, CYCLE)
+
+    def written(folder: Path) -> bytes:
+        folder.mkdir()
+        path = write(folder, connection, file, form, beijing("2026-07-04T10:00"))
+        assert path is not None
+        return path.read_bytes()
+
+    assert written(tmp_path / "a") == written(tmp_path / "b")
+    connection.close()
