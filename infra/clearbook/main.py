@@ -91,20 +91,25 @@ def provision(
     apply: Annotated[
         bool, typer.Option("--apply", help="Make what is missing; without it only show the plan.")
     ] = False,
+    replace_policies: Annotated[
+        bool, typer.Option("--replace-policies", help="Put policies that differ from the committed ones right, too.")
+    ] = False,
+    policies_from: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(
+            metavar="CALLS_DIR",
+            help="Instead: write the functions' policies from what was recorded in this folder; may be repeated.",
+        ),
+    ] = None,
+    json: Json = None,
 ) -> None:
-    """Show, and with --apply make, the tables and buckets that are missing."""
-    from infra.clearbook.context import environment
-    from infra.provision.plan import plan
+    """Show, and with --apply make, what a deployment needs: tables, buckets, logs, roles and their policies."""
+    from infra.clearbook import deploy
 
-    actions = plan(environment(home))
-    for action in actions:
-        print(("made: " if apply else "would ") + action.what)
-        if apply:
-            action.make()
-    if not actions:
-        print("everything is there")
-    elif not apply:
-        print(f"{len(actions)} things are missing; make them with --apply")
+    if policies_from:
+        deploy.policies_from(policies_from, home)
+    else:
+        deploy.provision(home, apply=apply, replace_policies=replace_policies, json_to=json)
 
 
 @app.command()
