@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -104,7 +105,12 @@ def _application(service: str, home: Path, faults: Misbehaving) -> tuple[web.App
     if service == "oss":
         objects = OssObjects(home / "oss", keys.account_id, keys.region)
         app = oss_application(Endpoint(keys, objects, clock, authority), faults)
-        return app, lambda: (objects.close(), authority.close())  # type: ignore[func-returns-value]
+        return app, partial(_close, objects, authority)
     tables = Tables(home / "tablestore", keys.instance, clock)
     app = tablestore_application(tables, keys, authority, faults)
-    return app, lambda: (tables.close(), authority.close())  # type: ignore[func-returns-value]
+    return app, partial(_close, tables, authority)
+
+
+def _close(*opened: OssObjects | Tables | Authority) -> None:
+    for one in opened:
+        one.close()

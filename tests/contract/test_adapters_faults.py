@@ -165,7 +165,12 @@ def of_bill() -> list[Operation]:
     def nothing(_api: BillApi, _name: str) -> None: ...
 
     def page(api: BillApi, token: str = "") -> Any:
-        query = {"BillingCycle": CYCLE, "BillingDate": DAY, "Granularity": "DAILY", "IsBillingItem": True}
+        query: dict[str, str | int | bool] = {
+            "BillingCycle": CYCLE,
+            "BillingDate": DAY,
+            "Granularity": "DAILY",
+            "IsBillingItem": True,
+        }
         more = {"NextToken": token} if token else {}
         return parse_page(api.call("DescribeInstanceBill", {**query, "MaxResults": 10, **more}), "page")
 
@@ -222,7 +227,7 @@ def storage(home: Path) -> Iterator[Port]:
         stores = [OssStore(endpoint, "cn-hangzhou", "faults", lambda: key, one) for one in (PERSISTENT, GIVES_UP)]
         folder = home / "files"
         folder.mkdir()
-        yield Port(service, *stores, of_storage(folder))
+        yield Port(service, stores[0], stores[1], of_storage(folder))
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +237,7 @@ def rows(home: Path) -> Iterator[Port]:
         for name in ("chain", "bill_lines"):
             TableAdmin(endpoint, "cn-hangzhou", instance, key).create(name, TABLES[name])
         both = [TablestoreRows(endpoint, "cn-hangzhou", instance, lambda: key, one) for one in (PERSISTENT, GIVES_UP)]
-        yield Port(service, *both, of_rows())
+        yield Port(service, both[0], both[1], of_rows())
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +251,7 @@ def bill(home: Path) -> Iterator[Port]:
         add_items(home, payer, CYCLE, [(f"{DAY}T00:00:00+08:00", None, DAY, one) for one in fields], batch="one")
         host, key = f"127.0.0.1:{service.port}", AccessKey("LTAIpayer", "secret")
         both = [BssApi(host, "HTTP", "cn-hangzhou", key, one) for one in (PERSISTENT, GIVES_UP)]
-        yield Port(service, *both, of_bill())
+        yield Port(service, both[0], both[1], of_bill())
 
 
 @pytest.fixture(params=["storage", "rows", "bill"])
