@@ -30,10 +30,11 @@ class LogAdmin:
             ) from exc
         self.project = project
         # `source` is only for logs that are sent; without it the client looks its host name up.
-        self._client: Any = LogClient(endpoint, key.id, key.secret, key.token or None, "", "v4", region)
+        client: Any = LogClient(endpoint, key.id, key.secret, key.token or None, "", "v4", region)
         # A project's name goes before the host name, which an address cannot bear. The client (0.9.52) knows that,
         # but takes an address with a scheme or a port for a name.
-        self._client._isRowIp = _is_address(endpoint)
+        client._isRowIp = _is_address(endpoint)
+        self._client = client
 
     def exists(self) -> bool:
         """Whether the project is there, and ours to see."""
