@@ -1,6 +1,6 @@
 # `make demo` plays a month end to end; `make test` proves it. Each sets up everything it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast interop lint lock clean
+.PHONY: help setup bundle demo test fast interop lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,6 +20,9 @@ $(STAMP): requirements.lock build.lock
 
 demo: $(STAMP) ## a generated month through the whole pipeline
 	$(BIN)/clearbook demo
+
+bundle: $(STAMP) ## the code directories that s.yaml deploys, checked
+	$(BIN)/clearbook bundle
 
 test: $(STAMP) lint ## everything that must hold
 	$(BIN)/python -m pytest -n 2

@@ -30,7 +30,9 @@ app = typer.Typer(
 local = typer.Typer(help="The local cloud: OSS, Tablestore, BSS OpenAPI and the function host.", no_args_is_help=True)
 party = typer.Typer(help="Payers, resellers, customers, and whose account is whose.", no_args_is_help=True)
 agreement = typer.Typer(help="What a reseller earns on which lines.", no_args_is_help=True)
+bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
 app.add_typer(local, name="local")
+app.add_typer(bench, name="bench")
 app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
 
@@ -83,6 +85,37 @@ def local_up(
     from infra.clearbook.local import up
 
     up(home, json)
+
+
+@app.command()
+def bundle(
+    check: Annotated[bool, typer.Option("--check", help="Only say whether s.yaml can be deployed.")] = False,
+    schema: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(exists=True, dir_okay=False, help="Also hold s.yaml against component fc3's own schema.json."),
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Check s.yaml and build the code directories that it deploys, one for each function."""
+    from infra.clearbook.deploying import run
+
+    run(check=check, schema=schema, json_to=json)
+
+
+@bench.command("cold")
+def bench_cold(
+    runs: Annotated[int, typer.Option(min=1, help="Processes of each kind and function.")] = 7,
+    json: Json = None,
+) -> None:
+    """Cold starts from the bundle, beside importing just the SDKs that each path needs.
+
+    First answer: from the start of a process to its answer to the event of `events/` for the function's first
+    trigger, on a real local cloud that is provisioned and empty, so that nothing is there to be done. Beside it, in
+    turns, processes that import the SDKs which that path loads, from the same directory.
+    """
+    from infra.clearbook.bench.cold import show
+
+    show(runs, json)
 
 
 @app.command()

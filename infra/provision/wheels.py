@@ -45,7 +45,7 @@ SOURCES_ONLY = ("alibabacloud-tea", "crcmod", "oss2")
 # Declared by a package that imports nothing of it on any path (a test looks): future by tablestore 6.4.8.
 UNUSED = ("future",)
 # Packages that read their own metadata at run time: their version, or their entry points.
-READS_METADATA = ("apscheduler", "duckdb")
+READS_METADATA = ("apscheduler", "crc32c", "duckdb")
 _DROPPED = (
     *("*.pyi", "*/py.typed", "*.h", "*.hpp", "*.c", "*.cpp", "*.pyx", "*.pxd", "*.pxi", "*.a", "*.lib", "*.exe"),
     *("*.md", "*.rst", "*/tests/*", "*/__pycache__/*", "*/docs/*", "*/LICENSE*", "*/LICENSES/*"),

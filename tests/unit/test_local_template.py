@@ -111,6 +111,7 @@ def test_a_role_is_known_by_its_name_however_it_is_written(tmp_path: Path, writt
 
 
 SETTLE = "resources.settle.props"
+LOG_CONFIG = "    logConfig:\n      project: ${vars.log_project}\n      logstore: functions\n"
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,13 @@ def load(path: Path, code: Path | None, keys: Keys, variables: Mapping[str, str]
     return Template(functions, oss, tuple(timer for function in functions.values() for timer in function.timers))
 
 
+def resources(path: Path, keys: Keys, variables: Mapping[str, str]) -> dict[str, Any]:
+    """The template's resources as they are deployed, every `${…}` replaced; raises TemplateError like `load`."""
+    document = _resolved(_parsed(path), keys, {**os.environ, **variables})
+    found = document.get("resources") if isinstance(document, dict) else None
+    return dict(found) if isinstance(found, dict) else {}
+
+
 def undeployable(template: Template) -> list[str]:
     """What runs here and must not be deployed: each names the function and what to add.
 

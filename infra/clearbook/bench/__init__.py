@@ -1,0 +1,1 @@
+"""The figures of the design, measured side by side in one run."""
