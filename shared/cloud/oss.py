@@ -334,7 +334,7 @@ _BROKEN = (
     ConnectionError,
     TimeoutError,
 )
-_THROTTLING = {"TotalQpsLimitExceeded", "QpsLimitExceeded", "DownloadTrafficRateLimitExceeded",
+_THROTTLING = {"TotalQpsLimitExceeded", "MetaOperationQpsLimitExceeded", "DownloadTrafficRateLimitExceeded",
                "UploadTrafficRateLimitExceeded"}  # fmt: skip
 # The body was altered or too slow on its way; nothing was stored.
 _ALTERED = {"InvalidDigest", "BadDigest", "RequestTimeout"}

@@ -44,7 +44,7 @@ class PassingError(ServiceError):
         after_s: float = 0.0,
         only_once: bool = False,
     ) -> None:
-        super().__init__(doing, problem, remedy, retryable=True)
+        super().__init__(doing, problem, remedy, retryable=not only_once)
         self.doing, self.problem, self.remedy = doing, problem, remedy
         self.is_doubtful, self.is_throttling = is_doubtful, is_throttling
         self.after_s, self.only_once = after_s, only_once
@@ -52,7 +52,7 @@ class PassingError(ServiceError):
     def for_good(self, tries: int) -> ServiceError:
         """What is raised when there is no further try."""
         problem = self.problem if tries == 1 else f"{self.problem}, after {tries} tries"
-        return ServiceError(self.doing, problem, self.remedy, retryable=not self.only_once)
+        return ServiceError(self.doing, problem, self.remedy, retryable=self.retryable)
 
 
 class Deadline:
