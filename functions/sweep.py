@@ -15,10 +15,12 @@ from shared.cloud.patience import EVENT
 from shared.services import Services
 from shared.steps.sweep import SweepUnfinishedError, alerts, given_up_alert, keep_failed, metrics, never, sweep
 
+_RESERVE_S = 60.0  # what mending one thing may take: begun with less, it would be cut off
+
 
 def handler(event: bytes, context: object) -> str:
     """Function Compute entry point."""
-    return run(event, _services(), context, EVENT.is_over)
+    return run(event, _services(), context, _is_late)
 
 
 def run(event: bytes, services: Services, context: object = None, stop: Callable[[], bool] = never) -> str:
@@ -49,6 +51,10 @@ def _work(event: bytes, services: Services, context: object, stop: Callable[[], 
     if swept.unreachable:
         raise SweepUnfinishedError(f"{len(swept.unreachable)} could not be reached, first {swept.unreachable[0]}")
     return swept.outcomes()
+
+
+def _is_late() -> bool:
+    return EVENT.left_s() < _RESERVE_S
 
 
 @functools.cache

@@ -556,3 +556,26 @@ def test_the_log_holds_a_line_for_each_alert_and_each_figure_zeros_too(world: Lo
 def test_figures_of_a_sweep_that_found_nothing_are_zeros() -> None:
     assert {value for _, value, _, _ in metrics(Swept(), 0.0)} == {0}
     assert months.PUBLISHED == "published"
+
+
+def test_the_command_lists_what_is_stuck_and_what_to_do(
+    world: LossyWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from infra.clearbook import stuck as command
+
+    at = noon("2025-07-05")
+    monkeypatch.setattr(command, "services", lambda home: world.services)
+    monkeypatch.setattr(command, "now", lambda home: at)
+    command.show_stuck(None, None)
+    assert "nothing is stuck" in capsys.readouterr().out
+    inconsistent(world)
+    world.final()
+    world.sweep_at(at)
+    world.sweep_at(at + timedelta(hours=1))
+    capsys.readouterr()
+    command.show_stuck(None, "-")
+    [one] = json.loads(capsys.readouterr().out)
+
+    assert (one["kind"], one["owner"], one["tries"], one["late"]) == ("pull", P1, 2, True)
+    assert "the provider counts 9" in one["problem"]
+    assert one["remedy"] == KINDS["pull"].remedy
