@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from infra.clearbook import context
 from infra.clearbook.main import app
 from infra.localcloud.cloud import LocalCloud, start
-from infra.provision import bundle
+from infra.provision import bundle, wheels
 from tests.pump import ROOT, functions
 
 LINES = 300
@@ -28,11 +29,24 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
-    """The code directories, beside a copy of s.yaml that names them as the original does."""
-    folder = tmp_path_factory.mktemp("deployed")
-    (folder / "s.yaml").write_bytes((ROOT / "s.yaml").read_bytes())
-    return bundle.build(ROOT, folder / "build" / "bundle", NAMES)
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a bundle is made from; the wheels are those that earlier builds fetched and prepared."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("s.yaml", "requirements.lock"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    for name in ("functions", "shared"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "build").mkdir()
+    for name in ("wheels", "packages"):
+        (ROOT / "build" / name).mkdir(parents=True, exist_ok=True)
+        (folder / "build" / name).symlink_to(ROOT / "build" / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(checkout: Path) -> bundle.Bundle:
+    """The code directories, where the s.yaml beside them says."""
+    return bundle.build(checkout, checkout / "build" / "bundle", NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +96,26 @@ def test_its_bytecode_is_taken_without_a_look_at_the_sources(
     assert "# wrote" not in logs[function]
 
 
+HEAVY = {"duckdb", "alibabacloud_tea_openapi", "xlsxwriter", "pydantic", "yaml", "rich", "typer"}
+COMPUTING = {
+    "ingest_bill": {"duckdb"},
+    "settle": {"duckdb"},
+    "pull_bill": {"alibabacloud_tea_openapi"},
+    "publish_statements": {"xlsxwriter"},
+}
+
+
+@pytest.mark.parametrize("function", NAMES)
+def test_a_function_imports_no_heavy_package_that_its_work_does_not_need(logs: dict[str, str], function: str) -> None:
+    imported = set(re.findall(r"^import '(\w+)' #", logs[function], re.MULTILINE))
+
+    assert {"oss2", "tablestore", "aws_lambda_powertools"} <= imported
+    if function == "sweep":  # it carries out what others should have, and so may need what they need
+        assert imported & HEAVY <= {"duckdb", "alibabacloud_tea_openapi", "xlsxwriter"}
+    else:
+        assert imported & HEAVY == COMPUTING.get(function, set())
+
+
 def archive(folder: Path) -> str:
     """The digest of a ZIP archive of the directory, its times and rights included."""
     content = hashlib.sha256()
@@ -91,23 +125,34 @@ def archive(folder: Path) -> str:
     return content.hexdigest()
 
 
-def test_the_same_inputs_give_the_same_bytes(built: bundle.Bundle, tmp_path: Path) -> None:
-    again = bundle.build(ROOT, tmp_path / "build" / "bundle", NAMES)
+def test_the_same_inputs_give_the_same_bytes(checkout: Path, built: bundle.Bundle, tmp_path: Path) -> None:
+    again = bundle.build(checkout, tmp_path / "bundle", NAMES)
 
     assert again.functions == built.functions
     for name in NAMES:
         assert archive(again.out / name) == archive(built.out / name)
 
 
-def test_a_second_build_finds_nothing_to_do(built: bundle.Bundle) -> None:
+@pytest.mark.parametrize("package", ["oss2", "protobuf", "crcmod"])
+def test_a_package_prepared_again_has_the_same_bytes(built: bundle.Bundle, tmp_path: Path, package: str) -> None:
+    locked = wheels.locked(ROOT / "requirements.lock")
+    [wheel] = wheels.fetch([locked[package]], ROOT / "build" / "wheels").values()
+    one, other = (wheels.prepare(package, wheel, tmp_path / name, sys.executable).folder for name in ("one", "other"))
+
+    assert archive(one) == archive(other)
+
+
+def test_a_second_build_finds_nothing_to_do(checkout: Path, built: bundle.Bundle) -> None:
     before = built.out.stat().st_ino
 
-    assert not bundle.build(ROOT, built.out, NAMES).is_new
+    assert not bundle.build(checkout, built.out, NAMES).is_new
     assert built.out.stat().st_ino == before
 
 
 def test_a_directory_holds_what_its_function_needs_and_nothing_else(built: bundle.Bundle) -> None:
     packages = {one.function: {package.partition("==")[0] for package in one.packages} for one in built.functions}
+
+    modules = {one.function: one.modules for one in built.functions}
 
     assert {name for name in NAMES if "duckdb" in packages[name]} == {"ingest_bill", "settle", "sweep"}
     # Whatever may ask the provider for a bill, and nothing else, has its client.
@@ -128,9 +173,7 @@ def test_a_directory_holds_what_its_function_needs_and_nothing_else(built: bundl
 
 
 def test_the_packages_left_out_are_imported_by_none_that_is_there(built: bundle.Bundle) -> None:
-    from infra.provision.wheels import UNUSED
-
-    for name in UNUSED:
+    for name in wheels.UNUSED:
         importing = re.compile(rf"^\s*(?:import|from) {name}\b(?!__)", re.MULTILINE)
         for path in (built.out / "sweep" / "python" / "tablestore").rglob("*.py"):
             assert not importing.search(path.read_text(encoding="utf-8")), path
