@@ -152,8 +152,6 @@ def test_a_second_build_finds_nothing_to_do(checkout: Path, built: bundle.Bundle
 def test_a_directory_holds_what_its_function_needs_and_nothing_else(built: bundle.Bundle) -> None:
     packages = {one.function: {package.partition("==")[0] for package in one.packages} for one in built.functions}
 
-    modules = {one.function: one.modules for one in built.functions}
-
     assert {name for name in NAMES if "duckdb" in packages[name]} == {"ingest_bill", "settle", "sweep"}
     # Whatever may ask the provider for a bill, and nothing else, has its client.
     asking = {one.function for one in built.functions if "shared.cloud.bss" in one.modules}
