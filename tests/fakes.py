@@ -9,16 +9,16 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import Enum
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
+from infra.localcloud.faults.plan import Fault
 from infra.provision.plan import TABLES
 from shared.chain.chain import Chain
 from shared.errors import SettingError
@@ -40,18 +40,24 @@ PAGE_ROWS_MAX = 300
 PREFIX = "clearbook"
 
 
-class Fault(Enum):
-    """How a call from outside goes wrong."""
+BEFORE = (Fault.LOSE_REQUEST, Fault.THROTTLE, Fault.SERVER_ERROR, Fault.REFUSE_SIGNATURE)
+AFTER = (Fault.LOSE_RESPONSE, Fault.CUT_RESPONSE, Fault.DOUBTFUL_ERROR, Fault.TIME_OUT)
+KILLS = (Fault.KILL_BEFORE, Fault.KILL_WITHIN, Fault.KILL_AFTER)
 
-    LOSE_REQUEST = "before it takes effect"
-    LOSE_ANSWER = "after it took effect"
+
+class KilledError(BaseException):
+    """The function was killed at this call: nothing of it goes on."""
 
 
 class Calls:
-    """Counts the calls to what is outside; the one that is chosen fails, once."""
+    """Counts the calls to what is outside; the one that is chosen fails, once, and those that `befall` names.
+
+    What adapters would try again fails here at once: the tests are about what comes after their last try.
+    """
 
     def __init__(self) -> None:
         self.made: list[str] = []
+        self.befall: Callable[[int, str], Fault | None] = lambda number, what: None
         self._chosen: tuple[int, Fault] | None = None
 
     def begin(self, fail: int | None = None, how: Fault = Fault.LOSE_REQUEST) -> None:
@@ -65,10 +71,15 @@ class Calls:
         number = len(self.made)
         self.made.append(what)
         is_chosen = self._chosen is not None and self._chosen[0] == number
-        if is_chosen and self._chosen == (number, Fault.LOSE_REQUEST):
+        fault = self._chosen[1] if is_chosen and self._chosen else self.befall(number, what)
+        if fault in (Fault.KILL_BEFORE, Fault.KILL_WITHIN):
+            raise KilledError
+        if fault in BEFORE:
             raise _unreachable(what)
         yield
-        if is_chosen:
+        if fault is Fault.KILL_AFTER:
+            raise KilledError
+        if fault in AFTER:
             raise _unreachable(what)
 
 

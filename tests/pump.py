@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from infra.clearbook.people import APPROVER, PREPARER, SEEDED
+from infra.localcloud.faults.plan import Fault
 from shared.bill import pulls
 from shared.bill.snapshot import Seal, seals
 from shared.bill.snapshot import stream_of as bill_stream
@@ -30,7 +31,7 @@ from shared.ports import Row
 from shared.services import Services
 from shared.steps import decide, projections, state
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, agreement, item, parties
-from tests.fakes import PREFIX, Cloud, Created, Fault, Item
+from tests.fakes import PREFIX, Cloud, Created, Item, KilledError
 
 ROOT = Path(__file__).parents[1]
 RETRIES = 3  # s.yaml: maxAsyncRetryAttempts
@@ -207,7 +208,7 @@ class Pump:
         self.cloud.calls.begin(fault.call if fault else None, fault.how if fault else Fault.LOSE_REQUEST)
         try:
             answer = json.loads(self.functions[delivery.function].run(delivery.event, self.cloud.services))
-        except Exception:
+        except (Exception, KilledError):
             again = replace(delivery, attempt=delivery.attempt + 1)
             if again.attempt > RETRIES:
                 self.given_up.append(delivery)

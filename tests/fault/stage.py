@@ -105,6 +105,7 @@ class Stage:
         }
         preload()
         self._mark = 0
+        self._warm: dict[str, Instance] = {}
         self.waiting: list[Delivery] = []
         self._provision()
 
@@ -210,11 +211,11 @@ class Stage:
         calls = tuple(self.services.ask("made"))
         return Step(delivery, before, mark, calls, self.services.ask("state"), self.told(mark))
 
-    def retry(self, step: Step, case: Case, *, warm: bool) -> str | None:
+    def retry(self, step: Step, case: Case) -> str | None:
         """Let the step go wrong and come again; what is then not as it should be, or None."""
         self._clock.set(step.delivery.at)
         self.services.ask("load", step.before)
-        instance = self.instance(step.delivery)
+        instance = self._warm.pop(step.delivery.what, None) or self.instance(step.delivery)
         outcome = instance.deliver(step.delivery.event, case.fail, case.disk_bytes)
         tries = 0
         while outcome.answer is None or (case.twice and tries == 0):
@@ -222,12 +223,17 @@ class Stage:
             if tries > RETRIES:
                 instance.end()
                 return f"it never got through: {outcome}"
-            if outcome.was_killed or not warm:
+            if outcome.was_killed:
                 instance.end()
                 instance = self.instance(step.delivery)
             outcome = instance.deliver(step.delivery.event)
-        instance.end()
+        self._warm[step.delivery.what] = instance
         return self._difference(step, outcome)
+
+    def forget(self, step: Step) -> None:
+        """End the warm instance of a step."""
+        if instance := self._warm.pop(step.delivery.what, None):
+            instance.end()
 
     def _difference(self, step: Step, outcome: Outcome) -> str | None:
         if refusals := _refusals(outcome.answer or ""):
@@ -291,10 +297,11 @@ def main() -> int:
                 if (index + position) % of != number - 1 or arguments.only not in name:
                     continue
                 counted[str(case).partition(" at ")[0]] += 1
-                wrong = stage.retry(step, case, warm=position % 2 == 0)
+                wrong = stage.retry(step, case)
                 if wrong is not None:
                     differing.append(f"{name} {_named(step, case)}: {wrong}")
                     print(differing[-1], flush=True)
+            stage.forget(step)
         stage.services.close()
     result = {
         "deliveries": len(steps), "calls": calls, "cases": counted.total(), "by_fault": dict(counted),

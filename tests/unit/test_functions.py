@@ -293,7 +293,7 @@ def test_without_parties_the_pipeline_says_what_to_do_first(tmp_path: Path) -> N
 
 
 def test_what_may_work_later_is_raised_so_that_it_is_tried_again(world: World) -> None:
-    from tests.fakes import Fault
+    from infra.localcloud.faults.plan import Fault
 
     event = (EVENTS / "plan_pulls-daily.json").read_bytes()
     world.cloud.calls.begin(0, Fault.LOSE_REQUEST)

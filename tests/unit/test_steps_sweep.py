@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from infra.localcloud.faults.plan import Fault
 from shared.control import months
 from shared.steps.losses import tries
 from shared.steps.losses.loss import KINDS
 from shared.steps.projections import TABLES
 from shared.steps.sweep import Swept, alerts, metrics, stuck, sweep
 from tests.builders import ACME, CYCLE, DAYS, P1, item
-from tests.fakes import Fault, State, envelope
+from tests.fakes import State, envelope
 from tests.losing import STAGES, LossyWorld, differing, noon, outcome, play
 from tests.pump import Delivery
 
