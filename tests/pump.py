@@ -10,7 +10,7 @@ import importlib
 import json
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -170,13 +170,15 @@ class Pump:
 
     def collect(self) -> None:
         """Turn what was created into deliveries."""
+        self.waiting += [delivery for delivery, _ in self.coming()]
+
+    def coming(self) -> Iterator[tuple[Delivery, Created]]:
+        """The deliveries that follow from what was created."""
         for created in self.cloud.take_created():
-            self.waiting += [
-                Delivery(function.name, object_event(created), created.at, created.key)
-                for function in self.functions.values()
-                for trigger in function.triggers
-                if trigger.takes(created.bucket, created.key)
-            ]
+            for function in self.functions.values():
+                for trigger in function.triggers:
+                    if trigger.takes(created.bucket, created.key):
+                        yield Delivery(function.name, object_event(created), created.at, created.key), created
 
     def drain(self, seed: int | None = None, *, twice: bool = False, hold: Callable[[Delivery], bool] | None = None
               ) -> None:  # fmt: skip

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
-
-import yaml
 
 from infra.clearbook.demo.month import Month
 from infra.clearbook.people import APPROVER, PREPARER, SEEDED
@@ -29,9 +28,9 @@ def go_live(work: Services, month: Month, since: date, at: str) -> None:
     parties = month.parties()
     for payer in parties["payers"]:
         payer["connector"]["since"] = since.isoformat()
-    _decide_parties(work, parties, at)
+    decide_parties(work, parties, at)
     for document in month.agreements:
-        _decide_agreement(work, document, at)
+        decide_agreement(work, document, at)
 
 
 def lock(work: Services, cycle: str, reseller: str, at: str) -> None:
@@ -62,20 +61,27 @@ def month_of(work: Services, cycle: str, reseller: str) -> months.Month | None:
     return months.months(work.chain.read(months.stream_of(reseller, cycle))).get(cycle)
 
 
-def _decide_parties(work: Services, document: Mapping[str, Any], at: str) -> None:
-    data = read_yaml(yaml.safe_dump(dict(document), allow_unicode=True).encode(), "parties")
+def decide_parties(work: Services, document: Mapping[str, Any], at: str) -> None:
+    """Put a party document in force, unless it is."""
+    data = read_yaml(_written(document), "parties")
     body = {"document": digest(party_document(data, "parties"))}
     if body not in list(approvals.in_force(work.chain.read(STREAM), state.PARTY_DOCUMENT)):
         proposal = decide.propose_parties(work, data, "parties", by=PREPARER, why="go-live", at=at)
         decide.approve(work, proposal.name, by=APPROVER, at=at)
 
 
-def _decide_agreement(work: Services, document: Mapping[str, Any], at: str) -> None:
+def decide_agreement(work: Services, document: Mapping[str, Any], at: str) -> None:
+    """Put an agreement version in force, unless it is."""
     entries = work.chain.read(months.stream_of(document["reseller"], ""))
     done = {(what["agreement"], what["version"]) for what in approvals.in_force(entries, months.AGREEMENT)}
     if (document["agreement"], document["version"]) in done:
         return
     name = document["agreement"]
-    data = read_yaml(yaml.safe_dump(dict(document), allow_unicode=True).encode(), name)
+    data = read_yaml(_written(document), name)
     proposal = decide.propose_agreement(work, data, name, by=PREPARER, why="go-live", at=at)
     decide.approve(work, proposal.name, by=APPROVER, at=at)
+
+
+def _written(document: Mapping[str, Any]) -> bytes:
+    """The document as a file: JSON is YAML, and repeats what is in it twice instead of pointing there."""
+    return json.dumps(document, default=str).encode()
