@@ -73,17 +73,20 @@ def needed(action: str, resource: str, prefix: str) -> Evidence:
 
 
 def document(permissions: Iterable[Permission]) -> dict[str, Any]:
-    """A policy that grants exactly these permissions, in a fixed order."""
-    plain: dict[str, set[str]] = {}
+    """A policy that grants exactly these permissions, in a fixed order and in few characters: RAM takes 6144."""
+    actions: dict[str, set[str]] = {}
     listings: dict[str, set[str]] = {}
     for one in permissions:
         if one.action == "oss:ListObjects":
             listings.setdefault(one.resource, set()).add(one.prefix)
         else:
-            plain.setdefault(one.action, set()).add(one.resource)
+            actions.setdefault(one.resource, set()).add(one.action)
+    # A statement grants each of its actions on each of its resources, so only resources with the same actions share.
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for resource in sorted(actions):
+        shared.setdefault(tuple(sorted(actions[resource])), []).append(resource)
     statements: list[dict[str, Any]] = [
-        {"Effect": "Allow", "Action": [action], "Resource": sorted(resources)}
-        for action, resources in sorted(plain.items())
+        {"Effect": "Allow", "Action": list(named), "Resource": resources} for named, resources in sorted(shared.items())
     ]
     statements += [
         {

@@ -9,7 +9,7 @@ from pathlib import Path
 from infra.localcloud.common import Keys
 from infra.localcloud.host import template
 from infra.localcloud.host.template import Template
-from infra.provision import buckets, logs, permissions, roles, tables
+from infra.provision import buckets, logs, roles, tables
 from infra.provision.buckets import RECORDS_DAYS, REPORTS_DAYS
 from infra.provision.check import Check, State, UnfitError
 from infra.provision.tables import TABLES
@@ -21,7 +21,6 @@ from shared.errors import SettingError
 __all__ = ["RECORDS_DAYS", "REPORTS_DAYS", "TABLES", "Action", "UnfitError", "plan", "survey"]
 
 ROOT = Path(__file__).resolve().parents[2]
-LOGSTORE = "functions"
 
 Look = Callable[[str], None]
 
@@ -66,9 +65,10 @@ def survey(environ: Mapping[str, str], look: Look = lambda _: None) -> list[Chec
         from shared.cloud.sls import LogAdmin
 
         look("logs")
-        project = environ.get("CLEARBOOK_LOG_PROJECT") or f"{setting(environ, 'CLEARBOOK_BUCKET_PREFIX')}-logs"
-        found += logs.checks(LogAdmin(environ["CLEARBOOK_SLS_ENDPOINT"], region, project, key), LOGSTORE)
-    if environ.get("CLEARBOOK_RAM_ENDPOINT") and (permissions.FOLDER / permissions.EVIDENCE).exists():
+        written = {(one.log_project, one.log_store) for one in functions(environ).functions.values() if one.log_project}
+        for project, store in sorted(written):
+            found += logs.checks(LogAdmin(environ["CLEARBOOK_SLS_ENDPOINT"], region, project, key), store)
+    if environ.get("CLEARBOOK_RAM_ENDPOINT"):
         from shared.cloud.ram import RoleAdmin
 
         look("roles")

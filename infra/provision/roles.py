@@ -1,4 +1,4 @@
-"""The roles: one for each function with its committed policy, and one by which OSS wakes functions.
+"""The roles: one for each function with its committed policy, and the one by which OSS wakes functions.
 
 A policy that is there must grant exactly what is committed. One that lacks something or has more is wrong and is left
 as it is, because somebody made it so; it is replaced only where people ask for that.
@@ -16,7 +16,6 @@ from infra.provision.check import Check, fine, missing, wrong
 from infra.provision.permissions import Permission, PolicyProblemError
 from shared.cloud.ram import Attached, RoleAdmin
 
-EVENTS_ROLE = "clearbook-oss-events"
 REPLACE = "--replace-policies"
 
 
@@ -25,10 +24,10 @@ def checks(admin: RoleAdmin, template: Template, variables: Mapping[str, str]) -
     for function in template.functions.values():
         if function.role:
             yield from _role(admin, function.role, "fc.aliyuncs.com", policy_of(function, variables), function.name)
-    woken = sorted({trigger.function for trigger in template.oss_triggers})
-    if woken:
+    for role in sorted({trigger.role for trigger in template.oss_triggers if trigger.role}):
+        woken = sorted({trigger.function for trigger in template.oss_triggers if trigger.role == role})
         policy = permissions.document(_invocation(name, variables) for name in woken)
-        yield from _role(admin, EVENTS_ROLE, "oss.aliyuncs.com", policy, "OSS, which wakes the functions")
+        yield from _role(admin, role, "oss.aliyuncs.com", policy, "OSS, which wakes the functions")
 
 
 def policy_of(function: Function, variables: Mapping[str, str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,7 +167,7 @@ def test_oss_lets_a_role_do_what_its_policy_says_and_nothing_else(cloud: Cloud) 
     assert bucket.get_object("a/1").read() == b"{}"
     assert bucket.object_exists("a/1")
     assert [one.key for one in bucket.list_objects_v2("a/").object_list] == ["a/1"]
-    for refused in (
+    refusals: list[Callable[[], Any]] = [
         lambda: bucket.get_object("b/1"),
         lambda: bucket.head_object("b/1"),
         lambda: bucket.put_object("a/2", b""),
@@ -177,7 +177,8 @@ def test_oss_lets_a_role_do_what_its_policy_says_and_nothing_else(cloud: Cloud) 
         lambda: bucket.list_objects_v2(),
         lambda: bucket.get_bucket_info(),
         lambda: bucket.copy_object("books-work", "a/1", "b/2"),
-    ):
+    ]
+    for refused in refusals:
         with pytest.raises(oss2.exceptions.AccessDenied) as caught:
             refused()
         assert caught.value.status == 403
@@ -231,12 +232,13 @@ def test_tablestore_asks_for_each_table_of_a_call(cloud: Cloud) -> None:
     for table in ("cases", "chain"):
         both.add(ots.TableInBatchGetRowItem(table, [[("id", "1")]], max_version=1))
 
-    for refused in (
+    refusals: list[Callable[[], Any]] = [
         lambda: client.put_row("chain", ots.Row([("id", "1")], [("n", 1)])),
         lambda: client.delete_row("cases", ots.Row([("id", "1")])),
         lambda: client.batch_get_row(both),
         lambda: client.list_table(),
-    ):
+    ]
+    for refused in refusals:
         with pytest.raises(ots.OTSServiceError) as caught:
             refused()
         assert (caught.value.get_http_status(), caught.value.get_error_code()) == (403, "OTSNoPermissionAccess")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -9,24 +10,48 @@ import oss2
 import pytest
 
 from infra.localcloud import common
-from infra.provision.plan import RECORDS_DAYS, TABLES, UnfitError, plan
+from infra.provision import permissions
+from infra.provision.plan import RECORDS_DAYS, TABLES, UnfitError, actions, functions, plan, survey, variables
+from infra.provision.roles import policy_of, trust
+from shared.cloud.admin import TableAdmin
+from shared.cloud.credentials import from_environment
+from shared.cloud.ram import RoleAdmin
 
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Mapping[str, str]]:
     keys = common.load_keys(tmp_path)
-    oss, tablestore = common.start("oss", tmp_path), common.start("tablestore", tmp_path)
+    starting = {name: common.begin(name, tmp_path) for name in ("oss", "tablestore", "ram", "sls")}
+    services = {name: one.ready() for name, one in starting.items()}
+    address = {name: f"127.0.0.1:{one.port}" for name, one in services.items()}
     yield {
+        "CLEARBOOK_ACCOUNT": keys.account_id,
         "CLEARBOOK_REGION": keys.region,
         "CLEARBOOK_BUCKET_PREFIX": "books",
-        "CLEARBOOK_OSS_ENDPOINT": f"http://127.0.0.1:{oss.port}",
-        "CLEARBOOK_TABLESTORE_ENDPOINT": f"http://127.0.0.1:{tablestore.port}",
+        "CLEARBOOK_OSS_ENDPOINT": f"http://{address['oss']}",
+        "CLEARBOOK_TABLESTORE_ENDPOINT": f"http://{address['tablestore']}",
         "CLEARBOOK_TABLESTORE_INSTANCE": keys.instance,
+        "CLEARBOOK_RAM_ENDPOINT": address["ram"],
+        "CLEARBOOK_RAM_PROTOCOL": "HTTP",
+        "CLEARBOOK_SLS_ENDPOINT": f"http://{address['sls']}",
         "ALIBABA_CLOUD_ACCESS_KEY_ID": keys.access_key_id,
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": keys.access_key_secret,
     }
-    oss.stop()
-    tablestore.stop()
+    for one in services.values():
+        one.stop()
+
+
+def ram(cloud: Mapping[str, str]) -> RoleAdmin:
+    return RoleAdmin(cloud["CLEARBOOK_RAM_ENDPOINT"], "HTTP", from_environment(cloud))
+
+
+def tables(cloud: Mapping[str, str]) -> TableAdmin:
+    endpoint, instance = cloud["CLEARBOOK_TABLESTORE_ENDPOINT"], cloud["CLEARBOOK_TABLESTORE_INSTANCE"]
+    return TableAdmin(endpoint, cloud["CLEARBOOK_REGION"], instance, from_environment(cloud))
+
+
+def states(cloud: Mapping[str, str]) -> Counter[str]:
+    return Counter(str(one.state) for one in survey(cloud))
 
 
 def bucket(cloud: Mapping[str, str], name: str) -> oss2.Bucket:
@@ -41,10 +66,11 @@ def apply(cloud: Mapping[str, str]) -> None:
 
 def test_what_is_missing_is_made_once_and_then_everything_is_there(cloud: Mapping[str, str]) -> None:
     planned = [action.what for action in plan(cloud)]
-    assert [what for what in planned if what.startswith("create bucket")] == [
-        f"create bucket books-{name}" for name in ("inbox", "work", "records", "reports")
+    assert [what for what in planned if what.startswith("bucket")] == [
+        f"bucket books-{name}" for name in ("inbox", "work", "records", "reports")
     ]
-    assert len([what for what in planned if what.startswith("create table")]) == len(TABLES)
+    assert len([what for what in planned if what.startswith("table")]) == len(TABLES)
+    assert len([what for what in planned if what.startswith("role")]) == len(functions(cloud).functions) + 1
     apply(cloud)
 
     assert plan(cloud) == []
@@ -65,4 +91,105 @@ def test_a_retention_that_is_too_short_is_refused(cloud: Mapping[str, str]) -> N
     bucket(cloud, "books-records").init_bucket_worm(1)
 
     with pytest.raises(UnfitError, match="keeps its objects for 1 days, 3650 are needed"):
+        plan(cloud)
+
+
+def test_a_run_that_was_killed_after_any_step_goes_on_from_there(cloud: Mapping[str, str]) -> None:
+    steps = 0
+    while made := plan(cloud):
+        made[0].make()  # and everything is looked at anew, as after a kill
+        steps += 1
+
+    assert steps == sum(states(cloud).values())
+    assert set(states(cloud)) == {"fine"}
+
+
+def test_each_function_gets_its_own_policy_and_oss_may_wake_functions(cloud: Mapping[str, str]) -> None:
+    apply(cloud)
+    settle = functions(cloud).functions["settle"]
+
+    assert ram(cloud).trust(settle.role) == trust("fc.aliyuncs.com")
+    assert ram(cloud).policy(settle.role) == policy_of(settle, variables(cloud))
+    [role] = {one.role for one in functions(cloud).oss_triggers}
+    assert ram(cloud).trust(role) == trust("oss.aliyuncs.com")
+    woken = {one.resource.rpartition("/")[2] for one in permissions.granted(ram(cloud).policy(role) or {})}
+    assert woken == {one.function for one in functions(cloud).oss_triggers}
+
+
+def test_a_policy_that_drifted_is_shown_left_and_put_right_when_asked(cloud: Mapping[str, str]) -> None:
+    apply(cloud)
+    role = functions(cloud).functions["settle"].role
+    wanted = ram(cloud).policy(role)
+    assert wanted is not None
+    more = {"Effect": "Allow", "Action": "oss:DeleteObject", "Resource": "acs:oss:*:*:books-records/*"}
+    drifted = {**wanted, "Statement": [*wanted["Statement"][1:], more]}
+    ram(cloud).replace_policy(role, drifted)
+
+    with pytest.raises(UnfitError) as refused:
+        plan(cloud)
+    lacking = wanted["Statement"][0]
+    assert f"policy {role} lacks {lacking['Action'][0]} on {lacking['Resource'][0]}" in str(refused.value)
+    assert "also grants oss:DeleteObject on acs:oss:*:*:books-records/*" in str(refused.value)
+    assert "--replace-policies" in str(refused.value)
+    assert ram(cloud).policy(role) == drifted
+    for action in actions(survey(cloud), replace_policies=True):
+        action.make()
+    assert ram(cloud).policy(role) == wanted
+    assert plan(cloud) == []
+
+
+def test_the_same_policy_written_differently_is_no_drift(cloud: Mapping[str, str]) -> None:
+    apply(cloud)
+    role = functions(cloud).functions["settle"].role
+    wanted = ram(cloud).policy(role)
+    assert wanted is not None
+    single = [
+        {**one, "Action": action, "Resource": resource}
+        for one in reversed(wanted["Statement"])
+        for action in one["Action"]
+        for resource in one["Resource"]
+    ]
+    ram(cloud).replace_policy(role, {"Version": "1", "Statement": single})
+
+    assert plan(cloud) == []
+
+
+def test_a_role_that_trusts_another_service_or_has_more_policies_is_refused(cloud: Mapping[str, str]) -> None:
+    role = functions(cloud).functions["sweep"].role
+    ram(cloud).create_role(role, trust("ecs.aliyuncs.com"), "")
+    everything = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "oss:*", "Resource": "*"}]}
+    ram(cloud).create_policy("everything", everything, "")
+    ram(cloud).attach(role, "everything")
+
+    with pytest.raises(UnfitError) as refused:
+        plan(cloud)
+    assert f"role {role} does not trust fc.aliyuncs.com alone; correct its trust policy" in str(refused.value)
+    assert f"role {role} has also the policy everything (Custom); detach it" in str(refused.value)
+
+
+def test_a_table_with_another_key_is_refused_and_nothing_is_made(cloud: Mapping[str, str]) -> None:
+    tables(cloud).create("chain", [("stream", "STRING")])
+
+    with pytest.raises(UnfitError, match=r"table chain \(stream, seq\) has the key \[\('stream', 'STRING'\)\], exp"):
+        plan(cloud)
+    assert tables(cloud).names() == {"chain"}
+
+
+def test_a_bucket_that_keeps_versions_is_refused(cloud: Mapping[str, str]) -> None:
+    made = bucket(cloud, "books-work")
+    made.create_bucket()
+    made.put_bucket_versioning(oss2.models.BucketVersioningConfig(oss2.BUCKET_VERSIONING_SUSPEND))
+
+    with pytest.raises(UnfitError, match="bucket books-work keeps versions, so names are not made once; switch"):
+        plan(cloud)
+
+
+def test_a_lifecycle_that_somebody_else_set_is_refused(cloud: Mapping[str, str]) -> None:
+    made = bucket(cloud, "books-work")
+    made.create_bucket()
+    expire = oss2.models.LifecycleExpiration(days=3)
+    rule = oss2.models.LifecycleRule("theirs", "", status="Enabled", expiration=expire)
+    made.put_bucket_lifecycle(oss2.models.BucketLifecycle([rule]))
+
+    with pytest.raises(UnfitError, match=r"lifecycle of books-work.*1 rules: theirs; remove its lifecycle rules"):
         plan(cloud)

@@ -1,7 +1,8 @@
 """Whether a caller may do something, asked at every call; and the record of what roles called.
 
 The main account may do anything. A role may do what its policies allow; the file they are in is looked at before
-each decision, and read again only when another process changed it.
+each decision, and read again only when another process changed it. Over a home in which RAM was never started, a
+service by itself allows everything.
 
 With a file `home/record-calls` each (role, action, resource) that is asked for goes once to
 `home/calls/<service>.jsonl`, whatever becomes of it. When the file says `learn`, everything is allowed as well: so
@@ -42,11 +43,8 @@ class Authority:
             if self._calls.are_allowed:
                 return Decision.ALLOWED
         if not state.path(self._home).exists():
-            return Decision.ALLOWED  # nobody has begun to write policies
-        statements = self._statements(caller.role)
-        if not self._roles.get(caller.role):
-            return Decision.ALLOWED  # until provisioning makes the roles
-        return policy.decide(statements, action, resource, context)
+            return Decision.ALLOWED
+        return policy.decide(self._statements(caller.role), action, resource, context)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -57,8 +55,6 @@ class Authority:
     def _statements(self, role: str) -> tuple[Statement, ...]:
         """What is in force for a role; one that does not exist has no policies, so nothing is allowed."""
         if self._connection is None:
-            if not state.path(self._home).exists():
-                return ()
             # Not read-only: the first to open a write-ahead log must be able to make its shared memory.
             self._connection = sqlite3.connect(f"{state.path(self._home).as_uri()}?mode=rw", uri=True)
             self._connection.execute("PRAGMA query_only = ON")
