@@ -22,8 +22,13 @@ BUCKET_PREFIX = "clearbook"
 _ENVIRONMENT = "environment.json"
 
 
-def start_local(home: Path, *, instances: int = 4, describe_qps: int = 10, faults: Plan | None = None) -> LocalCloud:
-    """Start the local cloud over `home` with this project's functions, and note how commands reach it."""
+def start_local(
+    home: Path, *, instances: int = 4, describe_qps: int = 10, faults: Plan | None = None, bundled: bool = False
+) -> LocalCloud:
+    """Start the local cloud over `home` with this project's functions, and note how commands reach it.
+
+    With `bundled` they run from the code directories that s.yaml deploys, which must be there, and nothing else.
+    """
     home = home.resolve()
     secrets = home / "secrets.json"
     if not secrets.exists():
@@ -35,10 +40,8 @@ def start_local(home: Path, *, instances: int = 4, describe_qps: int = 10, fault
         **_scratch(home),
         "CLEARBOOK_THREADS": "1",  # here the functions share one machine's cores
     }
-    packages = [Path(path) for path in _site_packages()]
-    cloud = start_cloud(
-        home, ROOT / "s.yaml", ROOT / "functions", [ROOT, *packages], settings, instances, describe_qps, faults
-    )
+    code, paths = (None, []) if bundled else (ROOT / "functions", [ROOT, *map(Path, _site_packages())])
+    cloud = start_cloud(home, ROOT / "s.yaml", code, paths, settings, instances, describe_qps, faults)
     common.write_atomically(home / _ENVIRONMENT, json.dumps({**settings, **reach(cloud)}).encode(), mode=0o600)
     return cloud
 

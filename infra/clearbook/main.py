@@ -118,6 +118,32 @@ def bench_cold(
     show(runs, json)
 
 
+@bench.command("month")
+def bench_month(
+    lines: Annotated[
+        str, typer.Option(metavar="N[,N...]", help="Sizes of the months, played one after another, smallest first.")
+    ] = "20000,200000",
+    seed: Annotated[int, typer.Option(help="The months are made from it.")] = 1,
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="Run the code directories that s.yaml deploys, built if need be.")
+    ] = False,
+    json: Json = None,
+) -> None:
+    """What a whole month uses by function and stage, what that is billed as, and how it grows with its lines.
+
+    GB-s is memorySize times the time billed: each invocation, with the start of its instance, rounded up to a whole
+    millisecond. CU adds vCPUs, disk and calls as Function Compute does. Exponents are plain slopes between the two
+    largest sizes. Above 50,000 lines the provider's quota is raised, as in the demo.
+    """
+    from infra.clearbook.bench.month import show
+
+    try:
+        sizes = [int(size.replace("_", "")) for size in lines.split(",")]
+    except ValueError as exc:
+        raise typer.BadParameter(f"{lines!r}: give numbers with commas between, such as 20000,200000") from exc
+    show(sizes, seed, bundled=bundle, json_to=json)
+
+
 @app.command()
 def provision(
     home: Home = None,

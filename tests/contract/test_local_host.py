@@ -326,9 +326,9 @@ def test_a_failing_event_is_repeated_then_handed_to_its_destination(host: Host) 
 
     status = host.client.status()
     assert counts == {"done": 1, "failed": 1, "retried": 2}
-    assert status["functions"]["fail"] | {"cold_ms": 0, "busy_ms": 0, "peak_mb": 0} == {
+    assert status["functions"]["fail"] | {"cold_ms": 0, "busy_ms": 0, "billed_ms": 0, "cpu_ms": 0, "peak_mb": 0} == {
         "invocations": 3, "errors": 3, "retries": 2, "cold_starts": 1, "cold_ms": 0, "busy_ms": 0,
-        "peak_mb": 0,
+        "billed_ms": 0, "cpu_ms": 0, "peak_mb": 0,
     }  # fmt: skip
     [failure] = status["failures"]
     assert (failure["function"], failure["attempts"]) == ("fail", 3)

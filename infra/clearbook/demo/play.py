@@ -57,6 +57,7 @@ NIGHTS_MOST = 5
 QUOTA = 10  # calls of DescribeInstanceBill a second and account, as in the service
 # Above this many lines the service's quota alone would take longer than everything else; the demo says so.
 QUOTA_LINES = 50_000
+QUOTA_RAISED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,7 @@ def play(home: Path, *, seed: int, cycle: str, lines: int, keep: bool, faults: s
         raise BadInputError("--lines", f"is {lines}", f"give {LINES_MIN} to {LINES_MAX}")
     _same_as_before(home, {"seed": seed, "cycle": cycle, "lines": lines})
     console.print(f"Clearbook demo: {cycle}, {lines:,} lines, seed {seed}, in {home}", highlight=False)
-    quota = QUOTA if lines <= QUOTA_LINES else 1000
-    if quota != QUOTA:
-        console.print(f"[yellow]the provider's quota of {QUOTA} calls a second is raised to {quota} to play faster[/]")
+    quota = quota_of(lines, console)
     misbehaving = None if faults is None else _plan_of(faults, console)
     with start_local(home, instances=4, describe_qps=quota, faults=misbehaving) as cloud:
         from shared.bootstrap import build_services
@@ -103,9 +102,9 @@ def play(home: Path, *, seed: int, cycle: str, lines: int, keep: bool, faults: s
         stage = Stage(cloud, work, month_, Cycle.parse(cycle), console, is_misbehaving=misbehaving is not None)
         stage.step(f"local cloud up ({time.monotonic() - begun:.1f} s)")
         before = _fingerprint(work, stage)
-        _prepare(stage)
-        _play_time(stage)
-        _close(stage)
+        prepare(stage)
+        play_time(stage)
+        close(stage)
         result = _result(stage)
         is_unchanged = before is not None and before == _fingerprint(work, stage)
         result["elapsed_s"] = round(time.monotonic() - begun, 1)
@@ -115,6 +114,16 @@ def play(home: Path, *, seed: int, cycle: str, lines: int, keep: bool, faults: s
             write_json(result, json_to)
         if keep:
             _stay(console, cloud)
+
+
+def quota_of(lines: int, console: Console) -> int:
+    """Calls of DescribeInstanceBill a second that the provider is to allow; says so where they are raised."""
+    if lines <= QUOTA_LINES:
+        return QUOTA
+    console.print(
+        f"[yellow]the provider's quota of {QUOTA} calls a second is raised to {QUOTA_RAISED} to play faster[/]"
+    )
+    return QUOTA_RAISED
 
 
 def _plan_of(text: str, console: Console) -> Plan:
@@ -152,7 +161,7 @@ def _same_as_before(home: Path, settings: Mapping[str, object]) -> None:
 # -- before the month -------------------------------------------------------------------------------------------
 
 
-def _prepare(stage: Stage) -> None:
+def prepare(stage: Stage) -> None:
     """Everything that is there before the first timer: tables, buckets, bills, users, parties, agreements."""
     for action in plan(environment(stage.cloud.home)):
         action.make()
@@ -177,7 +186,7 @@ def _clock_at_least(stage: Stage, instant: datetime) -> None:
 # -- the month --------------------------------------------------------------------------------------------------
 
 
-def _play_time(stage: Stage) -> None:
+def play_time(stage: Stage) -> None:
     """Let the timers fire until the final bill is settled: the evening of the 3rd of the next month."""
     end = stage.cycle.final_from() + timedelta(hours=8)
     host = stage.cloud.host
@@ -229,7 +238,7 @@ def _failures(count: int, failures: list[dict[str, Any]], home: Path) -> str:
     return "\n".join([*lines, f"see {home / 'logs' / 'functions'}"])
 
 
-def _close(stage: Stage) -> None:
+def close(stage: Stage) -> None:
     """Lock each reseller's month, publish, pay, and take the bank's answer."""
     cycle = str(stage.cycle)
     for reseller in stage.month.resellers:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import sys
 import time
@@ -32,7 +33,11 @@ COLD_GUESS_MS = 500.0
 
 @dataclass(slots=True)
 class Figures:
-    """What a function did since the host started."""
+    """What a function did since the host started.
+
+    `billed_ms` is the time that Function Compute would bill: each invocation with the start of its instance, rounded
+    up to whole milliseconds.
+    """
 
     invocations: int = 0
     errors: int = 0
@@ -40,6 +45,8 @@ class Figures:
     cold_starts: int = 0
     cold_ms: float = 0.0
     busy_ms: float = 0.0
+    billed_ms: int = 0
+    cpu_ms: float = 0.0
     peak_mb: float = 0.0
 
 
@@ -244,6 +251,8 @@ class Dispatcher:
         figures.cold_starts += outcome.cold_ms > 0
         figures.cold_ms += outcome.cold_ms
         figures.busy_ms += outcome.busy_ms
+        figures.billed_ms += math.ceil(outcome.busy_ms + outcome.cold_ms)
+        figures.cpu_ms += outcome.cpu_ms
         figures.peak_mb = max(figures.peak_mb, outcome.peak_mb)
         return outcome
 

@@ -33,6 +33,7 @@ IDLE_MAX = 16
 UNHANDLED = "UnhandledInvocationError"
 INITIALIZATION = "InitializationError"
 _PR_SET_PDEATHSIG = 1
+_TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -43,7 +44,7 @@ class Outcome:
     `error_type` is empty for an answer; otherwise it is the header `X-Fc-Error-Type`. Python errors are all
     UnhandledInvocationError there ("Error handling", Python runtime, 2026-03-31; HandledInvocationError is what
     Node.js callbacks return). `cold_ms` is what starting the instance took, 0 for a warm one, and no part of
-    `busy_ms`.
+    `busy_ms`; `cpu_ms` is the processor time of both, to the system's tick of some 10 ms.
     """
 
     body: bytes
@@ -51,6 +52,7 @@ class Outcome:
     busy_ms: float
     peak_mb: float
     cold_ms: float
+    cpu_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Instance:
         self.created: float | None = time.perf_counter()  # until it is loaded
         self.idle_since = 0.0
         self.delivered_at: float | None = None
+        self._cpu_seen_ms = 0.0
         self._launch = launch
         self._folder = launch.home / "host" / "tmp" / f"{function.name}-{os.getpid()}-{number}"
         self._folder.mkdir(parents=True)
@@ -142,6 +145,16 @@ class Instance:
             for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) / 1024
+        return 0.0
+
+    def cpu_ms(self) -> float:
+        """The processor time it took since this was last asked; 0 where the system does not tell."""
+        with contextlib.suppress(OSError):
+            # The name, in brackets, may hold blanks; utime and stime are fields 14 and 15 (man proc_pid_stat).
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            seen, before = (int(fields[11]) + int(fields[12])) * _TICK_MS, self._cpu_seen_ms
+            self._cpu_seen_ms = seen
+            return seen - before
         return 0.0
 
     def kill(self) -> None:
@@ -255,7 +268,8 @@ async def _delivered(instance: Instance, request_id: str, event: bytes) -> tuple
     function = instance.function
 
     def outcome(body: bytes, error_type: str) -> Outcome:
-        return Outcome(body, error_type, (time.perf_counter() - started) * 1000, instance.peak_mb(), cold_ms)
+        busy_ms = (time.perf_counter() - started) * 1000
+        return Outcome(body, error_type, busy_ms, instance.peak_mb(), cold_ms, instance.cpu_ms())
 
     try:
         if instance.created is not None:
