@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from infra.clearbook.demo import acts
-from infra.localcloud.faults.plan import MILLION, Call, Fault, Plan, drawn
+from infra.localcloud.faults.plan import EVENT_FAULTS, MILLION, Call, Fault, Plan, Rule, drawn
 from shared.control.months import Month
 from shared.errors import ClearbookError
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, agreement, item, parties
@@ -204,6 +204,25 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Mapping[bool, Mapping[str
 
 def test_shares_leave_most_calls_alone() -> None:
     assert all(sum(of_seed(seed).calls.values()) < MILLION // 10 for seed in range(100))
+
+
+@pytest.mark.parametrize("fault", EVENT_FAULTS)
+def test_each_event_of_the_month_that_comes_so_ends_as_the_clean_one(
+    fault: Fault, clean: Mapping[bool, Mapping[str, object]], tmp_path: Path
+) -> None:
+    world = World(tmp_path / "clean")
+    play(world, daily=False)
+    events = [delivery for delivery, _ in world.pump.delivered if "/" in delivery.what]
+    for event in events:
+        rule = Rule(fault, "host", event.function, event.what, attempt=1)
+        misfortune = Misfortune(Plan(rules=(rule,)))
+        world = World(tmp_path / "scratch")
+        world.pump = UnluckyPump(world, misfortune)
+        play(world, daily=False)
+        found = came_to(world)
+        assert misfortune.befallen == {fault: 1}
+        assert {name for name in found if found[name] != clean[False][name]} == set(), f"{event.function} {event.what}"
+    print(f"{len(events)} events, each {fault} once")
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
