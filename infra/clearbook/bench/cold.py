@@ -5,10 +5,10 @@ Compute's bootstrap, `-S -s -P`, standard input closed), with nothing but the fu
 
 - *import*: from the start of the process until the handler's module is imported. SDKs are imported by the first
   event that touches them, so this is small.
-- *first answer*: from the start of the process until the answer to its first event is there. The event is that of
-  `events/` for the function's first trigger. The local cloud behind it is real, freshly provisioned and empty, so
-  that every function finds nothing to do: it reads the chain, OSS, or both, and answers that there are no parties
-  yet, or that there is nothing to sweep. This is the smallest event that still goes to the services.
+- *first answer*: from the start of the process until the answer to its first event is there. The event is one of a
+  small month that was played to its end, the last that the function answered, delivered again: everything is there
+  and nothing is left to do, yet the function goes to every service it needs to find that out, as with a real event.
+  The local cloud behind it is real, and the instance's temporary folder empty, so what it reads it fetches.
 - *SDKs*: from the start of such a process until exactly those SDKs are imported that the first answer loaded
   (observed in a run of its own), from the same directory. Runs of both kinds take turns.
 - *ratio*: first answer over SDKs, medians of the clock's time. *CPU ratio*: the same of the processor time each took,
@@ -32,14 +32,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from infra.clearbook.context import ROOT, environment, start_local
-from infra.localcloud.common import LocalCloudError
+from infra.clearbook.demo.month import month
+from infra.clearbook.demo.play import Stage, close, play_time, prepare
+from infra.localcloud.cloud import LocalCloud
+from infra.localcloud.common import LocalCloudError, load_keys
 from infra.localcloud.host import runtime, template
+from infra.localcloud.host.queue import Queue
 from infra.provision import bundle
-from infra.provision.plan import plan
+from shared.bootstrap import build_services
+from shared.cycle import Cycle
 
 TARGET = 1.2
 RUNS = 7
+LINES, CYCLE = 300, "2025-06"
 _LIMIT_S = 60.0
 # How each SDK is imported by the adapter that uses it.
 SDKS: Mapping[str, str] = {
@@ -83,36 +91,61 @@ class _Run:
     log: str
 
 
-def measure(runs: int = RUNS, only: Collection[str] = ()) -> list[Cold]:
+def measure(runs: int = RUNS, only: Collection[str] = (), console: Console | None = None) -> list[Cold]:
     """The figures of every function of s.yaml, or of some; raises LocalCloudError when one does not answer."""
+    say = console or Console(quiet=True)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        with start_local(home) as cloud:
+        functions = template.load(ROOT / "s.yaml", ROOT / "functions", load_keys(Path(folder)), {}).functions
+        built = bundle.build(ROOT, ROOT / "build" / "bundle", functions)
+        with start_local(home, bundled=True) as cloud:
+            events = _events_of_a_month(cloud, functions, say)
             settings = environment(home)
-            # Tables and buckets are all that an event touches; roles and logs are left out.
-            ends = ("CLEARBOOK_RAM_ENDPOINT", "CLEARBOOK_SLS_ENDPOINT")
-            for action in plan({name: value for name, value in settings.items() if name not in ends}):
-                action.make()
-            functions = template.load(ROOT / "s.yaml", ROOT / "functions", cloud.keys, {}).functions
-            built = bundle.build(ROOT, ROOT / "build" / "bundle", functions)
             reach = {name: value for name, value in settings.items() if _is_for_functions(name)}
-            scripts = Path(folder)
-            return [
-                _function(functions[one.function], one, built.out, reach, scripts, runs)
-                for one in built.functions
-                if not only or one.function in only
-            ]
+            figures = []
+            for one in built.functions:
+                if not only or one.function in only:
+                    say.print(f"  {one.function}: {2 * runs} processes", highlight=False)
+                    function, event = functions[one.function], events[one.function]
+                    figures.append(_function(function, event, one, built.out, reach, Path(folder), runs))
+            return figures
+
+
+def _events_of_a_month(cloud: LocalCloud, functions: Collection[str], console: Console) -> dict[str, bytes]:
+    """Play a small month; of each function the event it answered last, delivered once more since."""
+    work = build_services(environment(cloud.home))
+    stage = Stage(cloud, work, month(1, CYCLE, LINES), Cycle.parse(CYCLE), console)
+    prepare(stage)
+    play_time(stage)
+    close(stage)
+    queue = Queue(cloud.home / "host" / "host.db")
+    try:
+        found = {name: queue.last_answered(name) for name in functions}
+    finally:
+        queue.close()
+    events = {name: event for name, event in found.items() if event is not None}
+    if missing := found.keys() - events.keys():
+        raise LocalCloudError(f"a month of {LINES} lines has no event for {', '.join(sorted(missing))}")
+    for name, event in events.items():
+        cloud.host.invoke(name, event)
+    cloud.host.idle()
+    return events
 
 
 def _is_for_functions(name: str) -> bool:
-    return name.startswith(("CLEARBOOK_", "ALIBABA_CLOUD_"))
+    return name.startswith(("CLEARBOOK_", "ALIBABA_CLOUD_")) and name != "CLEARBOOK_SCRATCH"
 
 
 def _function(
-    function: template.Function, built: bundle.Built, out: Path, reach: Mapping[str, str], scripts: Path, runs: int
+    function: template.Function,
+    event: bytes,
+    built: bundle.Built,
+    out: Path,
+    reach: Mapping[str, str],
+    scripts: Path,
+    runs: int,
 ) -> Cold:
     code = out / function.name
-    event = _event(function)
     settings = {**function.environment, **reach, "PYTHONPATH": str(code / "python"), "FC_FUNC_CODE_PATH": str(code)}
     observed = _run(code, function.handler, event, {**settings, "PYTHONPROFILEIMPORTTIME": "1"}, scripts)
     imported = set(re.findall(r"\|\s+(\w+)\s*$", observed.log, re.MULTILINE))
@@ -143,12 +176,6 @@ def _function(
     )
 
 
-def _event(function: template.Function) -> bytes:
-    """The event of the function's first trigger, from `events/`."""
-    name = [one.name for one in function.timers] + [one.name for one in function.buckets]
-    return (ROOT / "events" / f"{function.name}-{name[0]}.json").read_bytes()
-
-
 def _median(runs: list[_Run], what: str) -> float:
     return float(statistics.median(getattr(run, what) for run in runs))
 
@@ -157,7 +184,7 @@ def _run(code: Path, handler: str, event: bytes, settings: Mapping[str, str], sc
     """One instance: started, given one event, and ended."""
     ours, theirs = socket.socketpair()
     ours.settimeout(_LIMIT_S)
-    with closing(ours), (scratch / "log").open("w+b") as log:
+    with closing(ours), (scratch / "log").open("w+b") as log, tempfile.TemporaryDirectory() as tmp:
         with theirs:
             begun = time.perf_counter()
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
@@ -166,7 +193,7 @@ def _run(code: Path, handler: str, event: bytes, settings: Mapping[str, str], sc
                 stdout=log,
                 stderr=log,
                 cwd=code,
-                env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "TZ": "UTC", **settings},
+                env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "TZ": "UTC", "TMPDIR": tmp, **settings},
                 pass_fds=[theirs.fileno()],
             )
         try:
@@ -195,7 +222,7 @@ def _expect(line: socket.socket, wanted: bytes, handler: str) -> bytes:
     kind, *rest = runtime.unpack(_read(line, int.from_bytes(_read(line, runtime.LENGTH_BYTES), "big")))
     if kind != wanted:
         said = b": ".join(rest[:2]).decode(errors="replace")
-        raise LocalCloudError(f"{handler} does not answer its smallest event: {said}")
+        raise LocalCloudError(f"{handler} does not answer its event: {said}")
     return rest[0] if rest else b""
 
 
@@ -221,14 +248,15 @@ def as_json(figures: list[Cold]) -> dict[str, Any]:
 
 def show(runs: int, json_to: str | None) -> None:
     """Measure and print."""
-    from rich.console import Console
     from rich.table import Table
 
     from infra.clearbook.main import write_json
 
     if not python_fits():
         raise LocalCloudError("what is deployed loads on Python 3.12 alone; run this with it, as the cloud does")
-    figures = measure(runs)
+    console = Console(stderr=json_to == "-")
+    console.print(f"Playing a month of {LINES} lines, then {runs} times each function and its SDKs", highlight=False)
+    figures = measure(runs, console=console)
     if json_to is not None:
         write_json(as_json(figures), json_to)
     if json_to == "-":
@@ -239,7 +267,7 @@ def show(runs: int, json_to: str | None) -> None:
         figure = (f"{one.import_ms:.0f} ms", f"{one.first_answer_ms:.0f} ms", f"{one.sdks_ms:.0f} ms")
         sizes = (f"{one.peak_mb:.0f} MB", f"{one.packed_mb:.0f} MB")
         table.add_row(one.function, *figure, f"{one.ratio:.2f}", f"{one.cpu_ratio:.2f}", *sizes)
-    Console().print(table)
+    console.print(table)
 
 
 def python_fits() -> bool:

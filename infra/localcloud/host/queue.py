@@ -139,6 +139,13 @@ class Queue:
         names = ("function", "request_id", "source", "subject", "attempts", "error_type", "error")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
+    def last_answered(self, function: str) -> bytes | None:
+        """The event that `function` answered last, or None."""
+        row = self._db.execute(
+            "SELECT payload FROM invocation WHERE function = ? AND state = 'done' ORDER BY id DESC LIMIT 1", (function,)
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
     def _insert(self, delivery: Delivery, now: str) -> int:
         cursor = self._db.execute(
             "INSERT INTO invocation (function, request_id, source, subject, payload, enqueued_at)"
