@@ -1,6 +1,6 @@
 # `make demo` plays a month end to end; `make test` proves it. Each sets up everything it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup bundle demo test fast interop lint lock clean
+.PHONY: help setup bundle demo test fast faults interop lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +29,9 @@ test: $(STAMP) lint ## everything that must hold
 
 fast: $(STAMP) ## the tests that take seconds
 	$(BIN)/python -m pytest tests/unit tests/property tests/golden
+
+faults: $(STAMP) ## every call of the whole month failed once, in every way (an hour or two)
+	$(BIN)/python -m tests.fault.stage --since 1
 
 interop: $(STAMP) ## the local cloud under independent clients (needs Node.js with npm)
 	$(BIN)/python -m tests.interop.run

@@ -4,7 +4,8 @@
 
 plays the month from the 28th on (30 dates instead of 3 with `--since 1`), goes back to each of its deliveries, and
 lets each of its calls go wrong once, in each way there is. After the event has come again everything that is kept
-must be what the clean delivery left. It prints how many cases that were, and each that differs.
+must be what the clean delivery left. It prints how many cases that were, each that differs, and what a function
+called on the way that its policy does not grant.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from infra.localcloud import common
 from infra.localcloud.faults.plan import Fault
 from infra.localcloud.host import template
 from infra.localcloud.host.template import Function, Template, TimerTrigger
+from infra.localcloud.ram.authority import LEARN
+from infra.provision import permissions
 from infra.provision.plan import plan
 from shared.bootstrap import build_services
 from shared.cycle import SHANGHAI, Cycle, stamp
@@ -45,6 +48,7 @@ CALL_FAULTS = (
     Fault.DOUBTFUL_ERROR, Fault.TIME_OUT, Fault.DELAY, Fault.REFUSE_SIGNATURE, Fault.FAIL_ROWS,
     Fault.KILL_BEFORE, Fault.KILL_AFTER, Fault.KILL_WITHIN,
 )  # fmt: skip
+TOLD_EVERY = 10
 DISKS = (0, 3000)  # bytes a file may grow to: nothing is written, or a part
 
 
@@ -93,6 +97,7 @@ class Stage:
         self.month: Month = month(SEED, CYCLE, LINES)
         self._since = date(self.cycle.year, self.cycle.month, since)
         common.write_atomically(home / "secrets.json", b"{}", mode=0o600)
+        common.write_atomically(home / "record-calls", LEARN.encode())
         self._clock = common.Clock(home)
         self._clock.set(self._morning(-2))
         load_bills(home, self.month, since=self._since)
@@ -230,6 +235,16 @@ class Stage:
         self._warm[step.delivery.what] = instance
         return self._difference(step, outcome)
 
+    def ungranted(self) -> list[str]:
+        """What a function called, however things went, that its committed policy does not grant."""
+        roles = {one.role: one.name for one in self._template.functions.values()}
+        needed = permissions.recorded([self.home / "calls"], roles)
+        return sorted(
+            f"{function}: {permission}"
+            for function, mine in needed.items()
+            for permission in mine.keys() - permissions.granted(permissions.committed(function))
+        )
+
     def forget(self, step: Step) -> None:
         """End the warm instance of a step."""
         if instance := self._warm.pop(step.delivery.what, None):
@@ -292,6 +307,8 @@ def main() -> int:
         calls = sum(len(step.calls) for step in steps)
         print(f"{len(steps)} deliveries, {calls} calls, played in {time.monotonic() - begun:.1f} s", flush=True)
         for index, step in enumerate(steps):
+            if index % TOLD_EVERY == 0:
+                print(f"{index} of {len(steps)} gone back to, {counted.total()} cases", flush=True)
             for position, case in enumerate(cases(step)):
                 name = f"{step.delivery.function} ({step.delivery.what}): {case}"
                 if (index + position) % of != number - 1 or arguments.only not in name:
@@ -302,13 +319,15 @@ def main() -> int:
                     differing.append(f"{name} {_named(step, case)}: {wrong}")
                     print(differing[-1], flush=True)
             stage.forget(step)
+        ungranted = stage.ungranted()
         stage.services.close()
+    print("".join(f"not granted: {one}\n" for one in ungranted), end="")
     result = {
         "deliveries": len(steps), "calls": calls, "cases": counted.total(), "by_fault": dict(counted),
-        "differing": len(differing), "seconds": round(time.monotonic() - begun, 1),
+        "differing": len(differing), "ungranted": len(ungranted), "seconds": round(time.monotonic() - begun, 1),
     }  # fmt: skip
     print(json.dumps(result))
-    return 1 if differing else 0
+    return 1 if differing or ungranted else 0
 
 
 def _named(step: Step, case: Case) -> str:

@@ -1,0 +1,32 @@
+"""Every outside call of the month's end goes wrong once, in every way the plan knows, over the real protocols.
+
+The demo's month in small: its cast, documents and troubles, live from the 30th on. `make faults` does the same with
+all thirty dates. Each half of the cases is one test, so that both processors have something to do.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HALVES = 2
+TIMEOUT_S = 1500
+
+
+@pytest.mark.parametrize("half", range(1, HALVES + 1))
+def test_whichever_call_goes_wrong_in_whichever_way_the_clean_run_comes_of_it(half: int) -> None:
+    command = [sys.executable, "-m", "tests.fault.stage", "--since", "30", "--shard", f"{half}/{HALVES}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    said = done.stdout.splitlines()
+    print("\n".join(said[-3:]))
+
+    assert done.returncode == 0, "\n".join([*said[-20:], done.stderr[-2000:]])
+    result = json.loads(said[-1])
+    assert result["differing"] == result["ungranted"] == 0
+    # Each call fails in ten ways at least; those of this half are half of them.
+    assert result["cases"] > result["calls"] * 10 // HALVES
