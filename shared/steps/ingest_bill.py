@@ -124,12 +124,28 @@ def _ingest_lines(services: Services, pull: Pull, complete: Mapping[str, Any], c
 
 def seal_round(services: Services, connector: Connector, cycle: Cycle, slot: str, at: str) -> str | None:
     """Seal the round of `slot` if all its pulls are ingested; the seal's object key, or None while some are missing."""
-    account = connector.account
-    wanted = pulls.pulls_of(slot, account, cycle, connector.since)
-    if not wanted or not all(services.buckets.work.exists(one.ingested_key) for one in wanted):
+    stream = stream_of(connector.account, str(cycle))
+    mine = _seal_of(services, stream, slot)
+    if mine is None and _seal_once(services, connector, cycle, slot, at):
+        mine = _seal_of(services, stream, slot)
+    if mine is None:
         return None
+    finish_seal(services, mine)
+    return mine.key
+
+
+def _seal_of(services: Services, stream: str, slot: str) -> Seal | None:
+    return next((one for one in seals(services.chain.read(stream)) if one.slot == slot), None)
+
+
+def _seal_once(services: Services, connector: Connector, cycle: Cycle, slot: str, at: str) -> bool:
+    """Seal the round unless newer rounds have seen every date of it; False while pulls are missing."""
+    account, stream = connector.account, stream_of(connector.account, str(cycle))
+    wanted = pulls.pulls_of(slot, account, cycle, connector.since)
+    # Pulls are made in this order: what is still missing is most likely the last one.
+    if not wanted or not all(services.buckets.work.exists(one.ingested_key) for one in reversed(wanted)):
+        return False
     found = {one.what: json.loads(services.buckets.work.get(one.ingested_key)) for one in wanted}
-    stream = stream_of(account, str(cycle))
 
     def decide(entries: list[Entry]) -> Draft | None:
         earlier = seals(entries)
@@ -142,11 +158,7 @@ def seal_round(services: Services, connector: Connector, cycle: Cycle, slot: str
         return Draft(SEALED, _ACTOR, at, seal.body())
 
     services.chain.append(stream, decide)
-    mine = next((one for one in seals(services.chain.read(stream)) if one.slot == slot), None)
-    if mine is None:
-        return None
-    finish_seal(services, mine)
-    return mine.key
+    return True
 
 
 def finish_seal(services: Services, seal: Seal) -> bool:

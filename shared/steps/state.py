@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from shared.agreement.agreement import Agreement, parse_agreement
 from shared.bill.snapshot import Seal, Snapshot, parse_snapshot, seals, snapshot_key, stream_of
 from shared.chain.entry import Entry
 from shared.control.approvals import in_force
@@ -13,6 +13,9 @@ from shared.cycle import Cycle
 from shared.parties.parties import STREAM, NoPartiesError, Parties, parse_parties
 from shared.ports import ObjectStore
 from shared.services import Services
+
+if TYPE_CHECKING:
+    from shared.agreement.agreement import Agreement
 
 PARTY_DOCUMENT = "party_document"
 
@@ -54,6 +57,8 @@ def agreements(services: Services, entries: list[Entry], cycle: Cycle) -> list[A
 
 def all_agreements(services: Services, entries: list[Entry]) -> list[Agreement]:
     """Every approved agreement version of a reseller's stream."""
+    from shared.agreement.agreement import parse_agreement  # here: most functions never read one
+
     keys = [document_key(what["document"]) for what in in_force(entries, AGREEMENT)]
     return [parse_agreement(_kept(services, services.buckets.records, key)) for key in keys]
 

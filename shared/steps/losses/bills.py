@@ -30,12 +30,14 @@ def losses(services: Services, books: Books, connector: Connector, cycle: Cycle,
     entries = services.chain.read(stream_of(account, str(cycle)))
     told = books.seals.get((account, str(cycle)), frozenset())
     written = {one.seq: parse_instant(one.at) for one in entries if one.kind == SEALED}
-    for seal in seals(entries):
+    known = seals(entries)
+    for seal in known:
         if seal.key not in told:
             yield _untold(services, seal, written[seal.seq])
     for slot in sorted(books.rounds.get((account, str(cycle)), {})):
         wanted = pulls.pulls_of(slot, account, cycle, connector.since)
-        if wanted and not _is_past(services, wanted):
+        # Nearly all are past by what was just read; the stream is read again for those alone that seem open.
+        if wanted and not _is_seen(known, wanted) and not _is_past(services, wanted):
             for pull in wanted:
                 if pull.ingested_key not in books.ingested:
                     yield from _of_pull(services, pull, now)
@@ -53,8 +55,12 @@ def begun(slot: str) -> datetime:
 
 def _is_past(services: Services, wanted: Sequence[Pull]) -> bool:
     """Whether the round is sealed, or newer rounds have seen every date of it."""
-    account, cycle, slot = wanted[0].account, str(wanted[0].cycle), wanted[0].slot
-    sealed = seals(services.chain.read(stream_of(account, cycle)))
+    return _is_seen(seals(services.chain.read(stream_of(wanted[0].account, str(wanted[0].cycle)))), wanted)
+
+
+def _is_seen(sealed: Sequence[Seal], wanted: Sequence[Pull]) -> bool:
+    """Whether one of these seals is the round's, or the newest has seen every date of it."""
+    slot = wanted[0].slot
     if any(one.slot == slot for one in sealed):
         return True
     dates = [pull.what for pull in wanted if pull.what != CONTROL]
