@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from shared.errors import ClearbookError
 from shared.money import EXACT, total
 from shared.report.cells import csv_bytes
-from shared.settlement.statement import Statement
+
+if TYPE_CHECKING:
+    from shared.settlement.statement import Statement
 
 COLUMNS = ("date", "reference", "account", "amount", "currency", "memo")
 

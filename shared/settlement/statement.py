@@ -12,10 +12,10 @@ from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from shared.agreement.agreement import Agreement
 from shared.money import EXACT, fixed, rounded, spread, total
 
 if TYPE_CHECKING:
+    from shared.agreement.agreement import Agreement
     from shared.settlement.engine import Group
 
 SHOWN_NOT = ("netted", "excluded")  # kinds that a statement does not show

@@ -15,11 +15,9 @@ from shared.cycle import SHANGHAI, Cycle, parse_instant, stamp
 from shared.parties.parties import Connector
 from shared.ports import ObjectEvent
 from shared.services import Services
-from shared.steps.ingest_bill import finish_seal, ingest_bill, seal_round
 from shared.steps.losses.books import Books
 from shared.steps.losses.loss import Loss, Losses
 from shared.steps.plan_pulls import order_body
-from shared.steps.pull_bill import pull_bill
 
 _DAILY_AT = time(9)  # when the daily timer fires (s.yaml); a final slot says it itself
 
@@ -69,6 +67,10 @@ def _is_seen(sealed: Sequence[Seal], wanted: Sequence[Pull]) -> bool:
 
 def _of_pull(services: Services, pull: Pull, now: datetime) -> Losses:
     """First its raw pages, then what became of them."""
+    # Steps are imported where one is to be carried out: on most nights none is.
+    from shared.steps.ingest_bill import ingest_bill
+    from shared.steps.pull_bill import pull_bill
+
     work, records = services.buckets.work, services.buckets.records
     if not records.exists(pull.complete_key):
         is_ordered = work.exists(pull.order_key)
@@ -99,6 +101,8 @@ def _of_pull(services: Services, pull: Pull, now: datetime) -> Losses:
 
 def _unsealed(services: Services, connector: Connector, wanted: Sequence[Pull], now: datetime) -> Loss:
     """The round, all of whose pulls are ingested."""
+    from shared.steps.ingest_bill import seal_round
+
     first = wanted[0]
     return Loss(
         "round",
@@ -114,6 +118,8 @@ def _unsealed(services: Services, connector: Connector, wanted: Sequence[Pull], 
 
 
 def _untold(services: Services, seal: Seal, at: datetime) -> Loss:
+    from shared.steps.ingest_bill import finish_seal
+
     return Loss(
         "seal",
         seal.key,
