@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 def connect(spill: Path, memory_mb: int = 1024, threads: int = 2) -> duckdb.DuckDBPyConnection:
     """A connection of its own: its temporary tables and views go when it is closed. Use it in a `with`.
 
-    The database behind it is made once a process, which costs as much as settling a small month; it holds at most
-    `memory_mb` and spills beyond that to the folder `spill`.
+    The database behind it is made once a process, which costs as much as settling a small month; from now on it holds
+    at most `memory_mb` and spills beyond that to the folder `spill`.
     """
-    return _database(str(spill), memory_mb, threads).cursor()
+    database = _database(str(spill), threads)
+    database.execute(f"SET memory_limit = '{memory_mb}MB'")
+    return database.cursor()
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[object]], width: int) -> None:
@@ -34,9 +36,9 @@ def quoted(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _database(spill: str, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
+def _database(spill: str, threads: int) -> duckdb.DuckDBPyConnection:
     import duckdb  # 60 MB of code: most events of most functions need none of it
 
-    database = duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": threads, "temp_directory": spill})
+    database = duckdb.connect(config={"threads": threads, "temp_directory": spill})
     database.execute("SET parquet_metadata_cache = true")  # day parts are read again and again, and never change
     return database

@@ -29,6 +29,7 @@ VERSION = "1"  # changes with anything that changes a result
 _EARNED = "DECIMAL(38,18)"
 _RATE = "DECIMAL(10,8)"
 _RUNNING = "DECIMAL(38,10)"  # sums of amounts
+_MEMORY_MIN_MB, _MEMORY_A_LINE = 256, 1500  # the latter in bytes
 _ENDLESS = "9" * 28  # beyond any running total
 
 LINE_COLUMNS = (
@@ -86,6 +87,15 @@ class Settled:
     bill: Mapping[str, tuple[int, Decimal]]  # currency -> lines of the share and their pretax
     lines: int
     digest: Digest  # of the canonical rows
+
+
+def memory_mb(count: int, at_most_mb: int) -> int:
+    """What DuckDB is allowed for settling so many lines.
+
+    It would fill whatever it may with what it can read again. It needs up to 0.9 KB for a line at hand, and beyond
+    its limit it spills, which costs little as long as the limit is above that.
+    """
+    return min(max(_MEMORY_MIN_MB, count * _MEMORY_A_LINE // 1_000_000), at_most_mb)
 
 
 def settle(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:

@@ -7,7 +7,7 @@ version), `piece` and `unlinked` (refunds and what they undo), `item` (the share
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -58,13 +58,23 @@ def load_parts(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], shar
     if share.owner == OPERATOR:
         accounts, condition = _held_throughout(share), "NOT list_contains($accounts::VARCHAR[], account)"
     else:
-        accounts = {one.account for one in share.assignments if one.reseller == share.owner}
-        condition = "account IN (SELECT unnest($accounts::VARCHAR[]))"
+        accounts, condition = _accounts(share), "account IN (SELECT unnest($accounts::VARCHAR[]))"
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE bill AS SELECT {', '.join(READ)} "  # noqa: S608 - names from our own schema
         f"FROM read_parquet($paths) WHERE {condition}",
         {"paths": list(paths), "accounts": sorted(accounts)},
     )
+
+
+def count_lines(share: Share, lines_of: Iterable[Mapping[str, int]]) -> int:
+    """How many lines `load_parts` loads from day parts whose lines of each account these are."""
+    is_operator = share.owner == OPERATOR
+    accounts = _held_throughout(share) if is_operator else _accounts(share)
+    return sum(count for part in lines_of for account, count in part.items() if (account in accounts) != is_operator)
+
+
+def _accounts(share: Share) -> set[str]:
+    return {one.account for one in share.assignments if one.reseller == share.owner}
 
 
 def load_lines(connection: duckdb.DuckDBPyConnection, lines: Sequence[Mapping[str, Any]]) -> None:

@@ -154,9 +154,11 @@ def _results(
         for day, part in snapshot.parts.items()
         if part.rows
     ]
+    counts = (part.accounts for snapshot in snapshots.values() for part in snapshot.parts.values())
+    memory_mb = engine.memory_mb(lines.count_lines(share, counts), services.memory_mb)
     with TemporaryDirectory(dir=services.scratch) as scratch:
         lines_path, held_path = Path(scratch) / "lines.parquet", Path(scratch) / "held.parquet"
-        with connect(services.scratch, services.memory_mb, services.threads) as connection:
+        with connect(services.scratch, memory_mb, services.threads) as connection:
             lines.load_parts(connection, paths, share)
             settled = engine.settle(connection, share)
             engine.write(connection, lines_path, held_path)
