@@ -128,6 +128,13 @@ def waiting(entries: list[Entry]) -> list[Proposal]:
     return [_as_proposal(entry) for entry in entries if entry.kind == PROPOSED and entry.seq not in done]
 
 
+def approved(entries: list[Entry], act: str, what: Mapping[str, Any]) -> Proposal | None:
+    """The newest approved proposal of an act that says all of `what`."""
+    mine = (entry for entry in entries if entry.kind == APPROVED and entry.body["act"] == act)
+    done = {entry.body["proposal"] for entry in mine if what.items() <= entry.body["what"].items()}
+    return next((_as_proposal(entry) for entry in reversed(entries) if entry.seq in done), None)
+
+
 def in_force(entries: list[Entry], act: str) -> Iterator[Mapping[str, Any]]:
     """What was approved of one act, in the order of the approvals."""
     for entry in entries:

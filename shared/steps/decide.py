@@ -76,7 +76,10 @@ def propose_lock(services: Services, cycle: str, reseller: str, *, by: str, why:
 def propose_payouts(
     services: Services, cycle: str, *, by: str, why: str, at: str
 ) -> tuple[list[Proposal], list[tuple[str, str]]]:
-    """Propose a batch a currency of all that is due up to the cycle; and (reseller, why not) for the rest."""
+    """Propose a batch a currency of all that is due up to the cycle; and (reseller, why not) for the rest.
+
+    A batch that is approved and not yet paid is the proposal that it was: approving it again orders it again.
+    """
     Cycle.parse(cycle)
     parties, _ = state.parties(services)
     members: dict[str, list[Member]] = {}
@@ -94,7 +97,8 @@ def propose_payouts(
         total = sum((Decimal(one.amount) for one in found), Decimal(0))
         what = {"cycle": cycle, "batch": id_, "members": len(found), "total": text(total), "currency": currency}
         stream = months.stream_of(OPERATOR, cycle)
-        proposals.append(approvals.propose(services.chain, stream, PAYOUT, what, by=by, why=why, at=at))
+        earlier = approvals.approved(services.chain.read(stream), PAYOUT, what)
+        proposals.append(earlier or approvals.propose(services.chain, stream, PAYOUT, what, by=by, why=why, at=at))
     return proposals, left_out
 
 
