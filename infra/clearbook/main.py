@@ -60,6 +60,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="The month is made from it: same seed, same month.")] = 1,
     cycle: CycleOption = "2025-06",
     home: Annotated[Optional[Path], typer.Option(help="Where the local cloud keeps its state.")] = None,  # noqa: UP045
+    since: Annotated[int, typer.Option(help="The day of the month on which the operator goes live.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the local cloud up, so that links open.")] = False,
     faults: Annotated[
         Optional[str],  # noqa: UP045
@@ -71,7 +72,9 @@ def demo(
     from infra.clearbook.context import DEMO_HOME
     from infra.clearbook.demo.play import play
 
-    play(home or DEMO_HOME, seed=seed, cycle=cycle, lines=lines, keep=keep, faults=faults, json_to=json)
+    play(
+        home or DEMO_HOME, seed=seed, cycle=cycle, lines=lines, since=since, keep=keep, faults=faults, json_to=json
+    )  # fmt: skip
 
 
 @local.command("up")

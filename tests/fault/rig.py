@@ -8,6 +8,7 @@ to any state they were in. Everything else is the shipped code and the genuine S
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import multiprocessing
 import os
@@ -247,6 +248,7 @@ class _Served:
         return self._rows._sql
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def _columns(row: bytes) -> dict[str, str]:
     """The cells of a stored row without their time stamps, which are the system's."""
     cells = plainbuffer.split_row(row).cells

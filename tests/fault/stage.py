@@ -74,6 +74,11 @@ class Step:
     after: dict[str, dict[str, Any]]
     told: Counter[str]
 
+    @property
+    def sort(self) -> tuple[str, ...]:
+        """The function and the calls it made, by name."""
+        return self.delivery.function, *(f"{call.service} {call.name}" for call in self.calls)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -92,8 +97,8 @@ class Case:
 class Stage:
     """The month, its functions and what wakes them."""
 
-    def __init__(self, home: Path, since: int) -> None:
-        self.home, self.cycle = home, Cycle.parse(CYCLE)
+    def __init__(self, home: Path, since: int, *, has_drafts: bool = True) -> None:
+        self.home, self.cycle, self._has_drafts = home, Cycle.parse(CYCLE), has_drafts
         self.month: Month = month(SEED, CYCLE, LINES)
         self._since = date(self.cycle.year, self.cycle.month, since)
         common.write_atomically(home / "secrets.json", b"{}", mode=0o600)
@@ -119,7 +124,8 @@ class Stage:
     def script(self) -> Iterator[Callable[[], None]]:
         """What time and people bring, one thing after the other; each is worked off before the next."""
         yield partial(self._people, "go live", lambda: self._go_live())
-        yield partial(self._timer, "plan_pulls", "daily", self._morning(0))
+        if self._has_drafts:
+            yield partial(self._timer, "plan_pulls", "daily", self._morning(0))
         yield partial(self._timer, "plan_pulls", "final", self._first_final)
         for reseller in self.month.resellers:
             yield partial(self._people, f"lock {reseller.id}", partial(self._lock, reseller.id))
@@ -296,16 +302,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--since", type=int, default=28, help="the day of June on which the operator goes live")
     parser.add_argument("--shard", default="1/1", help="N/M: every M-th delivery, from the N-th on")
+    parser.add_argument("--no-drafts", action="store_true", help="leave out the daily round")
+    parser.add_argument("--distinct", action="store_true", help="of deliveries that make the same calls, the first")
     parser.add_argument("--only", default="", help="only functions or faults whose name holds this")
     arguments = parser.parse_args()
     number, of = map(int, arguments.shard.split("/"))
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="clearbook-") as folder:
-        stage = Stage(Path(folder), arguments.since)
-        steps = stage.play()
+        stage = Stage(Path(folder), arguments.since, has_drafts=not arguments.no_drafts)
+        steps = played = stage.play()
+        if arguments.distinct:
+            steps = list({step.sort: step for step in reversed(played)}.values())[::-1]
         counted, differing = Counter[str](), []
         calls = sum(len(step.calls) for step in steps)
-        print(f"{len(steps)} deliveries, {calls} calls, played in {time.monotonic() - begun:.1f} s", flush=True)
+        seconds = time.monotonic() - begun
+        print(f"{len(played)} deliveries, {len(steps)} of them with {calls} calls are gone back to, {seconds:.1f} s")
         for index, step in enumerate(steps):
             if index % TOLD_EVERY == 0:
                 print(f"{index} of {len(steps)} gone back to, {counted.total()} cases", flush=True)

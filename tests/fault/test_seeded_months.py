@@ -21,7 +21,7 @@ from infra.localcloud.faults.plan import EVENT_FAULTS, MILLION, Call, Fault, Pla
 from shared.control.months import Month
 from shared.errors import ClearbookError
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, agreement, item, parties
-from tests.fakes import AFTER, BEFORE, Created, KilledError
+from tests.fakes import AFTER, BEFORE, Created, KilledError, State
 from tests.fault.test_every_call_fails_once import outcome
 from tests.pump import Delivery, Pump, World
 
@@ -149,10 +149,6 @@ def nights(
 
 def play(world: World, *, daily: bool) -> None:
     """The small month, from the first round of its last day on to the bank's answer."""
-    unreadable = item(ACME, "0", PretaxGrossAmount="many")
-    world.bill(P1, LAST, item(ACME, "600.00"), item(ACME, "0.50"), item("1009", "5.00"), unreadable)
-    world.bill(P2, LAST, item(BIRCH, "150.00"), item(ATLAS, "1000.00"))
-    until_done(lambda: decide_all(world))
     if daily:
         world.daily("2025-07-01")
     world.final()
@@ -169,11 +165,19 @@ def play(world: World, *, daily: bool) -> None:
     nights(world, lambda month: month is not None and month.state == "confirmed", 6)
 
 
-def decide_all(world: World) -> None:
-    """Parties and agreements, those that are not in force yet."""
+def live(scratch: Path, decided: State | None = None) -> World:
+    """A world with its bills, where parties and agreements are in force; `decided` is one where they are."""
+    world = World(scratch)
+    unreadable = item(ACME, "0", PretaxGrossAmount="many")
+    world.bill(P1, LAST, item(ACME, "600.00"), item(ACME, "0.50"), item("1009", "5.00"), unreadable)
+    world.bill(P2, LAST, item(BIRCH, "150.00"), item(ATLAS, "1000.00"))
+    if decided is not None:
+        world.cloud.restore(decided)
+        return world
     acts.decide_parties(world.services, parties(since=LAST), world.at)
     for reseller in RESELLERS:
         acts.decide_agreement(world.services, agreement(reseller), world.at)
+    return world
 
 
 def of_seed(seed: int) -> Plan:
@@ -192,11 +196,17 @@ def came_to(world: World) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Mapping[bool, Mapping[str, object]]:
+def decided(tmp_path_factory: pytest.TempPathFactory) -> State:
+    """Where each month begins: decided, and nothing asked of the provider yet."""
+    return live(tmp_path_factory.mktemp("live")).cloud.state()
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory, decided: State) -> Mapping[bool, Mapping[str, object]]:
     """What the months come to when nothing befalls them, with and without a round of drafts."""
     found = {}
     for daily in (False, True):
-        world = World(tmp_path_factory.mktemp("clean"))
+        world = live(tmp_path_factory.mktemp("clean"), decided)
         play(world, daily=daily)
         found[daily] = came_to(world)
     return found
@@ -208,15 +218,15 @@ def test_shares_leave_most_calls_alone() -> None:
 
 @pytest.mark.parametrize("fault", EVENT_FAULTS)
 def test_each_event_of_the_month_that_comes_so_ends_as_the_clean_one(
-    fault: Fault, clean: Mapping[bool, Mapping[str, object]], tmp_path: Path
+    fault: Fault, clean: Mapping[bool, Mapping[str, object]], decided: State, tmp_path: Path
 ) -> None:
-    world = World(tmp_path / "clean")
+    world = live(tmp_path / "clean", decided)
     play(world, daily=False)
     events = [delivery for delivery, _ in world.pump.delivered if "/" in delivery.what]
     for event in events:
         rule = Rule(fault, "host", event.function, event.what, attempt=1)
         misfortune = Misfortune(Plan(rules=(rule,)))
-        world = World(tmp_path / "scratch")
+        world = live(tmp_path / "scratch", decided)
         world.pump = UnluckyPump(world, misfortune)
         play(world, daily=False)
         found = came_to(world)
@@ -227,13 +237,13 @@ def test_each_event_of_the_month_that_comes_so_ends_as_the_clean_one(
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_a_month_under_a_drawn_plan_ends_as_the_clean_one(
-    shard: int, clean: Mapping[bool, Mapping[str, object]], tmp_path: Path
+    shard: int, clean: Mapping[bool, Mapping[str, object]], decided: State, tmp_path: Path
 ) -> None:
     befallen, given_up, months = Counter[str](), 0, 0
     for seed in range(FIRST_SEED + shard, FIRST_SEED + MONTHS, SHARDS):
         daily = seed % DAILY_EVERY == 0
         misfortune = Misfortune(of_seed(seed))
-        world = World(tmp_path / "scratch")
+        world = live(tmp_path / "scratch", decided)
         world.pump = UnluckyPump(world, misfortune)
         play(world, daily=daily)
         found = came_to(world)

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ class Stage:
     cycle: Cycle
     console: Console
     is_misbehaving: bool = False
+    since: date | None = None  # on which the operator goes live, when it is not the first
 
     def now(self) -> str:
         """The cloud's time."""
@@ -80,8 +81,14 @@ class Stage:
         self.console.print(f"[green]✓[/] {text}", highlight=False)
 
 
-def play(home: Path, *, seed: int, cycle: str, lines: int, keep: bool, faults: str | None, json_to: str | None) -> None:
-    """Play the month, print what came of it, and write it as JSON where asked."""
+def play(
+    home: Path, *, seed: int, cycle: str, lines: int, since: int = 1, keep: bool, faults: str | None,
+    json_to: str | None,
+) -> None:  # fmt: skip
+    """Play the month, print what came of it, and write it as JSON where asked.
+
+    With `since` the operator goes live on that day of the month: bills of earlier days are not there.
+    """
     begun = time.monotonic()
     console = Console(stderr=json_to == "-")
     if not console.is_terminal:
@@ -90,7 +97,10 @@ def play(home: Path, *, seed: int, cycle: str, lines: int, keep: bool, faults: s
         raise BadInputError("--cycle", f"is {cycle}", "give a month between 2020-01 and 2089-12")
     if not LINES_MIN <= lines <= LINES_MAX:
         raise BadInputError("--lines", f"is {lines}", f"give {LINES_MIN} to {LINES_MAX}")
-    _same_as_before(home, {"seed": seed, "cycle": cycle, "lines": lines})
+    if not 1 <= since <= Cycle.parse(cycle).last.day:
+        raise BadInputError("--since", f"is {since}", f"give a day of {cycle}")
+    late = {"since": since} if since > 1 else {}
+    _same_as_before(home, {"seed": seed, "cycle": cycle, "lines": lines, **late})
     console.print(f"Clearbook demo: {cycle}, {lines:,} lines, seed {seed}, in {home}", highlight=False)
     quota = quota_of(lines, console)
     misbehaving = None if faults is None else _plan_of(faults, console)
@@ -99,7 +109,8 @@ def play(home: Path, *, seed: int, cycle: str, lines: int, keep: bool, faults: s
 
         work = build_services(environment(home))
         month_ = month(seed, cycle, lines)
-        stage = Stage(cloud, work, month_, Cycle.parse(cycle), console, is_misbehaving=misbehaving is not None)
+        live = Cycle.parse(cycle).first.replace(day=since)
+        stage = Stage(cloud, work, month_, Cycle.parse(cycle), console, misbehaving is not None, live)
         stage.step(f"local cloud up ({time.monotonic() - begun:.1f} s)")
         before = _fingerprint(work, stage)
         prepare(stage)
@@ -165,11 +176,11 @@ def prepare(stage: Stage) -> None:
     """Everything that is there before the first timer: tables, buckets, bills, users, parties, agreements."""
     for action in plan(environment(stage.cloud.home)):
         action.make()
-    _clock_at_least(stage, datetime.combine(stage.cycle.first, clock_time(0), SHANGHAI))
+    _clock_at_least(stage, datetime.combine(stage.since or stage.cycle.first, clock_time(0), SHANGHAI))
     with _progress(stage.console, "generating the bills", stage.month.lines) as advance:
-        load_bills(stage.cloud.home, stage.month, advance)
+        load_bills(stage.cloud.home, stage.month, advance, stage.since)
     stage.step(f"{stage.month.lines:,} bill lines of {len(stage.month.payers)} payer accounts at the provider")
-    acts.go_live(stage.work, stage.month, stage.cycle.first, stage.now())
+    acts.go_live(stage.work, stage.month, stage.since or stage.cycle.first, stage.now())
     stage.cloud.host.idle()
     counts = f"{len(stage.month.resellers)} resellers, {len(stage.month.customers)} customers"
     people = f"proposed by {PREPARER}, approved by {APPROVER}"
