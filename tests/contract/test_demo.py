@@ -25,7 +25,8 @@ import pytest
 
 from infra.clearbook.context import start_local
 
-LINES = 400
+LINES = 4000  # of the whole month; from SINCE on about a tenth
+SINCE = 28
 CYCLE = "2025-06"
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 600
@@ -37,7 +38,8 @@ pytestmark = pytest.mark.xdist_group("last")  # one worker plays it, after every
 
 def begin(home: Path, result: Path) -> subprocess.Popen[str]:
     """Start the demo in `home`."""
-    arguments = ["demo", "--lines", str(LINES), "--cycle", CYCLE, "--json", str(result), "--home", str(home)]
+    month = ["--lines", str(LINES), "--cycle", CYCLE, "--since", str(SINCE)]
+    arguments = ["demo", *month, "--json", str(result), "--home", str(home)]
     command = [sys.executable, "-m", "infra.clearbook.main", *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -115,7 +117,7 @@ def ids(result: dict[str, Any]) -> dict[str, Any]:
 def test_the_result_has_the_shape_that_other_programs_read(played: Played) -> None:
     result = played.first
 
-    assert result["bill_lines"] == LINES == sum(one["rows"] for one in result["snapshots"])
+    assert LINES // 15 < result["bill_lines"] == sum(one["rows"] for one in result["snapshots"]) < LINES // 5
     for one in result["snapshots"]:
         assert {"id", "account", "cycle", "status", "rows", "totals"} <= one.keys()
         assert (one["cycle"], one["status"], len(one["id"])) == (CYCLE, "final", 64)
