@@ -60,7 +60,7 @@ def logs(built: bundle.Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context, "start_cloud", deployed)
-        arguments = ["demo", "--lines", str(LINES), "--cycle", CYCLE, "--home", str(home)]
+        arguments = ["demo", "--lines", str(LINES), "--since", "28", "--cycle", CYCLE, "--home", str(home)]
         app(arguments, standalone_mode=False)
     return {path.stem: path.read_text(errors="replace") for path in (home / "logs" / "functions").glob("*.log")}
 
