@@ -112,9 +112,9 @@ def bench_cold(
 ) -> None:
     """Cold starts from the bundle, beside importing just the SDKs that each path needs.
 
-    First answer: from the start of a process to its answer to the event of `events/` for the function's first
-    trigger, on a real local cloud that is provisioned and empty, so that nothing is there to be done. Beside it, in
-    turns, processes that import the SDKs which that path loads, from the same directory.
+    First answer: from the start of a process to its answer to the event that the function answered last in a small
+    month played beforehand, delivered again, so that nothing is left to be done. Beside it, in turns, processes that
+    import the SDKs which that path loads, from the same directory.
     """
     from infra.clearbook.bench.cold import show
 
