@@ -56,6 +56,31 @@ class Chain:
         return self._rows.create(TABLE, key, columns)
 
 
+class RememberingChain(Chain):
+    """Reads each stream once, for one long look at everything; from the first change on it reads anew."""
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows)
+        self._read: dict[str, list[Entry]] | None = {}
+
+    def read(self, stream: str) -> list[Entry]:
+        """All entries, oldest first, as they were when they were first asked for."""
+        if self._read is None:
+            return super().read(stream)
+        if stream not in self._read:
+            self._read[stream] = super().read(stream)
+        return list(self._read[stream])
+
+    def append(self, stream: str, decide: Callable[[list[Entry]], Draft | None]) -> Entry | None:
+        """As any chain does, by what is there now."""
+        self.forget()
+        return super().append(stream, decide)
+
+    def forget(self) -> None:
+        """From now on read what is there."""
+        self._read = None
+
+
 def head_of(entries: list[Entry]) -> Head:
     """The head of a stream that was read."""
     return entries[-1].head if entries else Head()

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+from shared.chain.chain import RememberingChain
 from shared.control import months
 from shared.cycle import Cycle, stamp
 from shared.errors import ClearbookError
@@ -98,14 +99,15 @@ def never() -> bool:
 
 def sweep(services: Services, now: datetime, stop: Callable[[], bool] = never) -> Swept:
     """Mend what is missing, oldest first; where `stop` says so, end and say what was not looked at."""
-    swept = Swept()
+    swept, chain = Swept(), RememberingChain(services.rows)
+    services = replace(services, chain=chain)
     try:
         books = open_books(services, now)
     except NoPartiesError:
         return swept
     known = tries.kept(services)
     found: dict[tuple[str, str], Loss] = {}
-    sweeper = _Sweeper(services, now, stop, known, swept, found)
+    sweeper = _Sweeper(services, chain, now, stop, known, swept, found)
     for name, look in _places(services, books, now):
         sweeper.look_at(name, look)
     if not swept.left and not swept.unreachable:
@@ -163,6 +165,7 @@ def _shares(services: Services, books: Books, cycle: str, now: datetime) -> Loss
 @dataclass(slots=True)
 class _Sweeper:
     services: Services
+    chain: RememberingChain
     now: datetime
     stop: Callable[[], bool]
     known: Mapping[tuple[str, str], Tried]
@@ -239,6 +242,7 @@ class _Sweeper:
 
     def attempt(self, loss: Loss, how: Callable[[], object]) -> str:
         """What the attempt met; empty if nothing."""
+        self.chain.forget()  # steps go by what is there now
         try:
             how()
         except ClearbookError as exc:
