@@ -1,9 +1,13 @@
-"""The order of the tests: quick ones first, then those that take minutes, then many short ones to even out the end."""
+"""The order of the tests: quick ones first, then those that take minutes, then many short ones to even out the end.
+
+A test that counts what it went through says so with `record_property(FIGURES, text)`; the end of the run tells.
+"""
 
 from __future__ import annotations
 
 import pytest
 
+FIGURES = "figures"
 _ROOMS = ("unit", "golden", "property", "contract")
 _MINUTES = ("test_demo.py", "test_every_call_on_the_wire.py", "test_bundle.py")
 
@@ -18,3 +22,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return _ROOMS.index(folder) if folder in _ROOMS else len(_ROOMS) + len(_MINUTES)
 
     items.sort(key=place)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what the tests counted."""
+    for report in terminalreporter.getreports("passed"):
+        for name, text in report.user_properties:
+            if name == FIGURES:
+                terminalreporter.write_line(f"{report.nodeid}: {text}")

@@ -279,7 +279,9 @@ def named(found: object, name: str) -> str:
     return repr(found).replace(name, "NAME")
 
 
-def test_whatever_befalls_one_call_the_operation_ends_as_without(port: Port) -> None:
+def test_whatever_befalls_one_call_the_operation_ends_as_without(
+    port: Port, record_property: Callable[[str, object], None]
+) -> None:
     count: Counter[str] = Counter()
     for operation in port.operations:
         answer, after, calls = in_peace(port, operation)
@@ -296,7 +298,7 @@ def test_whatever_befalls_one_call_the_operation_ends_as_without(port: Port) -> 
             is_open = fault not in NOT_DONE and got in map(repr, operation.open)
             assert got == answer or is_open, f"{where}: {got}"
             count[operation.name] += 1
-    print(f"{sum(count.values())} cases of {len(count)} operations end as without their fault")
+    record_property("figures", f"{sum(count.values())} cases of {len(count)} operations end as without their fault")
     assert set(count) == {operation.name for operation in port.operations}
     assert all(number >= len(FAULTS) - 1 for number in count.values())
 
@@ -305,7 +307,9 @@ def test_whatever_befalls_one_call_the_operation_ends_as_without(port: Port) -> 
 NOT_DONE = (Fault.THROTTLE, Fault.REFUSE_SIGNATURE, Fault.DELAY, Fault.FAIL_ROWS)
 
 
-def test_what_keeps_failing_is_told_and_a_repeat_ends_as_without(port: Port) -> None:
+def test_what_keeps_failing_is_told_and_a_repeat_ends_as_without(
+    port: Port, record_property: Callable[[str, object], None]
+) -> None:
     count = 0
     clean = {operation.name: in_peace(port, operation) for operation in port.operations}
     for operation, fault in itertools.product(port.operations, FAULTS):
@@ -328,5 +332,5 @@ def test_what_keeps_failing_is_told_and_a_repeat_ends_as_without(port: Port) -> 
         assert got in map(repr, (*operation.repeated, *operation.open)) or got == answer, f"{where}, repeated: {got}"
         assert named(operation.after(port.persistent, name), name) == after, where
         count += 1
-    print(f"{count} cases are told, and end as without their fault when they are repeated")
+    record_property("figures", f"{count} cases are told, and end as without their fault when they are repeated")
     assert count >= len(port.operations) * (len(FAULTS) - 2)

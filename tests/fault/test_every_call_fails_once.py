@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +116,9 @@ def test_every_function_of_the_pipeline_is_in_the_month(steps: list[Step]) -> No
     }
 
 
-def test_whichever_call_fails_a_redelivery_leaves_what_a_clean_delivery_left(world: World, steps: list[Step]) -> None:
+def test_whichever_call_fails_a_redelivery_leaves_what_a_clean_delivery_left(
+    world: World, steps: list[Step], record_property: Callable[[str, object], None]
+) -> None:
     cases, told_twice, differing = 0, Counter[str](), []
     for number, step in enumerate(steps):
         for call in range(step.calls):
@@ -143,7 +145,7 @@ def test_whichever_call_fails_a_redelivery_leaves_what_a_clean_delivery_left(wor
                     assert not wakes(world, told(after) - told(step.after)), name
                     told_twice[step.delivery.function] += 1
     world.pump.fault = None
-    print(f"{cases} cases over {len(steps)} deliveries; told of twice: {dict(told_twice)}")
+    record_property("figures", f"{cases} cases over {len(steps)} deliveries; told of twice: {dict(told_twice)}")
     assert not differing, "\n".join(differing[:20])
     assert cases > 500
 

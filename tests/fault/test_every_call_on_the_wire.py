@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,15 @@ TIMEOUT_S = 1500
 
 
 @pytest.mark.parametrize("half", range(1, HALVES + 1))
-def test_whichever_call_goes_wrong_in_whichever_way_the_clean_run_comes_of_it(half: int) -> None:
+def test_whichever_call_goes_wrong_in_whichever_way_the_clean_run_comes_of_it(
+    half: int, record_property: Callable[[str, object], None]
+) -> None:
     command = [sys.executable, "-m", "tests.fault.stage", *MONTH, "--shard", f"{half}/{HALVES}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     said = done.stdout.splitlines()
-    print("\n".join(said[-3:]))
-
     assert done.returncode == 0, "\n".join([*said[-20:], done.stderr[-2000:]])
     result = json.loads(said[-1])
+    record_property("figures", said[-1])
     assert result["differing"] == result["ungranted"] == 0
     # Each call fails in ten ways at least; those of this half are half of them.
     assert result["cases"] > result["calls"] * 10 // HALVES

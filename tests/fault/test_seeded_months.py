@@ -218,7 +218,11 @@ def test_shares_leave_most_calls_alone() -> None:
 
 @pytest.mark.parametrize("fault", EVENT_FAULTS)
 def test_each_event_of_the_month_that_comes_so_ends_as_the_clean_one(
-    fault: Fault, clean: Mapping[bool, Mapping[str, object]], decided: State, tmp_path: Path
+    fault: Fault,
+    clean: Mapping[bool, Mapping[str, object]],
+    decided: State,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     world = live(tmp_path / "clean", decided)
     play(world, daily=False)
@@ -232,12 +236,16 @@ def test_each_event_of_the_month_that_comes_so_ends_as_the_clean_one(
         found = came_to(world)
         assert misfortune.befallen == {fault: 1}
         assert {name for name in found if found[name] != clean[False][name]} == set(), f"{event.function} {event.what}"
-    print(f"{len(events)} events, each {fault} once")
+    record_property("figures", f"{len(events)} events, each {fault} once")
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_a_month_under_a_drawn_plan_ends_as_the_clean_one(
-    shard: int, clean: Mapping[bool, Mapping[str, object]], decided: State, tmp_path: Path
+    shard: int,
+    clean: Mapping[bool, Mapping[str, object]],
+    decided: State,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     befallen, given_up, months = Counter[str](), 0, 0
     for seed in range(FIRST_SEED + shard, FIRST_SEED + MONTHS, SHARDS):
@@ -251,6 +259,8 @@ def test_a_month_under_a_drawn_plan_ends_as_the_clean_one(
         assert not differing, f"seed {seed}: {differing}"
         befallen += misfortune.befallen
         given_up, months = given_up + len(world.pump.given_up), months + 1
-    print(f"{months} months, {befallen.total()} faults {dict(befallen)}, {given_up} deliveries given up and mended")
+    first = FIRST_SEED + shard
+    said = f"{months} months, seeds {first}, {first + SHARDS}, …; {befallen.total()} faults, {given_up} events given up"
+    record_property("figures", said)
     if months > 10:
         assert befallen.total() > months

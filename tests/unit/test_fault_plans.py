@@ -42,7 +42,7 @@ def test_whoever_keeps_trying_gets_through() -> None:
 
 
 def test_each_share_befalls_as_many_as_it_says() -> None:
-    shares = dict.fromkeys(CALL_FAULTS, 50_000)
+    shares: dict[Fault, int] = dict.fromkeys(CALL_FAULTS, 50_000)
     drawn = Plan(1, calls=shares)
     found = [drawn.of_call(Call("oss", "GetObject", f"key-{n}", 1)) for n in range(20_000)]
     for fault in CALL_FAULTS:
