@@ -23,6 +23,7 @@ from shared.ids import canonical_json
 from shared.ports import ObjectEvent, ObjectStore, ServiceError, TimerEvent
 
 _LAST_SECOND = 4_102_444_800  # the year 2100
+_DUCKDB_EXHAUSTED = ("IOException", "OutOfMemoryException")  # by name: most functions do without DuckDB
 CREATED = ("ObjectCreated:PutObject", "ObjectCreated:PostObject", "ObjectCreated:CompleteMultipartUpload")
 
 
@@ -150,6 +151,10 @@ def _guarded(
             raise StepFailedError(f"{step}: {exc}") from exc
         return [{"refused": str(exc), "code": exc.code, "kept": _kept(quarantine, step, event, exc)}]
     except Exception as exc:
+        if isinstance(exc, OSError | MemoryError) or type(exc).__name__ in _DUCKDB_EXHAUSTED:
+            log.error(f"{step} has no disk or memory left: {exc}", step=step, code="exhausted", retryable=True)
+            remedy = "another instance may have; if it comes again, raise diskSize or memorySize in s.yaml"
+            raise StepFailedError(f"{step} has no disk or memory left ({exc}); {remedy}") from exc
         # A defect of ours: named on one line, its place in the log, and tried again like any failure.
         log.error(f"{step} failed unexpectedly: {exc!r}", step=step, code="defect", trace=traceback.format_exc())
         raise StepFailedError(f"{step} failed unexpectedly: {exc!r}; this is a defect, see the log") from exc

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pytest
 
 from shared.cloud.fc import StepFailedError, on_event, on_objects
@@ -54,6 +55,16 @@ NOT_THE_EVENTS_FAULT = {
     "no setting": SettingError("CLEARBOOK_REGION", "is not set", "set it"),
     "a defect": ZeroDivisionError("division by zero"),
 }
+
+
+@pytest.mark.parametrize(
+    "exc", [OSError(28, "No space left on device"), MemoryError(), duckdb.IOException("could not write")]
+)
+def test_a_full_disk_is_told_apart_from_a_defect(exc: Exception) -> None:
+    log = Log()
+    with pytest.raises(StepFailedError, match="has no disk or memory left.*raise diskSize or memorySize"):
+        on_event("settle", EVENT_BYTES, quarantine=MemoryStore("b"), work=raising(exc), log=log)
+    assert [one["code"] for one in log.errors] == ["exhausted"]
 
 
 @pytest.mark.parametrize("exc", NOT_THE_EVENTS_FAULT.values(), ids=NOT_THE_EVENTS_FAULT)
