@@ -62,7 +62,7 @@ NOT_THE_EVENTS_FAULT = {
 )
 def test_a_full_disk_is_told_apart_from_a_defect(exc: Exception) -> None:
     log = Log()
-    with pytest.raises(StepFailedError, match="has no disk or memory left.*raise diskSize or memorySize"):
+    with pytest.raises(StepFailedError, match=r"has no disk or memory left.*raise diskSize or memorySize"):
         on_event("settle", EVENT_BYTES, quarantine=MemoryStore("b"), work=raising(exc), log=log)
     assert [one["code"] for one in log.errors] == ["exhausted"]
 
