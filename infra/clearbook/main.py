@@ -175,17 +175,21 @@ def provision(
 
 
 @app.command()
-def init(home: Home = None) -> None:
-    """Name the first people who may propose and approve, once."""
-    from infra.clearbook.context import now, services
-    from infra.clearbook.people import SEEDED
-    from shared.control.approvals import name_users, users
-    from shared.cycle import stamp
+def init(
+    preparer: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="ID=NAME", help="Somebody who may propose; again for more."),
+    ] = None,
+    approver: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="ID=NAME", help="Somebody who may approve; again for more."),
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Name the first people who may propose and approve, once. A local cloud has four of its own."""
+    from infra.clearbook.people import name_first
 
-    work = services(home)
-    name_users(work.chain, SEEDED, stamp(now(home)))
-    for id_, user in users(work.chain).items():
-        print(f"{id_}: {user['name']}, {user['role']}")
+    name_first(preparer or [], approver or [], home)
 
 
 @party.command("import")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import secrets
 import signal
@@ -205,5 +206,7 @@ def run(app: web.Application, port: int) -> None:
         await stopped.wait()
         await runner.cleanup()
 
+    # Standard error is the service's log file.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     die_with_parent()
     asyncio.run(serve())

@@ -62,7 +62,7 @@ class BssApi:
         doing = f"cannot call {action} for {query.get('BillingCycle', '')} {query.get('BillingDate', '')}".rstrip()
 
         def once(_: bool) -> bytes:
-            self._keep_pace()
+            self._keep_pace(doing)
             try:
                 body = self._call(action, query)
             except TeaException as exc:
@@ -75,10 +75,14 @@ class BssApi:
 
         return self._patience.persist(once)
 
-    def _keep_pace(self) -> None:
+    def _keep_pace(self, doing: str) -> None:
         wait_s = self._pace.wait_s(self._patience.clock())
-        if wait_s > 0:
-            self._patience.sleep(wait_s)
+        if wait_s <= 0:
+            return
+        if wait_s >= self._patience.deadline.left_s() or wait_s > self._patience.total_s:
+            problem = f"the provider's quota has no place for it in the next {wait_s:.0f} s"
+            raise ServiceError(doing, problem, "it is asked again later", retryable=True)
+        self._patience.sleep(wait_s)
 
     def _call(self, action: str, query: Mapping[str, str | int | bool]) -> bytes:
         params = Params(

@@ -143,6 +143,8 @@ def _plan_of(text: str, console: Console) -> Plan:
         misbehaving = drawn(int(text))
         console.print(f"faults drawn from seed {text}, in parts per million:", highlight=False)
     else:
+        if not Path(text).is_file():
+            raise BadInputError("--faults", f"is {text!r}", "give a seed (a whole number), or a file that holds a plan")
         misbehaving = read_plan(Path(text))
         console.print(f"faults by {text}, seed {misbehaving.seed}, {len(misbehaving.rules)} rules", highlight=False)
     for what in ("calls", "deliveries", "events"):

@@ -19,6 +19,8 @@ from typing import Any
 from infra.localcloud.common import LocalCloudError
 
 MILLION = 1_000_000
+SERVICES = ("oss", "tablestore", "bss", "host")
+BATCH = "BatchWriteRow"  # the one call that has rows to fail
 
 
 class Fault(StrEnum):
@@ -119,7 +121,8 @@ class Plan:
         for rule in self.rules:
             if rule.fault in CALL_FAULTS and rule.takes(call):
                 return rule.fault
-        return self._drawn(self.calls, call)
+        fault = self._drawn(self.calls, call)
+        return None if fault is Fault.FAIL_ROWS and call.name != BATCH else fault
 
     def of_delivery(self, call: Call) -> Fault | None:
         """What befalls this delivery of an event to a function (`call.name`)."""
@@ -229,11 +232,14 @@ def _rule(data: Any, place: str) -> Rule:
     if not isinstance(data, dict) or "fault" not in data:
         raise LocalCloudError(f"{place} is {data!r}; expected an object with a fault")
     _only(data, {one.name for one in fields(Rule)}, place)
-    if data["fault"] not in set(Fault):
+    if not isinstance(data["fault"], str) or data["fault"] not in set(Fault):
         raise LocalCloudError(f"{place}: fault is {data['fault']!r}; expected one of {', '.join(Fault)}")
     for name in ("service", "call", "subject"):
         if not isinstance(data.get(name, ""), str):
             raise LocalCloudError(f"{place}: {name} is {data[name]!r}; expected a text, which may hold *")
+    service = data.get("service", "*")
+    if not any(fnmatchcase(one, service) for one in SERVICES):
+        raise LocalCloudError(f"{place}: service is {service!r}; expected one of {', '.join(SERVICES)}")
     attempt = data.get("attempt")
     attempt = None if attempt is None else _whole(attempt, f"{place}: attempt", 1)
     return Rule(**{**data, "fault": Fault(data["fault"]), "attempt": attempt})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 
 from infra.localcloud import common
@@ -20,7 +19,6 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="the loopback port; 0 takes a free one")
     add_option(parser)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     keys = common.load_keys(arguments.home)
     store = Store(arguments.home / "tablestore", keys.instance, common.Clock(arguments.home))
     authority = Authority(arguments.home, "tablestore")
