@@ -569,6 +569,19 @@ def test_throttling_that_never_ends_is_told_when_the_patience_is_over() -> None:
     assert caught.value.retryable
 
 
+def test_a_provider_that_wants_to_be_left_alone_for_longer_than_the_event_has_is_not_waited_for() -> None:
+    slept: list[float] = []
+    deadline, pace = Deadline(lambda: 100.0), Pace(10)
+    pace.hold_until(700.0)
+    patience = Patience(deadline=deadline, clock=lambda: 100.0, sleep=slept.append)
+    context = SimpleNamespace(function=SimpleNamespace(timeout=120))
+    told = pytest.raises(ServiceError, match="no place for it in the next 600 s")
+    with deadline.of_event(context), told as caught:
+        bss("127.0.0.1:1", patience, pace).call("QueryBillOverview", {"BillingCycle": "2025-06"})
+    assert caught.value.retryable
+    assert slept == []
+
+
 @pytest.mark.parametrize("code", ["InternalError", "SystemBusy", "Throttling.Api"])
 def test_success_false_in_an_http_200_is_asked_again_where_it_may_pass(code: str) -> None:
     def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
