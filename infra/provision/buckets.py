@@ -61,4 +61,5 @@ def _lifecycle(admin: BucketAdmin, wanted: Lifecycle, *, is_there: bool) -> Chec
         return missing(what, lambda: admin.set_lifecycle(wanted))
     if found == wanted:
         return fine(what)
-    return wrong(what, f"is {found}", "remove its lifecycle rules, so that they can be made anew")
+    problem = f"has others: {found}" if found.other else f"is {found}"
+    return wrong(what, problem, "remove its lifecycle rules, so that they can be made anew")

@@ -9,13 +9,13 @@ from pathlib import Path
 from infra.localcloud.common import Keys
 from infra.localcloud.host import template
 from infra.localcloud.host.template import Template
-from infra.provision import buckets, logs, roles, tables
+from infra.provision import buckets, logs, roles, settings, tables
 from infra.provision.buckets import RECORDS_DAYS, REPORTS_DAYS
 from infra.provision.check import Check, State, UnfitError
 from infra.provision.tables import TABLES
 from shared.bootstrap import setting
-from shared.cloud.admin import TableAdmin
-from shared.cloud.credentials import from_environment
+from shared.cloud.admin import TableAdmin, account_of
+from shared.cloud.credentials import AccessKey, from_environment
 from shared.errors import SettingError
 
 __all__ = ["RECORDS_DAYS", "REPORTS_DAYS", "TABLES", "Action", "UnfitError", "plan", "survey"]
@@ -54,8 +54,14 @@ def survey(environ: Mapping[str, str], look: Look = lambda _: None) -> list[Chec
 
     Roles and logs are left out where the environment names no RAM, or no Log Service: parts of a local cloud have
     neither. `for_deployment` names them.
+
+    Raises SettingError for settings that cannot be used, and for an account that is not the access key's own.
     """
+    settings.check(environ)
     key, region = from_environment(environ), setting(environ, "CLEARBOOK_REGION")
+    if environ.get("CLEARBOOK_ACCOUNT"):
+        look("the account")
+        _check_account(environ, key)
     look("tables")
     endpoint = setting(environ, "CLEARBOOK_TABLESTORE_ENDPOINT")
     found = [*tables.checks(TableAdmin(endpoint, region, setting(environ, "CLEARBOOK_TABLESTORE_INSTANCE"), key))]
@@ -106,7 +112,14 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _account(environ: Mapping[str, str]) -> str:
-    account = setting(environ, "CLEARBOOK_ACCOUNT")
-    if not (account.isascii() and account.isdigit()):
-        raise SettingError("CLEARBOOK_ACCOUNT", f"is {account!r}", "give the main account's id, digits alone")
-    return account
+    settings.check(environ)
+    return setting(environ, "CLEARBOOK_ACCOUNT")
+
+
+def _check_account(environ: Mapping[str, str], key: AccessKey) -> None:
+    """Policies name the account: for another than the key's they would be made, and would grant nothing."""
+    named = _account(environ)
+    owner = account_of(setting(environ, "CLEARBOOK_OSS_ENDPOINT"), setting(environ, "CLEARBOOK_REGION"), key)
+    if named != owner:
+        problem = f"is {named!r}, and the access key belongs to the account {owner!r}; nothing was changed"
+        raise SettingError("CLEARBOOK_ACCOUNT", problem, f"set it to {owner}, or use an access key of {named}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import oss2
 
@@ -29,7 +30,7 @@ class TableFound:
 class Lifecycle:
     """What goes by itself after how many days: objects (None: never), and parts of uploads (None: never).
 
-    `other` says what else there is, in a bucket that we did not set up.
+    `other` names the rules that are not of our kind, and what they do; the days then say nothing.
     """
 
     objects_days: int | None
@@ -37,9 +38,22 @@ class Lifecycle:
     other: str = ""
 
     def __str__(self) -> str:
+        if self.other:
+            return self.other
         objects = "objects stay" if self.objects_days is None else f"objects go after {self.objects_days} days"
         uploads = "stay" if self.uploads_days is None else f"go after {self.uploads_days} days"
-        return f"{objects}, unfinished uploads {uploads}" + (f", and {self.other}" if self.other else "")
+        return f"{objects}, unfinished uploads {uploads}"
+
+
+def account_of(endpoint: str, region: str, key: AccessKey) -> str:
+    """The id of the main account that `key` belongs to: the owner of all buckets that a listing would show."""
+    with _translated("ask which account the access key belongs to"):
+        owner = oss2.Service(_auth(key), endpoint, region=region).list_buckets(max_keys=1).owner
+    account = str(getattr(owner, "id", None) or "")
+    if not account:
+        problem, remedy = "OSS lists buckets and names no owner", "check CLEARBOOK_OSS_ENDPOINT"
+        raise ServiceError("cannot tell which account the access key belongs to", problem, remedy, retryable=False)
+    return account
 
 
 class TableAdmin:
@@ -75,12 +89,8 @@ class BucketAdmin:
 
     def __init__(self, endpoint: str, region: str, name: str, key: AccessKey) -> None:
         self.name = name
-        auth = (
-            oss2.StsAuth(key.id, key.secret, key.token, auth_version="v4")
-            if key.token
-            else oss2.AuthV4(key.id, key.secret)
-        )
-        self._bucket = oss2.Bucket(auth, endpoint, name, region=region)
+        with self._translated("use"):
+            self._bucket = oss2.Bucket(_auth(key), endpoint, name, region=region)
 
     def exists(self) -> bool:
         """Whether the bucket is there, and ours to see."""
@@ -135,9 +145,12 @@ class BucketAdmin:
                 rules = self._bucket.get_bucket_lifecycle().rules
             except oss2.exceptions.NoSuchLifecycle:
                 return None
-        if len(rules) != 1 or rules[0].id != _RULE or rules[0].prefix or rules[0].status != "Enabled":
-            return Lifecycle(None, None, f"{len(rules)} rules: {', '.join(str(rule.id) for rule in rules)}")
-        rule = rules[0]
+        foreign = [rule for rule in rules if not _is_ours(rule)]
+        if foreign:
+            return Lifecycle(None, None, "; ".join(_described(rule) for rule in foreign))
+        if not rules:
+            return None
+        [rule] = rules  # ids are unique
         objects = rule.expiration.days if rule.expiration else None
         uploads = rule.abort_multipart_upload.days if rule.abort_multipart_upload else None
         return Lifecycle(objects, uploads)
@@ -151,17 +164,88 @@ class BucketAdmin:
         with self._translated("set the lifecycle of"):
             self._bucket.put_bucket_lifecycle(models.BucketLifecycle([rule]))
 
-    @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
-        doing = f"cannot {doing} bucket {self.name}"
-        try:
-            yield
-        except oss2.exceptions.ServerError as exc:
-            problem = f"OSS answers {exc.status} {exc.code}: {exc.message} (request {exc.request_id})"
-            remedy = "use an access key whose owner may administer OSS"
-            if exc.code in ("BucketAlreadyExists", "AccessDenied"):
-                remedy = "bucket names are one namespace for all accounts: is it another account's? " + remedy
-            raise ServiceError(doing, problem, remedy, retryable=exc.status >= 500) from exc
-        except oss2.exceptions.OssError as exc:
-            remedy = "check CLEARBOOK_OSS_ENDPOINT, or run it again later"
-            raise ServiceError(doing, f"OSS was not reached ({exc})", remedy, retryable=True) from exc
+    def _translated(self, doing: str) -> AbstractContextManager[None]:
+        return _translated(f"{doing} bucket {self.name}")
+
+
+def _auth(key: AccessKey) -> Any:
+    if key.token:
+        return oss2.StsAuth(key.id, key.secret, key.token, auth_version="v4")
+    return oss2.AuthV4(key.id, key.secret)
+
+
+def _is_ours(rule: Any) -> bool:
+    """Whether a lifecycle rule is one that `set_lifecycle` could have set: for the whole bucket, by age alone."""
+    due = [one for one in (rule.expiration, rule.abort_multipart_upload) if one is not None]
+    return (
+        (rule.id, rule.prefix or "", rule.status) == (_RULE, "", "Enabled")
+        and all(one.days is not None for one in due)
+        and not _moves(rule)
+        and not _limits(rule)
+    )
+
+
+def _described(rule: Any) -> str:
+    """A lifecycle rule in words: its name, what it is about and what it does."""
+    where = f"keys that begin with {rule.prefix!r}" if rule.prefix else "every key"
+    about = ", ".join([str(rule.status), where, *_limits(rule)])
+    deeds = [*_dues("deletes objects", rule.expiration), *_moves(rule)]
+    deeds += _dues("deletes unfinished uploads", rule.abort_multipart_upload)
+    return f"rule {rule.id!r} ({about}) {' and '.join(deeds) or 'does what is not known here'}"
+
+
+def _dues(deed: str, due: Any) -> Iterator[str]:
+    """When something happens, for an age or a date."""
+    if due is None:
+        return
+    if due.days is not None:
+        yield f"{deed} after {due.days} days"
+    elif due.created_before_date is not None:
+        yield f"{deed} made before {due.created_before_date}"
+    elif getattr(due, "date", None) is not None:
+        yield f"{deed} every day from {due.date}"
+    else:
+        yield f"{deed} (or their markers) at a time that is not known here"
+
+
+def _moves(rule: Any) -> list[str]:
+    """What a rule does beside deleting by age; ours do none of it."""
+    found = [f"moves objects to {one.storage_class}" for one in rule.storage_transitions or []]
+    found += [f"moves earlier versions to {one.storage_class}" for one in _versions_moved(rule)]
+    return found + (["deletes earlier versions"] if rule.noncurrent_version_expiration is not None else [])
+
+
+def _versions_moved(rule: Any) -> list[Any]:
+    return list(rule.noncurrent_version_sotrage_transitions or [])  # oss2 spells it so
+
+
+def _limits(rule: Any) -> list[str]:
+    """What narrows a rule beside its prefix; ours are narrowed by nothing."""
+    tags = rule.tagging.tag_set.tagging_rule if rule.tagging is not None else {}
+    found = [f"objects with the tag {name}={value}" for name, value in sorted(tags.items())]
+    only = rule.filter
+    if only is not None and (only.filter_not or only.object_size_greater_than or only.object_size_less_than):
+        found.append("with a filter")
+    return found
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    doing = f"cannot {doing}"
+    try:
+        yield
+    except oss2.exceptions.ServerError as exc:
+        problem = f"OSS answers {exc.status} {exc.code}: {exc.message} (request {exc.request_id})"
+        remedy = "use an access key whose owner may administer OSS"
+        if exc.code in ("BucketAlreadyExists", "AccessDenied"):
+            remedy = "bucket names are one namespace for all accounts: is it another account's? " + remedy
+        elif exc.code in ("SignatureDoesNotMatch", "InvalidArgument", "InvalidAccessKeyId"):
+            # The region is part of what is signed.
+            remedy = "check the access key, and that CLEARBOOK_REGION is the region of CLEARBOOK_OSS_ENDPOINT"
+        raise ServiceError(doing, problem, remedy, retryable=exc.status >= 500) from exc
+    except oss2.exceptions.OssError as exc:
+        if exc.status == oss2.exceptions.OSS_CLIENT_ERROR_STATUS:  # refused before anything was sent
+            remedy = "check CLEARBOOK_OSS_ENDPOINT and CLEARBOOK_BUCKET_PREFIX"
+            raise ServiceError(doing, f"the SDK refuses ({exc})", remedy, retryable=False) from exc
+        remedy = "check CLEARBOOK_OSS_ENDPOINT, or run it again later"
+        raise ServiceError(doing, f"OSS was not reached ({exc})", remedy, retryable=True) from exc

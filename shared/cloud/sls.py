@@ -105,9 +105,10 @@ def _translated(doing: str) -> Iterator[None]:
 def _service_error(doing: str, exc: Any) -> ServiceError:
     code, status = str(exc.get_error_code()), exc.resp_status
     if code == "LogRequestError":  # its own code, with a made-up status
-        problem, remedy = f"Log Service was not reached ({exc.get_error_message()})", "check CLEARBOOK_SLS_ENDPOINT"
+        problem = f"Log Service was not reached ({exc.get_error_message()})"
+        remedy = "check CLEARBOOK_SLS_ENDPOINT and CLEARBOOK_REGION"
         return ServiceError(f"cannot {doing}", problem, remedy, retryable=True)
-    remedy = "check the access key, its rights and CLEARBOOK_SLS_ENDPOINT"
+    remedy = "check the access key, its rights, CLEARBOOK_REGION and CLEARBOOK_SLS_ENDPOINT"
     if code == "ProjectAlreadyExist":
         remedy = "it is another account's, as all accounts share the names: set CLEARBOOK_LOG_PROJECT to another"
     problem = f"Log Service answers {status} {code}: {exc.get_error_message()}"

@@ -40,7 +40,7 @@ _DOUBTFUL = {"OTSTimeout", "OTSInternalServerError", "OTSServerUnavailable"}
 _CONDITION_FAILED = "OTSConditionCheckFail"
 _REMEDIES = {
     "OTSObjectNotExist": "create the tables with `clearbook provision`",
-    "OTSAuthFailed": "check the access key, the instance name and the role in the settings",
+    "OTSAuthFailed": "check the access key, the region, the instance name and the role in the settings",
     "OTSNoPermissionAccess": "check the function's role: it may use only its own tables",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 import oss2
@@ -16,6 +17,8 @@ from infra.provision.roles import policy_of, trust
 from shared.cloud.admin import TableAdmin
 from shared.cloud.credentials import from_environment
 from shared.cloud.ram import RoleAdmin
+from shared.errors import SettingError
+from shared.ports import ServiceError
 
 
 @pytest.fixture
@@ -191,5 +194,62 @@ def test_a_lifecycle_that_somebody_else_set_is_refused(cloud: Mapping[str, str])
     rule = oss2.models.LifecycleRule("theirs", "", status="Enabled", expiration=expire)
     made.put_bucket_lifecycle(oss2.models.BucketLifecycle([rule]))
 
-    with pytest.raises(UnfitError, match=r"lifecycle of books-work.*1 rules: theirs; remove its lifecycle rules"):
+    with pytest.raises(UnfitError, match=r"books-work.* rule 'theirs' .* after 3 days; remove its lifecycle rules"):
         plan(cloud)
+
+
+def test_a_rule_of_our_name_that_deletes_what_is_older_than_a_date_is_foreign(cloud: Mapping[str, str]) -> None:
+    apply(cloud)
+    before = date(2026, 1, 1)
+    expire = oss2.models.LifecycleExpiration(created_before_date=before)
+    uploads = oss2.models.AbortMultipartUpload(days=7)
+    for name in ("books-work", "books-records", "books-inbox", "books-reports"):
+        rule = oss2.models.LifecycleRule("clearbook", "", expiration=expire, abort_multipart_upload=uploads)
+        bucket(cloud, name).put_bucket_lifecycle(oss2.models.BucketLifecycle([rule]))
+
+    with pytest.raises(UnfitError) as refused:
+        plan(cloud)
+    said = "has others: rule 'clearbook' (Enabled, every key) deletes objects made before 2026-01-01"
+    assert str(refused.value).count(said) == 4
+
+
+def test_beside_our_rule_every_other_one_is_named(cloud: Mapping[str, str]) -> None:
+    apply(cloud)
+    uploads = oss2.models.AbortMultipartUpload(days=7)
+    ours = oss2.models.LifecycleRule("clearbook", "", abort_multipart_upload=uploads)
+    theirs = [
+        oss2.models.LifecycleRule(f"theirs-{prefix}", prefix, expiration=oss2.models.LifecycleExpiration(days=days))
+        for prefix, days in (("seals/", 1), ("stuck/", 2))
+    ]
+    bucket(cloud, "books-work").put_bucket_lifecycle(oss2.models.BucketLifecycle([ours, *theirs]))
+
+    with pytest.raises(UnfitError) as refused:
+        plan(cloud)
+    assert "rule 'theirs-seals/' (Enabled, keys that begin with 'seals/') deletes objects after 1 days" in str(
+        refused.value
+    )
+    assert "rule 'theirs-stuck/' (Enabled, keys that begin with 'stuck/') deletes objects after 2 days" in str(
+        refused.value
+    )
+    assert "rule 'clearbook'" not in str(refused.value)
+
+
+def test_another_account_than_the_keys_own_is_refused_before_anything_is_made(cloud: Mapping[str, str]) -> None:
+    with pytest.raises(SettingError) as refused:
+        plan({**cloud, "CLEARBOOK_ACCOUNT": "1999999999999999"})
+    assert "CLEARBOOK_ACCOUNT is '1999999999999999', and the access key belongs to the account" in str(refused.value)
+    assert repr(cloud["CLEARBOOK_ACCOUNT"]) in str(refused.value)
+    assert tables(cloud).names() == frozenset()
+
+    apply(cloud)
+    with pytest.raises(SettingError, match="the access key belongs to the account"):
+        actions(survey({**cloud, "CLEARBOOK_ACCOUNT": "1999999999999999"}), replace_policies=True)
+
+
+@pytest.mark.parametrize("account", [True, False])
+def test_a_wrong_region_is_among_what_to_check(cloud: Mapping[str, str], account: bool) -> None:
+    wrong = {**cloud, "CLEARBOOK_REGION": "cn-beijing"} | ({} if account else {"CLEARBOOK_ACCOUNT": ""})
+    if not account:
+        wrong |= {"CLEARBOOK_RAM_ENDPOINT": "", "CLEARBOOK_SLS_ENDPOINT": ""}
+    with pytest.raises(ServiceError, match=r"; check the access key,.*(CLEARBOOK_REGION|the region)"):
+        plan(wrong)
