@@ -37,22 +37,26 @@ def provision(home: Path | None, *, apply: bool, replace_policies: bool, json_to
         write_json(_as_json(checks, made), json_to)
 
 
-def policies_from(folders: Sequence[Path], home: Path | None) -> None:
-    """Write the policies of every function from recorded calls, and say what changed."""
+def policies_from(
+    folders: Sequence[Path], home: Path | None, *, forget_others: bool, policies: Path = permissions.FOLDER
+) -> None:
+    """Add what recorded calls need to the policies of every function, and say what changed.
+
+    With `forget_others` what was not recorded there is taken away, and said too.
+    """
     roles = {one.role: name for name, one in functions(environment(home)).functions.items() if one.role}
     found = permissions.recorded(folders, roles)
+    if not forget_others:
+        found = permissions.added(found, policies)
     for function, mine in found.items():
-        before = permissions.granted(permissions.committed(function)) if _is_committed(function) else frozenset()
+        is_there = permissions.is_committed(function, policies)
+        before = permissions.granted(permissions.committed(function, policies)) if is_there else frozenset()
         for one in sorted(before - mine.keys()):
             print(f"- {function}: {one}")
         for one in sorted(mine.keys() - before):
             print(f"+ {function}: {one}")
-    for path in permissions.write(found):
+    for path in permissions.write(found, policies):
         print(f"written: {path}")
-
-
-def _is_committed(function: str) -> bool:
-    return (permissions.FOLDER / f"{function}.json").exists()
 
 
 def _as_json(checks: Sequence[Check], made: Sequence[Action]) -> dict[str, object]:

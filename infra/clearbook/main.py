@@ -160,16 +160,24 @@ def provision(
         Optional[list[Path]],  # noqa: UP045
         typer.Option(
             metavar="CALLS_DIR",
-            help="Instead: write the functions' policies from what was recorded in this folder; may be repeated.",
+            help="Instead: add what was recorded in this folder to the functions' policies; may be repeated.",
         ),
     ] = None,
+    forget_others: Annotated[
+        bool,
+        typer.Option(
+            "--forget-others", help="With --policies-from: take away what was not recorded there, and say it."
+        ),
+    ] = False,
     json: Json = None,
 ) -> None:
     """Show, and with --apply make, what a deployment needs: tables, buckets, logs, roles and their policies."""
     from infra.clearbook import deploy
 
     if policies_from:
-        deploy.policies_from(policies_from, home)
+        deploy.policies_from(policies_from, home, forget_others=forget_others)
+    elif forget_others:
+        raise typer.BadParameter("--forget-others goes with --policies-from")
     else:
         deploy.provision(home, apply=apply, replace_policies=replace_policies, json_to=json)
 

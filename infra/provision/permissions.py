@@ -52,6 +52,9 @@ class Evidence:
     prefix: str
 
 
+Calls = dict[Permission, Evidence]
+
+
 def needed(action: str, resource: str, prefix: str) -> Evidence:
     """The permission that a recorded call needs, its names replaced by variables."""
     table = _TABLE.fullmatch(resource)
@@ -134,11 +137,16 @@ def committed(function: str, folder: Path = FOLDER) -> dict[str, Any]:
 
 def evidence(folder: Path = FOLDER) -> dict[str, list[Evidence]]:
     """The recorded calls beside the committed policies, by function."""
-    found = json.loads((folder / EVIDENCE).read_bytes())
-    return {
-        function: [Evidence(Permission(**one["permission"]), one["resource"], one["prefix"]) for one in calls]
-        for function, calls in found.items()
-    }
+    path = folder / EVIDENCE
+    try:
+        return {
+            function: [Evidence(Permission(**one["permission"]), one["resource"], one["prefix"]) for one in calls]
+            for function, calls in json.loads(path.read_bytes()).items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise PolicyProblemError(f"{path} is damaged ({exc}); restore it") from exc
 
 
 def resolved(policy: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
@@ -157,9 +165,9 @@ def fill(text: str, variables: Mapping[str, str]) -> str:
     return re.sub(r"\$\{(\w+)\}", value, text)
 
 
-def recorded(folders: Iterable[Path], roles: Mapping[str, str]) -> dict[str, dict[Permission, Evidence]]:
+def recorded(folders: Iterable[Path], roles: Mapping[str, str]) -> dict[str, Calls]:
     """What each function needs by the records in `folders` (`<home>/calls` of local clouds); `roles` to functions."""
-    found: dict[str, dict[Permission, Evidence]] = {function: {} for function in roles.values()}
+    found: dict[str, Calls] = {function: {} for function in roles.values()}
     for folder in folders:
         records = sorted(folder.glob("*.jsonl"))
         if not records:
@@ -169,11 +177,39 @@ def recorded(folders: Iterable[Path], roles: Mapping[str, str]) -> dict[str, dic
                 said = json.loads(line)
                 if said["role"] in roles:
                     one = needed(said["action"], said["resource"], said.get("prefix", ""))
-                    mine = found[roles[said["role"]]]
-                    # The shortest call, then the first by name: the same records give the same evidence.
-                    if one.permission not in mine or _order(one) < _order(mine[one.permission]):
-                        mine[one.permission] = one
+                    _keep(found[roles[said["role"]]], one)
     return found
+
+
+def added(found: Mapping[str, Mapping[Permission, Evidence]], folder: Path = FOLDER) -> dict[str, Calls]:
+    """What was recorded, and all that the committed evidence says beside it: nothing that is granted goes.
+
+    Raises PolicyProblemError for what is granted though no call is known that needs it.
+    """
+    both: dict[str, Calls] = {function: dict(mine) for function, mine in found.items()}
+    for function, calls in evidence(folder).items():
+        for one in calls:
+            _keep(both.setdefault(function, {}), one)
+    for function, mine in both.items():
+        more = sorted(granted(committed(function, folder)) - mine.keys()) if is_committed(function, folder) else []
+        if more:
+            named = ", ".join(map(str, more))
+            raise PolicyProblemError(
+                f"{function} is granted what no recorded call needs: {named}; "
+                f"record such a call, or give --forget-others to take it away"
+            )
+    return both
+
+
+def is_committed(function: str, folder: Path = FOLDER) -> bool:
+    """Whether there is a policy of this function already."""
+    return (folder / f"{function}.json").exists()
+
+
+def _keep(mine: Calls, one: Evidence) -> None:
+    """Keep the shortest call, then the first by name: the same records give the same evidence."""
+    if one.permission not in mine or _order(one) < _order(mine[one.permission]):
+        mine[one.permission] = one
 
 
 def write(found: Mapping[str, Mapping[Permission, Evidence]], folder: Path = FOLDER) -> list[Path]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from infra.clearbook import deploy
 from infra.localcloud.common import Keys
 from infra.localcloud.host import template
 from infra.localcloud.ram import policy
@@ -102,3 +104,65 @@ def test_a_call_is_generalised_to_its_family() -> None:
         permissions.needed("oss:PutObject", f"{where}/surprise/1", "")
     with pytest.raises(PolicyProblemError, match="none of our tables and buckets"):
         permissions.needed("oss:PutObject", "acs:oss:oss-cn-hangzhou:1:elsewhere/1", "")
+
+
+def _recorded(*calls: tuple[str, str]) -> dict[str, permissions.Calls]:
+    found = [permissions.needed(action, f"acs:oss:oss-cn-hangzhou:1:acme-work/{key}", "") for action, key in calls]
+    return {"settle": {one.permission: one for one in found}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Committed policies: settle may read seals, and put into quarantine."""
+    permissions.write(_recorded(("oss:GetObject", "seals/1/a"), ("oss:PutObject", "quarantine/longer")), tmp_path)
+    return tmp_path
+
+
+def test_what_was_recorded_is_added_to_what_is_committed(folder: Path) -> None:
+    more = _recorded(("oss:GetObject", "seals/1"), ("oss:GetObject", "cases/1"))
+    permissions.write(permissions.added(more, folder), folder)
+
+    said = {
+        (one.permission.action, one.resource.rpartition("-work/")[2]) for one in permissions.evidence(folder)["settle"]
+    }
+    assert said == {("oss:GetObject", "seals/1"), ("oss:GetObject", "cases/1"), ("oss:PutObject", "quarantine/longer")}
+    granted = permissions.granted(permissions.committed("settle", folder))
+    assert granted == {one.permission for one in permissions.evidence(folder)["settle"]}
+
+
+def test_adding_the_same_again_or_nothing_changes_nothing(folder: Path) -> None:
+    assert permissions.write(permissions.added({"settle": {}}, folder), folder) == []
+    assert permissions.write(permissions.added({}, folder), folder) == []
+
+
+def test_a_permission_that_was_written_by_hand_is_not_taken_away_unasked(folder: Path) -> None:
+    (folder / "evidence.json").write_text("{}")
+    with pytest.raises(PolicyProblemError, match=r"settle is granted .*oss:PutObject on .*quarantine.*--forget-others"):
+        permissions.added(_recorded(("oss:GetObject", "seals/1")), folder)
+
+
+def test_damaged_evidence_is_named(folder: Path) -> None:
+    (folder / "evidence.json").write_text("{")
+    with pytest.raises(PolicyProblemError, match=r"evidence\.json is damaged"):
+        permissions.added({}, folder)
+
+
+def test_only_when_asked_is_what_was_not_recorded_taken_away_and_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = _recorded(("oss:GetObject", "cases/1"))
+    monkeypatch.setattr(deploy, "environment", lambda _: {})
+    monkeypatch.setattr(deploy, "functions", lambda _: TEMPLATE)
+    monkeypatch.setattr(permissions, "recorded", lambda *_: more)
+    name = "acs:oss:*:${account}:${buckets}-work"
+
+    deploy.policies_from([], None, forget_others=False, policies=folder)
+    said = capsys.readouterr().out
+    assert f"+ settle: oss:GetObject on {name}/cases/*" in said
+    assert "- settle" not in said
+
+    deploy.policies_from([], None, forget_others=True, policies=folder)
+    said = capsys.readouterr().out
+    assert f"- settle: oss:PutObject on {name}/quarantine/*" in said
+    assert f"- settle: oss:GetObject on {name}/seals/*" in said
+    assert permissions.granted(permissions.committed("settle", folder)) == more["settle"].keys()
