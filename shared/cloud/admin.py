@@ -15,6 +15,7 @@ from shared.ports import ServiceError
 
 FOREVER, ONE_VERSION = -1, 1
 _RULE = "clearbook"
+_TAKEN = "bucket names are one namespace for all accounts: is it another account's? "
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Lifecycle:
 
 def account_of(endpoint: str, region: str, key: AccessKey) -> str:
     """The id of the main account that `key` belongs to: the owner of all buckets that a listing would show."""
-    with _translated("ask which account the access key belongs to"):
+    with _translated("ask which account the access key belongs to", denied="it needs oss:ListBuckets: "):
         owner = oss2.Service(_auth(key), endpoint, region=region).list_buckets(max_keys=1).owner
     account = str(getattr(owner, "id", None) or "")
     if not account:
@@ -230,7 +231,8 @@ def _limits(rule: Any) -> list[str]:
 
 
 @contextmanager
-def _translated(doing: str) -> Iterator[None]:
+def _translated(doing: str, *, denied: str = _TAKEN) -> Iterator[None]:
+    """Raise what oss2 raises as ServiceError; `denied` says what may be behind a refusal."""
     doing = f"cannot {doing}"
     try:
         yield
@@ -238,7 +240,7 @@ def _translated(doing: str) -> Iterator[None]:
         problem = f"OSS answers {exc.status} {exc.code}: {exc.message} (request {exc.request_id})"
         remedy = "use an access key whose owner may administer OSS"
         if exc.code in ("BucketAlreadyExists", "AccessDenied"):
-            remedy = "bucket names are one namespace for all accounts: is it another account's? " + remedy
+            remedy = denied + remedy
         elif exc.code in ("SignatureDoesNotMatch", "InvalidArgument", "InvalidAccessKeyId"):
             # The region is part of what is signed.
             remedy = "check the access key, and that CLEARBOOK_REGION is the region of CLEARBOOK_OSS_ENDPOINT"
