@@ -6,7 +6,7 @@ import importlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,74 @@ from typing import Any
 from infra.clearbook.context import ROOT
 from infra.localcloud import common
 from infra.localcloud.host import template
-from infra.localcloud.host.template import Template, TemplateError
+from infra.localcloud.host.template import Function, Template, TemplateError
 from infra.provision import bundle
+from shared.bootstrap import BUCKETS, bucket_name
 from shared.errors import SettingError
 
 OUT = ROOT / "build" / "bundle"
 # What the functions cannot do without, and s.yaml can only take from the environment of the deployment.
 SETTINGS = ("CLEARBOOK_OSS_ENDPOINT", "CLEARBOOK_TABLESTORE_ENDPOINT", "CLEARBOOK_TABLESTORE_INSTANCE",
             "CLEARBOOK_SECRETS")  # fmt: skip
+# What shared.bootstrap asks of every function's environment.
+ENVIRONMENT = ("CLEARBOOK_BUCKET_PREFIX", "CLEARBOOK_REGION", "CLEARBOOK_OSS_ENDPOINT", "CLEARBOOK_TABLESTORE_ENDPOINT",
+               "CLEARBOOK_TABLESTORE_INSTANCE")  # fmt: skip
+PACKAGES = "/code/python"  # where a deployed function finds the packages of its code directory
 
 
-def checked(schema: Path | None = None) -> Template:
-    """s.yaml, when it can be deployed; raises TemplateError with everything that speaks against it."""
+def checked(schema: Path | None = None, path: Path = ROOT / "s.yaml") -> Template:
+    """The s.yaml at `path`, when it can be deployed; raises TemplateError with everything that speaks against it."""
     with tempfile.TemporaryDirectory() as home:
         keys = common.load_keys(Path(home))
-        loaded = template.load(ROOT / "s.yaml", ROOT / "functions", keys, {})
+        loaded = template.load(path, ROOT / "functions", keys, {})
+        resources = template.resources(path, keys, {})
         problems = template.undeployable(loaded)
+        for name, resource in resources.items():
+            place, props = f"s.yaml.resources.{name}.props", resource["props"]
+            function = loaded.functions[props["functionName"]]
+            problems += _code_problems(place, function.name, props["code"], path.resolve().parent)
+            problems += _environment_problems(place, function.environment)
+            problems += _bucket_problems(place, function)
         if schema is not None:
-            problems += _schema_problems(schema, template.resources(ROOT / "s.yaml", keys, {}))
+            problems += _schema_problems(schema, resources)
     if problems:
         raise TemplateError(problems)
     return loaded
+
+
+def _code_problems(place: str, function: str, code: str, folder: Path) -> Iterator[str]:
+    """A function's code is the directory that a bundle has for it, and no other's."""
+    made = OUT.relative_to(ROOT) / function
+    if (folder / code).resolve() != (folder / made).resolve():
+        yield f"{place}.code: {code!r} cannot be used; `make bundle` makes ./{made} for this function; write that"
+
+
+def _environment_problems(place: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """What every function needs of its environment.
+
+    A setting that the environment of this check has not either may be empty: `run` says so, and the deployment sets it.
+    """
+    here = f"{place}.environmentVariables"
+    python_path = environment.get("PYTHONPATH")
+    if PACKAGES not in (python_path or "").split(":"):
+        said = "is missing" if python_path is None else f"{python_path!r} cannot be used"
+        yield f"{here}.PYTHONPATH: {said}; the packages of a bundle are in {PACKAGES}; write that"
+    for name in ENVIRONMENT:
+        if name not in environment:
+            yield f"{here}.{name}: is missing; the function needs it; add it, or correct the name of the one meant"
+        elif not environment[name] and (name not in SETTINGS or os.environ.get(name)):
+            yield f"{here}.{name}: '' cannot be used; the function needs it; give it ${{env('{name}', '')}} or a value"
+
+
+def _bucket_problems(place: str, function: Function) -> Iterator[str]:
+    """Triggers of buckets that `clearbook deploy` does not make: nothing would ever wake the function."""
+    if not function.environment.get("CLEARBOOK_BUCKET_PREFIX"):
+        return  # told of already
+    made = [bucket_name(function.environment, bucket) for bucket in BUCKETS]
+    for trigger in function.buckets:
+        if trigger.bucket not in made:
+            wrong = f"{place}.triggers: {trigger.name}'s bucket {trigger.bucket!r} in sourceArn cannot be used"
+            yield f"{wrong}; `clearbook deploy` makes {', '.join(made)}; write one of these"
 
 
 def _schema_problems(path: Path, resources: dict[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.clearbook import deploying
 from infra.localcloud import common
 from infra.localcloud.host.template import TemplateError, load, undeployable
 
@@ -36,6 +37,16 @@ ROOT = Path(__file__).parents[2]
         ("oss:ObjectCreated:PutObject", "ObjectCreated:PutObject", "write one of oss:ObjectCreated:"),
         ("      timeout: 1\n", "      timeout: 1\n      timeout: 2\n", "'timeout' stands here a second time"),
         ("name: host-test", "name: [", "is not YAML"),
+        ("name: host-test", "name: 2026-02-30", "is not YAML: day"),
+        ("name: host-test", "name: !!map 5", "is not YAML: expected a mapping"),
+        ("name: host-test", "? [a]\n: 1", r"s.yaml:3: \['a'\] cannot be a key; write a name"),
+        ("name: host-test", "? {a: [b]}\n: 1", r"s.yaml:3: \{'a': \['b'\]\} cannot be a key"),
+        (
+            "'HOST_TEST_GREETING', 'hello'",
+            "'HOST_TEST_GREETING, ''",
+            "GREETING: .* cannot be read; .* close every quote",
+        ),
+        ("'HOST_TEST_GREETING', 'hello'", "[A], 'hello'", r"GREETING: \$\{env\(\[A\], 'hello'\)\} is not supported"),
         ("triggerName: monthly", "triggerName: daily", "names another trigger"),
     ],
 )
@@ -164,6 +175,19 @@ LOG_CONFIG = "    logConfig:\n      project: ${vars.log_project}\n      logstore
         ("enable: true}", "enabled: true}", "triggerConfig.enabled", "did you mean enable?"),
         ("prefix: work/settle/", "prefix: 7", f"{SETTLE}.triggers[0].triggerConfig.filter.key.prefix", "in quotes"),
         ("prefix: work/settle/, suffix", "Prefix: work/settle/, suffix", "filter.key.Prefix", "did you mean prefix?"),
+        ("prefix: work/settle/", "prefix: /work/settle/", f"{SETTLE}.triggers[0].triggerConfig.filter.key.prefix",
+         "'/work/settle/' cannot be used; no key of OSS begins with /"),
+        ("prefix: work/settle/", "prefix: '\\work/settle/'", f"{SETTLE}.triggers[0].triggerConfig.filter.key.prefix",
+         "no key of OSS begins with /"),
+        ("${config('AccountID')}:role/clearbook-settle", "999:role/clearbook-settle", f"{SETTLE}.role",
+         "'acs:ram::999:role/clearbook-settle' cannot be used; the role must be of account"),
+        ("${config('AccountID')}:role/clearbook-settle", ":role/clearbook-settle", f"{SETTLE}.role", "AccountID"),
+        ("${config('AccountID')}:role/clearbook-oss-events", "999:role/clearbook-oss-events",
+         f"{SETTLE}.triggers[0].invocationRole", "write ${config('AccountID')}"),
+        ("acs:fc:${vars.region}::functions/sweep", "acs:fc:us-west-1::functions/sweep",
+         f"{SETTLE}.asyncInvokeConfig.destinationConfig.onFailure.destination", "write the function's region"),
+        ("acs:fc:${vars.region}::functions/sweep", "acs:fc:${vars.region}:123:functions/sweep",
+         f"{SETTLE}.asyncInvokeConfig.destinationConfig.onFailure.destination", "or no account"),
         ("oss:ObjectCreated:PutObject", "oss:ObjectCreated:Put", "triggerConfig.events[0]", "PutObject"),
         ("invocationRole: ${vars.invoker}", "invocationRole: a/b/c", "triggers[0].invocationRole", "role's name"),
         ("invocationRole: ${vars.invoker}", "invokationRole: x", "triggers[0].invokationRole", "mean invocationRole?"),
@@ -205,7 +229,9 @@ def test_failures_that_come_back_are_refused(tmp_path: Path) -> None:
     given = "asyncInvokeConfig: {maxAsyncRetryAttempts: 1, maxAsyncEventAgeInSeconds: 43200}"
     assert given in text
     path = tmp_path / "s.yaml"
-    back = 'asyncInvokeConfig: {destinationConfig: {onFailure: {destination: "acs:fc:r::functions/settle"}}}'
+    back = (
+        'asyncInvokeConfig: {destinationConfig: {onFailure: {destination: "acs:fc:${vars.region}::functions/settle"}}}'
+    )
     path.write_text(text.replace(given, back))
 
     with pytest.raises(TemplateError, match="failures go from settle to sweep to settle, which never ends"):
@@ -226,6 +252,13 @@ def test_failures_that_come_back_are_refused(tmp_path: Path) -> None:
         ("reservedConcurrency: 8", "reservedConcurrency: 90", "instances are reserved of the 100"),
         ("          invocationRole: ${vars.invoker}\n", "", "function settle: trigger ordered has no role"),
         ("    cpu: 0.5\n    diskSize: 512\n", "", "function plan_pulls: its vCPUs and disk"),
+        ("handler: settle.handler", "handler: settle.handlr", "settle.py defines no function 'handlr'"),
+        ("handler: settle.handler", "handler: settle.handlr", "correct the handler; did you mean handler?"),
+        (
+            "handler: settle.handler",
+            "handler: settle.handler\n      instanceLifecycleConfig: {initializer: {handler: settle.start}}",
+            "function settle: instanceLifecycleConfig.initializer.handler 'settle.start' cannot be used",
+        ),
     ],
 )
 def test_what_runs_here_and_must_not_be_deployed_is_told(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -250,3 +283,78 @@ def test_an_event_is_lost_when_its_function_names_no_destination(tmp_path: Path)
 
 def test_the_project_can_be_deployed_as_it_is(tmp_path: Path) -> None:
     assert undeployable(load(ROOT / "s.yaml", ROOT / "functions", common.load_keys(tmp_path), {})) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "is_defined"),
+    [
+        ("def handler(event, context): ...", True),
+        ("handler = print", True),
+        ("from os import getcwd as handler", True),
+        (
+            "try:\n    from os import nothing as handler\nexcept ImportError:\n    def handler(event, context): ...",
+            True,
+        ),
+        ("raise SystemExit('imported')\ndef handler(event, context): ...", True),
+        ("async def handler(event, context): ...", False),
+        ("class Settle:\n    def handler(self, event, context): ...", False),
+        ("def other():\n    def handler(event, context): ...", False),
+        ("handler: object", False),
+        ("def handler(:", False),
+    ],
+)
+def test_a_handler_is_what_its_module_defines_and_the_platform_can_call(
+    tmp_path: Path, module: str, is_defined: bool
+) -> None:
+    path = bucket_template(tmp_path, [])
+    (tmp_path / "probe.py").write_text(module)
+
+    found = undeployable(load(path, tmp_path, common.load_keys(tmp_path), {}))
+    assert any("handler 'probe.handler' cannot be used" in problem for problem in found) is not is_defined
+
+
+VARIABLES = f"{SETTLE}.environmentVariables"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("bundle/settle", "bundel/settle",
+         f"{SETTLE}.code: './build/bundel/settle' cannot be used; `make bundle` makes ./build/bundle/settle"),
+        ("bundle/settle", "bundle/sweep", f"{SETTLE}.code: './build/bundle/sweep' cannot be used"),
+        ("PYTHONPATH: /code/python", "PYTHNPATH: /code/python", f"{VARIABLES}.PYTHONPATH: is missing"),
+        ("PYTHONPATH: /code/python", "PYTHONPATH: /code/pyhton", f"{VARIABLES}.PYTHONPATH: '/code/pyhton' cannot be"),
+        ("CLEARBOOK_REGION: ", "CLEARBOOK_REGOIN: ", f"{VARIABLES}.CLEARBOOK_REGION: is missing"),
+        ("CLEARBOOK_BUCKET_PREFIX: ", "BUCKET_PREFIX: ", f"{VARIABLES}.CLEARBOOK_BUCKET_PREFIX: is missing"),
+        ("CLEARBOOK_OSS_ENDPOINT: ", "OSS_ENDPOINT: ", f"{VARIABLES}.CLEARBOOK_OSS_ENDPOINT: is missing"),
+        ("CLEARBOOK_TABLESTORE_ENDPOINT: ", "A: ", f"{VARIABLES}.CLEARBOOK_TABLESTORE_ENDPOINT: is missing"),
+        ("CLEARBOOK_TABLESTORE_INSTANCE: ", "A: ", f"{VARIABLES}.CLEARBOOK_TABLESTORE_INSTANCE: is missing"),
+        ("CLEARBOOK_REGION: ${vars.region}", "CLEARBOOK_REGION: ''", f"{VARIABLES}.CLEARBOOK_REGION: '' cannot be"),
+        ("${env('CLEARBOOK_OSS_ENDPOINT', '')}", "${env('OSS_ENDPONT', '')}",
+         f"{VARIABLES}.CLEARBOOK_OSS_ENDPOINT: '' cannot be used"),
+        ("${vars.buckets}-inbox", "${vars.buckets}-inbx",
+         "confirm_payouts.props.triggers: answered's bucket 'clearbook-inbx' in sourceArn cannot be used"),
+    ],
+)  # fmt: skip
+def test_what_the_product_could_not_run_with_is_not_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, said: str
+) -> None:
+    monkeypatch.delenv("CLEARBOOK_BUCKET_PREFIX", raising=False)
+    monkeypatch.setenv("CLEARBOOK_OSS_ENDPOINT", "https://oss.example")
+    text = (ROOT / "s.yaml").read_text()
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    deploying.checked(path=path)
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+    with pytest.raises(TemplateError) as refused:
+        deploying.checked(path=path)
+    assert [problem for problem in refused.value.problems if said in problem], refused.value
+
+
+def test_the_product_can_be_deployed_before_its_endpoints_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*deploying.SETTINGS, *deploying.ENVIRONMENT):
+        monkeypatch.delenv(name, raising=False)
+
+    assert len(deploying.checked().functions) == 9

@@ -104,9 +104,9 @@ def one_of(*allowed: Any, because: str = "") -> Check:
 
     def check(place: str, value: Any) -> Iterator[str]:
         if not any(value == one and type(value) is type(one) for one in allowed):
-            near = _near(value, allowed)
+            meant = near(value, allowed)
             listed = ", ".join(map(str, allowed))
-            yield _wrong(place, value, f"write one of {listed}" + (f" ({because})" if because else "") + near)
+            yield _wrong(place, value, f"write one of {listed}" + (f" ({because})" if because else "") + meant)
 
     return check
 
@@ -140,7 +140,7 @@ def named(fields: Mapping[str, Check], required: Iterable[str] = ()) -> Check:
         for name, one in value.items():
             if name not in fields:
                 known = f"known here are {', '.join(fields)}"
-                yield f"{place}.{name}: there is no property {name!r}; {known}{_near(name, fields)}"
+                yield f"{place}.{name}: there is no property {name!r}; {known}{near(name, fields)}"
             elif one is None and name not in needed:
                 yield f"{place}.{name}: it has no value; give it one, or remove it"
             elif one is not None:
@@ -158,7 +158,8 @@ def refused(why: str) -> Check:
     return check
 
 
-def _near(name: Any, known: Iterable[Any]) -> str:
+def near(name: Any, known: Iterable[Any]) -> str:
+    """What was likely meant, as the end of a sentence; nothing when no known name is like it."""
     by_lower = {str(one).lower(): str(one) for one in known}
     found = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.75)
     return f"; did you mean {by_lower[found[0]]}?" if found else ""
@@ -215,9 +216,10 @@ _TIMER = {
     "enable": yes_or_no,
     "payload": text(rf".{{0,{PAYLOAD_BYTES_MAX // 4}}}", "a payload has at most 128 KB"),
 }
+_PREFIX = text(r"(?![/\\]).*", "no key of OSS begins with / or \\; remove what it begins with")
 _OSS = {
     "events": each(one_of(*(f"oss:{event}" for event in ("ObjectCreated:*", *OSS_EVENTS))), at_least=1),
-    "filter": named({"key": named({"prefix": text(), "suffix": text()}, ["prefix", "suffix"])}, ["key"]),
+    "filter": named({"key": named({"prefix": _PREFIX, "suffix": text()}, ["prefix", "suffix"])}, ["key"]),
 }
 _HTTP = {
     "authType": one_of("anonymous", because="only anonymous calls are imitated here; the function checks its caller"),
@@ -246,7 +248,7 @@ def _trigger(place: str, value: Any) -> Iterator[str]:
         yield _wrong(f"{place}.triggerType", kind, f"only {', '.join(_TRIGGERS)} are imitated here")
     elif not isinstance(kind, str) or kind not in _TRIGGERS:
         known = f"write one of {', '.join(_TRIGGERS)}"
-        yield _wrong(f"{place}.triggerType", kind, known + _near(kind, _TRIGGERS))
+        yield _wrong(f"{place}.triggerType", kind, known + near(kind, _TRIGGERS))
     else:
         yield from _TRIGGERS[kind](place, value)
 

@@ -6,6 +6,7 @@ is what several of them must be together, and what a function and its triggers t
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import re
@@ -161,7 +162,8 @@ def undeployable(template: Template) -> list[str]:
     """What runs here and must not be deployed: each names the function and what to add.
 
     A function without a role has no credentials; one without reserved concurrency may take every instance of the
-    region; one whose failures go nowhere loses events in silence; one without logs cannot be looked into.
+    region; one whose failures go nowhere loses events in silence; one without logs cannot be looked into; one whose
+    handler its module does not define fails at every event.
     """
     found = []
     destinations = {function.on_failure for function in template.functions.values()}
@@ -175,6 +177,7 @@ def undeployable(template: Template) -> list[str]:
             found.append(f"{at}: its logs are kept nowhere; add `logConfig`")
         if not function.is_sized:
             found.append(f"{at}: its vCPUs and disk are left to the platform; add `cpu` and `diskSize`")
+        found += _handler_problems(at, function)
         is_asynchronous = bool(function.timers or function.buckets)
         if is_asynchronous and function.on_failure is None and name not in destinations:
             found.append(f"{at}: an event that fails for good is lost; add `asyncInvokeConfig.destinationConfig`")
@@ -194,6 +197,46 @@ def undeployable(template: Template) -> list[str]:
     return found
 
 
+def _handler_problems(at: str, function: Function) -> Iterator[str]:
+    """Handlers that their module does not define, told without importing it."""
+    written = {"handler": function.handler, "instanceLifecycleConfig.initializer.handler": function.initializer}
+    for property_, handler in written.items():
+        if not handler:
+            continue
+        module, _, name = handler.partition(".")
+        path = function.code / f"{module}.py"
+        try:
+            defined = _defined(ast.parse(path.read_bytes(), str(path)).body)
+        except (OSError, SyntaxError, ValueError) as exc:  # ValueError: a null byte, before Python 3.12
+            wrong = f"{at}: {property_} {handler!r} cannot be used"
+            yield f"{wrong}; {path} is not Python that can be read ({exc}); mend it"
+            continue
+        if name not in defined:
+            near = properties.near(name, defined)
+            wrong = f"{at}: {property_} {handler!r} cannot be used; {path} defines no function {name!r}"
+            yield f"{wrong}; define it, or correct the handler{near}"
+
+
+def _defined(body: list[ast.stmt]) -> set[str]:
+    """The names that a module's own statements give to what can be called: a coroutine is not run by the platform."""
+    found: set[str] = set()
+    for statement in body:
+        match statement:
+            case ast.FunctionDef(name=name):
+                found.add(name)
+            case ast.Assign(targets=targets):
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+                found.add(name)
+            case ast.ImportFrom(names=names):
+                found |= {alias.asname or alias.name for alias in names}
+            case ast.If(body=inner, orelse=other):
+                found |= _defined(inner) | _defined(other)
+            case ast.Try(body=inner, orelse=other, finalbody=last, handlers=handlers):
+                found |= _defined([*inner, *other, *last, *(one for handler in handlers for one in handler.body)])
+    return found
+
+
 def _function(
     place: str, props: Mapping[str, Any], folder: Path, override: Path | None, keys: Keys
 ) -> tuple[Function, list[str]]:
@@ -206,6 +249,10 @@ def _function(
     log = log if isinstance(log, dict) else {}
     timers, buckets, http, problems = _triggers(place, props, keys)
     problems += _size_problems(place, props)
+    problems += _role_problems(f"{place}.role", props.get("role", ""), keys)
+    if failure is not None:
+        where = f"{place}.asyncInvokeConfig.destinationConfig.onFailure.destination"
+        problems += _elsewhere_problems(where, failure, props["region"], keys)
     handlers = {"handler": props["handler"], "instanceLifecycleConfig.initializer.handler": hook.get("handler")}
     for property_, handler in handlers.items():
         module = code / f"{(handler or '').partition('.')[0]}.py"
@@ -239,6 +286,24 @@ def _function(
 def _role(text: str) -> str:
     """A role's name, whether it is written alone or as its ARN."""
     return text.rpartition("/")[2]
+
+
+def _role_problems(place: str, role: str, keys: Keys) -> Iterator[str]:
+    """A role is one of the account that the function is in."""
+    if role.startswith("acs:") and role.split(":")[3] != keys.account_id:
+        expected = f"the role must be of account {keys.account_id}; write ${{config('AccountID')}} for the account"
+        yield f"{place}: {role!r} cannot be used; {expected}"
+
+
+def _elsewhere_problems(place: str, arn: str, region: str, keys: Keys) -> Iterator[str]:
+    """Failures go to a function of the same region and account; an ARN without an account means that account."""
+    _, _, named_region, account, _ = arn.split(":", 4)
+    if named_region != region:
+        expected = f"the function is in {region}, and so must its destination be"
+        yield f"{place}: {arn!r} cannot be used; {expected}; write the function's region"
+    if account not in ("", keys.account_id):
+        expected = f"the destination must be of account {keys.account_id}"
+        yield f"{place}: {arn!r} cannot be used; {expected}; write ${{config('AccountID')}}, or no account"
 
 
 def _size_problems(place: str, props: Mapping[str, Any]) -> Iterator[str]:
@@ -276,6 +341,7 @@ def _triggers(
                 timers.append(TimerTrigger(function, name, when, config.get("payload", "")))
         elif trigger["triggerType"] == "oss":
             problems += _source_problems(here, trigger["sourceArn"], props["region"], keys)
+            problems += _role_problems(f"{here}.invocationRole", trigger.get("invocationRole", ""), keys)
             buckets.append(_oss(function, name, trigger))
         elif http:
             problems.append(f"{here}: a function has at most one HTTP trigger; remove this one")
@@ -348,19 +414,26 @@ def _circles(functions: Mapping[str, Function]) -> Iterator[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, refusing a key that stands twice: the first would be lost in silence."""
+    """The safe loader, refusing a key that is a list or a mapping, or stands twice: one of both would be lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
-        for key_node, _ in node.value:
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
-            key = self.construct_object(key_node)
+            mark = key_node.start_mark
+            place = f"{mark.name}:{mark.line + 1}"
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise TemplateError([f"{place}: {key!r} cannot be a key; write a name, and put it in quotes"])
             if key in seen:
-                mark = key_node.start_mark
-                raise TemplateError([f"{mark.name}:{mark.line + 1}: {key!r} stands here a second time; remove one"])
+                raise TemplateError([f"{place}: {key!r} stands here a second time; remove one"])
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+# The safe loader raises these as they come for a date that no calendar has, or a tag that its value does not fit.
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError)
 
 
 def _parsed(path: Path) -> Any:
@@ -369,8 +442,8 @@ def _parsed(path: Path) -> Any:
             return yaml.load(file, _Loader)  # noqa: S506 - a subclass of the safe loader
     except OSError as exc:
         raise TemplateError([f"{path}: cannot be read ({exc.strerror}); give the project's s.yaml"]) from exc
-    except yaml.YAMLError as exc:
-        raise TemplateError([f"{path} is not YAML: {exc}"]) from exc
+    except _UNREADABLE as exc:
+        raise TemplateError([f"{path} is not YAML: {exc}; mend it there"]) from exc
 
 
 def _resolved(document: Any, keys: Keys, environment: Mapping[str, str]) -> Any:
@@ -387,8 +460,12 @@ def _resolved(document: Any, keys: Keys, environment: Mapping[str, str]) -> Any:
                 found = found[part]
             return found
         call = _CALL.match(expression)
-        arguments = [] if call is None else [yaml.safe_load(text) for text in call[2].split(",", 1)]
-        if call is not None and call[1] == "env":
+        try:
+            arguments = [] if call is None else [yaml.safe_load(text) for text in call[2].split(",", 1)]
+        except _UNREADABLE as exc:
+            wrong = f"{place}: ${{{expression}}} cannot be read"
+            raise TemplateError([f"{wrong}; write env('NAME', 'default'), and close every quote"]) from exc
+        if call is not None and call[1] == "env" and isinstance(arguments[0], str):
             if arguments[0] not in environment and len(arguments) == 1:
                 raise TemplateError([f"{place}: {arguments[0]} is not set; set it, or give env() a default"])
             return environment.get(arguments[0], arguments[-1])
