@@ -20,7 +20,7 @@ import sqlite3
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -45,7 +45,8 @@ from infra.localcloud.tablestore.state import Store as TableStore
 
 PREFIX = "clearbook"
 # What an SDK waits for an answer here; only calls that are made to time out wait so long.
-PATIENCE_S = "0.7"
+PATIENCE_S = "0.5"
+FIRST_PAUSE_S = 0.002  # before a call is tried again; in the cloud a tenth of a second
 UNCOMPARED_TABLES = ("steps",)  # the diary for people; no correctness rests on it
 _FORK = multiprocessing.get_context("fork")
 
@@ -335,7 +336,10 @@ def preload() -> None:
     import shared.cloud.bss
     import shared.cloud.oss
     import shared.cloud.tablestore  # noqa: F401
+    from shared.cloud import patience
 
+    usual = patience.from_settings
+    vars(patience)["from_settings"] = lambda environ: replace(usual(environ), first_pause_s=FIRST_PAUSE_S)
     sys.stdout.flush()
 
 

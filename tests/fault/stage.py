@@ -75,9 +75,10 @@ class Step:
     told: Counter[str]
 
     @property
-    def sort(self) -> tuple[str, ...]:
-        """The function and the calls it made, by name."""
-        return self.delivery.function, *(f"{call.service} {call.name}" for call in self.calls)
+    def sort(self) -> tuple[str, frozenset[str]]:
+        """The function, or what people do, and the kinds of calls that were made."""
+        does = self.delivery.what.partition(" ")[0] if self.delivery.act else ""
+        return f"{self.delivery.function} {does}", frozenset(f"{call.service} {call.name}" for call in self.calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +304,9 @@ def main() -> int:
     parser.add_argument("--since", type=int, default=28, help="the day of June on which the operator goes live")
     parser.add_argument("--shard", default="1/1", help="N/M: every M-th delivery, from the N-th on")
     parser.add_argument("--no-drafts", action="store_true", help="leave out the daily round")
-    parser.add_argument("--distinct", action="store_true", help="of deliveries that make the same calls, the first")
+    parser.add_argument(
+        "--distinct", action="store_true", help="of deliveries with the same kinds of calls, the longest"
+    )
     parser.add_argument("--only", default="", help="only functions or faults whose name holds this")
     arguments = parser.parse_args()
     number, of = map(int, arguments.shard.split("/"))
@@ -312,7 +315,8 @@ def main() -> int:
         stage = Stage(Path(folder), arguments.since, has_drafts=not arguments.no_drafts)
         steps = played = stage.play()
         if arguments.distinct:
-            steps = list({step.sort: step for step in reversed(played)}.values())[::-1]
+            longest = {step.sort: step for step in sorted(played, key=lambda one: len(one.calls))}
+            steps = [step for step in played if longest[step.sort] is step]
         counted, differing = Counter[str](), []
         calls = sum(len(step.calls) for step in steps)
         seconds = time.monotonic() - begun

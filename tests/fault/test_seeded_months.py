@@ -33,6 +33,7 @@ ATTEMPTS_MOST = 50
 RESELLERS = ("aurora", "borealis")
 OWNERS = (*RESELLERS, "operator")
 LAST = DAYS[-1]
+LAST_NIGHTS = (28, 29, 30)
 DAILY_EVERY = 10  # months that also have a round of drafts
 CALLS_MOST = 12
 
@@ -163,6 +164,8 @@ def play(world: World, *, daily: bool) -> None:
     until_done(lambda: acts.answer(world.services, CYCLE))
     world.pump.drain()
     nights(world, lambda month: month is not None and month.state == "confirmed", 6)
+    for night in LAST_NIGHTS:  # lists that an interrupted step left behind
+        world.sweep(f"2025-07-{night}")
 
 
 def live(scratch: Path, decided: State | None = None) -> World:
