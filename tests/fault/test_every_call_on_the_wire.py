@@ -2,7 +2,8 @@
 
 The demo's month in small: its cast, documents and troubles, live from the 30th on, without drafts; of the deliveries
 to a function that make the same kinds of calls (the settlements of three resellers, say) the longest. `make faults`
-does the same with all thirty dates, drafts and every delivery. Each half of the cases is one test, so that both processors have something to do.
+does the same with all thirty dates, drafts and every delivery. Each half of the cases is one test, so that both
+processors have something to do.
 """
 
 from __future__ import annotations
