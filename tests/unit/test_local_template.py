@@ -38,6 +38,8 @@ ROOT = Path(__file__).parents[2]
         ("      timeout: 1\n", "      timeout: 1\n      timeout: 2\n", "'timeout' stands here a second time"),
         ("name: host-test", "name: [", "is not YAML"),
         ("name: host-test", "name: 2026-02-30", "is not YAML: day"),
+        ("name: host-test", "name: &a [*a]", "holds an alias .* of itself; break the circle"),
+        ("code: ./", 'code: "a\\0b"', "name the folder of the code"),
         ("name: host-test", "name: !!map 5", "is not YAML: expected a mapping"),
         ("name: host-test", "? [a]\n: 1", r"s.yaml:3: \['a'\] cannot be a key; write a name"),
         ("name: host-test", "? {a: [b]}\n: 1", r"s.yaml:3: \{'a': \['b'\]\} cannot be a key"),

@@ -271,7 +271,7 @@ _PROPS: Mapping[str, Check] = {
     "functionName": _NAME,
     "region": one_of(*REGIONS),
     "runtime": one_of(RUNTIME, because="this host runs no other"),
-    "code": text(r".+", "name the folder of the code"),
+    "code": text(r"[^\x00]+", "name the folder of the code"),
     "handler": _HANDLER,
     "role": _ROLE,
     "description": _DESCRIPTION,

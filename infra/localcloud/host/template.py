@@ -490,4 +490,7 @@ def _resolved(document: Any, keys: Keys, environment: Mapping[str, str]) -> Any:
         text = _VARIABLE.sub(lambda match: str(value_of(match[1], place)), value)
         return walk(text, place, depth + 1)
 
-    return walk(document, "s.yaml")
+    try:
+        return walk(document, "s.yaml")
+    except RecursionError as exc:
+        raise TemplateError(["s.yaml: an anchor (&) holds an alias (*) of itself; break the circle"]) from exc
