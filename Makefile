@@ -30,7 +30,7 @@ test: $(STAMP) lint ## everything that must hold
 fast: $(STAMP) ## the tests that take seconds
 	$(BIN)/python -m pytest tests/unit tests/property tests/golden
 
-faults: $(STAMP) ## every call of the whole month failed once, in every way (an hour or two)
+faults: $(STAMP) ## every call of the whole month failed once, in every way (hours)
 	$(BIN)/python -m tests.fault.stage --since 1
 
 interop: $(STAMP) ## the local cloud under independent clients (needs Node.js with npm)

@@ -284,12 +284,18 @@ def _acted(act: Callable[[], None], _: bytes) -> str:
     return ""
 
 
-def cases(step: Step) -> Iterator[Case]:
-    """Everything that can go wrong with a delivery, once."""
+def cases(step: Step, *, kinds: bool = False) -> Iterator[Case]:
+    """Everything that can go wrong with a delivery, once; of calls of one kind to one place the first, with `kinds`."""
+    seen: set[tuple[str, str, str]] = set()
     yield Case(None, twice=True)
     if step.delivery.function != "people":
         yield from (Case(None, disk_bytes=size) for size in DISKS)
     for number, call in enumerate(step.calls):
+        place = "/".join(call.subject.split("/")[:2]) if call.service == "oss" else ""
+        kind = (call.service, call.name, place)
+        if kinds and kind in seen:
+            continue
+        seen.add(kind)
         for fault in CALL_FAULTS:
             if fault is Fault.FAIL_ROWS and call.name != "BatchWriteRow":
                 continue
@@ -307,6 +313,7 @@ def main() -> int:
     parser.add_argument(
         "--distinct", action="store_true", help="of deliveries with the same kinds of calls, the longest"
     )
+    parser.add_argument("--kinds", action="store_true", help="of a delivery's calls of one kind to one place the first")
     parser.add_argument("--only", default="", help="only functions or faults whose name holds this")
     arguments = parser.parse_args()
     number, of = map(int, arguments.shard.split("/"))
@@ -324,7 +331,7 @@ def main() -> int:
         for index, step in enumerate(steps):
             if index % TOLD_EVERY == 0:
                 print(f"{index} of {len(steps)} gone back to, {counted.total()} cases", flush=True)
-            for position, case in enumerate(cases(step)):
+            for position, case in enumerate(cases(step, kinds=arguments.kinds)):
                 name = f"{step.delivery.function} ({step.delivery.what}): {case}"
                 if (index + position) % of != number - 1 or arguments.only not in name:
                     continue
