@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 CYCLE = "2025-06"
 LINES, SEED = 400, 1
 RETRIES = 3
-# Reads have no effect that could be lost after it, and only a batch has rows.
+# All of them for each call; only a batch has rows, and only what is sent can be cut off.
 CALL_FAULTS = (
     Fault.LOSE_REQUEST, Fault.LOSE_RESPONSE, Fault.CUT_RESPONSE, Fault.THROTTLE, Fault.SERVER_ERROR,
     Fault.DOUBTFUL_ERROR, Fault.TIME_OUT, Fault.DELAY, Fault.REFUSE_SIGNATURE, Fault.FAIL_ROWS,
@@ -308,7 +308,7 @@ def main() -> int:
     """Play, go back, and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--since", type=int, default=28, help="the day of June on which the operator goes live")
-    parser.add_argument("--shard", default="1/1", help="N/M: every M-th delivery, from the N-th on")
+    parser.add_argument("--shard", default="1/1", help="N/M: every M-th case, from the N-th on")
     parser.add_argument("--no-drafts", action="store_true", help="leave out the daily round")
     parser.add_argument(
         "--distinct", action="store_true", help="of deliveries with the same kinds of calls, the longest"
