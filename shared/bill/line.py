@@ -72,7 +72,9 @@ COLUMNS: Mapping[str, str] = {
     "list_price_unit": "VARCHAR",
     **dict.fromkeys(AMOUNTS, AMOUNT),
     "currency": "VARCHAR",
+    "record_id": "VARCHAR",  # the order or bill number, of sources that state it
     "related_record": "VARCHAR",
+    "repair": "VARCHAR",  # the repair rule that changed the line, with its version
 }
 
 # Where order matters it is this one (semantics, preamble); text compares by UTF-8 bytes as DuckDB does by default.
