@@ -12,7 +12,6 @@ from tablestore import (
     CapacityUnit,
     OTSClientError,
     ReservedThroughput,
-    SecondaryIndexMeta,
     TableOptions,
 )
 
@@ -88,14 +87,8 @@ def test_a_malformed_table_is_refused(any_client: Any, name: str, columns: Any, 
 
 
 def test_what_tables_cannot_do_here_is_said(any_client: Any) -> None:
-    index = SecondaryIndexMeta("i", ["x"], [])
-    cases: list[tuple[str, dict[str, Any]]] = [
-        ("A table without UpdateRow", {"options": TableOptions(allow_update=False)}),
-        ("A secondary index", {"defined": [("x", "STRING")], "secondary_indexes": [index]}),
-    ]
-    for what, how in cases:
-        with not_here(what):
-            create(any_client, "unbuilt", [("id", "STRING")], **how)
+    with not_here("A table without UpdateRow"):
+        create(any_client, "unbuilt", [("id", "STRING")], TableOptions(allow_update=False))
     assert "unbuilt" not in any_client.list_table()
 
 
@@ -112,13 +105,9 @@ def test_an_instance_holds_64_tables(tmp_path: Path) -> None:
         cloud.service.stop()
 
 
-@pytest.mark.parametrize("call", ["create_secondary_index", "exe_sql_query", "list_search_index"])
+@pytest.mark.parametrize("call", ["exe_sql_query", "list_search_index"])
 def test_operations_that_are_not_there_say_so(any_client: Any, call: str) -> None:
     calls: dict[str, tuple[str, Callable[[], Any]]] = {
-        "create_secondary_index": (
-            "CreateIndex",
-            lambda: any_client.create_secondary_index("t", SecondaryIndexMeta("i", ["x"], []), False),
-        ),
         "exe_sql_query": ("SQLQuery", lambda: any_client.exe_sql_query("select 1")),
         "list_search_index": ("ListSearchIndex", lambda: any_client.list_search_index("t")),
     }

@@ -34,6 +34,8 @@ def _tables(operation: str, request: Any) -> Iterator[str]:
         yield ""
     elif operation == "CreateTable":
         yield request.table_meta.table_name
+    elif operation in ("CreateIndex", "DropIndex"):
+        yield request.main_table_name
     elif operation.startswith("Batch"):
         yield from (table.table_name for table in request.tables)
     else:

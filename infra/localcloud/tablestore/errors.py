@@ -51,6 +51,16 @@ def table_exists() -> OtsError:
     return OtsError(409, "OTSObjectAlreadyExist", "Requested table already exists.")
 
 
+def index_missing() -> OtsError:
+    """A table has no index of that name; the text is ours."""
+    return OtsError(404, "OTSObjectNotExist", "Requested index does not exist.")
+
+
+def index_read_only() -> OtsError:
+    """An index is written by the service alone; the code and the text are ours, the rule is documented."""
+    return OtsError(400, "OTSParameterInvalid", "An index table can only be read.")
+
+
 def tables_exhausted() -> OtsError:
     """The instance holds as many tables as it may."""
     return OtsError(403, "OTSQuotaExhausted", "Number of tables exceeded the quota.")

@@ -65,7 +65,7 @@ class Schema:
         for cell, (name, kind) in zip(cells, self.columns, strict=True):
             if cell.name != name or cell.value[:1] != plain.KIND_BYTES[kind] or cell.op or cell.timestamp is not None:
                 raise self._mismatch(cell, name, kind)
-            parts.append(_encode(name, kind, cell.value))
+            parts.append(encode(name, kind, cell.value))
         return Key(b"".join(parts), part, bytes([cell.check for cell in cells]))
 
     def bound(self, data: bytes) -> bytes:
@@ -79,7 +79,7 @@ class Schema:
                 continue
             if cell.name != name or cell.value[:1] != plain.KIND_BYTES[kind] or cell.op or cell.timestamp is not None:
                 raise self._mismatch(cell, name, kind)
-            parts.append(_encode(name, kind, cell.value))
+            parts.append(encode(name, kind, cell.value))
         return b"".join(parts)
 
     def partition(self, cells: Sequence[plain.Cell]) -> bytes:
@@ -132,7 +132,8 @@ def read_bare_key(data: bytes) -> plain.Change:
     return change
 
 
-def _encode(name: bytes, kind: int, value: bytes) -> bytes:
+def encode(name: bytes, kind: int, value: bytes) -> bytes:
+    """A key column's value as its part of an encoded key, or OtsError."""
     if kind == plain.INTEGER:
         plain.check_value(name, value)
         return _unsigned(1, _signed(value, 1)[0] + _HALF)

@@ -335,6 +335,17 @@ def cell_value(name: bytes, column: bytes) -> bytes:
     return column[start : start + _u32(column, start - 4)[0]]
 
 
+def key_values(key: bytes) -> dict[bytes, bytes]:
+    """The values in the primary key part of a stored row, by name and in their order."""
+    values, position = {}, 1
+    while position < len(key):
+        name_end = position + 6 + _u32(key, position + 2)[0]
+        end = name_end + 5 + _u32(key, name_end + 1)[0]
+        values[key[position + 6 : name_end]] = key[name_end + 5 : end]
+        position = end + _CHECK_SIZE
+    return values
+
+
 def only_key(row: bytes) -> bytes:
     """A stored row without its attributes, with header: what names the row in an answer."""
     position, checks = _split_key(row)

@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from infra.localcloud.common import Clock, LocalCloudError
-from infra.localcloud.tablestore.errors import table_exists, table_missing, tables_exhausted
+from infra.localcloud.tablestore import indexes
+from infra.localcloud.tablestore.errors import (
+    index_missing,
+    index_read_only,
+    table_exists,
+    table_missing,
+    tables_exhausted,
+)
 from infra.localcloud.tablestore.keys import Schema
 from infra.localcloud.tablestore.messages import pb
 from infra.localcloud.tablestore.plainbuffer import Names
@@ -127,6 +134,7 @@ class Store:
         self._sql.execute("CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL)")
         found = self._sql.execute("SELECT number, name, body FROM tables").fetchall()
         self._tables = {name: self._table(number, body) for number, name, body in found}
+        self._indexes = {table.number: self._indexes_of(table) for table in self._tables.values()}
         self._row_number = 0
 
     def close(self) -> None:
@@ -180,38 +188,75 @@ class Store:
         except KeyError:
             raise table_missing() from None
 
+    def writable(self, name: str) -> Table:
+        """As `table`, unless it is an index."""
+        table = self.table(name)
+        if self.base_of(name) is not None:
+            raise index_read_only()
+        return table
+
+    def base_of(self, name: str) -> Table | None:
+        """The table that the table of this name is an index of; None when it is none."""
+        for table in self._tables.values():
+            if any(meta.name == name for meta in table.description.index_metas):
+                return table
+        return None
+
     def create_table(self, description: Any) -> None:
-        """Add an empty table as `description` (a DescribeTableResponse) says."""
-        name, body = description.table_meta.table_name, description.SerializeToString()
-        if name in self._tables:
-            raise table_exists()
-        if len(self._tables) >= TABLES_MAX:
-            raise tables_exhausted()
+        """Add an empty table, and its indexes, as `description` (a DescribeTableResponse) says."""
+        wanted = [description, *(_index_description(description, meta) for meta in description.index_metas)]
+        self._refuse_taken(*(one.table_meta.table_name for one in wanted))
         with self.writing():
-            number = self._sql.execute("INSERT INTO tables (name, body) VALUES (?, ?)", (name, body)).lastrowid
-            self._sql.execute(
-                f"CREATE TABLE rows_{number} (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, row BLOB)"
-            )
-        assert number is not None  # noqa: S101 - an INSERT gives one
-        self._tables[name] = self._table(number, body)
+            made = [self._insert_table(one) for one in wanted]
+        self._take_over(*made)
+
+    def create_index(self, name: str, meta: Any, *, is_filled: bool) -> None:
+        """Add an index to a table; `is_filled` with the rows that the table has."""
+        base, description = self.table(name), pb.DescribeTableResponse()
+        description.CopyFrom(base.description)
+        description.index_metas.append(meta)
+        self._refuse_taken(meta.name)
+        with self.writing():
+            made = self._insert_table(_index_description(description, meta))
+            self._describe_anew(base, description)
+            if is_filled:
+                self._fill(base, indexes.index_of(made.number, made.description.table_meta))
+        self._take_over(made, self._table(base.number, description.SerializeToString()))
+
+    def drop_index(self, name: str, index_name: str) -> None:
+        """Take an index from a table."""
+        base, description = self.table(name), pb.DescribeTableResponse()
+        description.CopyFrom(base.description)
+        kept = [meta for meta in description.index_metas if meta.name != index_name]
+        if len(kept) == len(description.index_metas):
+            raise index_missing()
+        del description.index_metas[:]
+        description.index_metas.extend(kept)
+        index = self.table(index_name)
+        with self.writing():
+            self._describe_anew(base, description)
+            self._drop(index)
+        self._forget(index)
+        self._take_over(self._table(base.number, description.SerializeToString()))
 
     def change_table(self, description: Any) -> None:
         """Describe a table anew."""
-        table, body = self.table(description.table_meta.table_name), description.SerializeToString()
+        table = self.table(description.table_meta.table_name)
         with self.writing():
-            self._sql.execute("UPDATE tables SET body = ? WHERE number = ?", (body, table.number))
+            self._describe_anew(table, description)
             self._remember(f"versions {table.number}", table.versions_stored)
-        self._tables[table.name] = self._table(table.number, body)
+        self._take_over(self._table(table.number, description.SerializeToString()))
 
     def delete_table(self, name: str) -> None:
-        """Drop a table with its rows."""
-        table = self.table(name)
+        """Drop a table with its rows and, from memory, with its indexes."""
+        table = self.writable(name)
+        gone = [table, *(self.table(meta.name) for meta in table.description.index_metas)]
         with self.writing():
-            self._sql.execute(f"DROP TABLE rows_{table.number}")
-            self._sql.execute("DELETE FROM tables WHERE number = ?", (table.number,))
-            self._sql.execute("DELETE FROM numbers WHERE name = ?", (f"versions {table.number}",))
+            for one in gone:
+                self._drop(one)
         self.transactions.forget(table)
-        del self._tables[name]
+        for one in gone:
+            self._forget(one)
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The row under `key`."""
@@ -220,14 +265,16 @@ class Store:
 
     def put(self, table: Table, key: bytes, row: bytes) -> None:
         """Store the row, in place of one that may be there."""
-        self._sql.execute(
-            f"INSERT INTO rows_{table.number} (key, row) VALUES (?, ?)"  # noqa: S608 - a number of ours
-            " ON CONFLICT (key) DO UPDATE SET row = excluded.row",
-            (key, row),
-        )
+        if self._indexes[table.number]:
+            self._move(table, self.get(table, key), row)
+        self._put(table.number, key, row)
 
     def put_if_absent(self, table: Table, key: bytes, row: bytes) -> bool:
         """Store the row if there is none; whether it was stored."""
+        if self._indexes[table.number]:
+            if self.get(table, key) is not None:
+                return False
+            self._move(table, None, row)
         done = self._sql.execute(
             f"INSERT INTO rows_{table.number} (key, row) VALUES (?, ?) ON CONFLICT DO NOTHING",  # noqa: S608
             (key, row),
@@ -236,7 +283,9 @@ class Store:
 
     def delete(self, table: Table, key: bytes) -> None:
         """Remove the row if it is there."""
-        self._sql.execute(f"DELETE FROM rows_{table.number} WHERE key = ?", (key,))  # noqa: S608
+        if self._indexes[table.number]:
+            self._move(table, self.get(table, key), None)
+        self._delete(table.number, key)
 
     def scan(self, table: Table, start: bytes, end: bytes, backward: bool) -> Generator[bytes, None, None]:
         """The rows from `start` on, up to but without `end`; backward, `start` is the greater one.
@@ -260,6 +309,63 @@ class Store:
         finally:
             cursor.close()
 
+    def _refuse_taken(self, *names: str) -> None:
+        if any(name in self._tables for name in names):
+            raise table_exists()
+        if len(self._tables) + len(names) > TABLES_MAX:
+            raise tables_exhausted()
+
+    def _insert_table(self, description: Any) -> Table:
+        name, body = description.table_meta.table_name, description.SerializeToString()
+        number = self._sql.execute("INSERT INTO tables (name, body) VALUES (?, ?)", (name, body)).lastrowid
+        assert number is not None  # noqa: S101 - an INSERT gives one
+        self._sql.execute(f"CREATE TABLE rows_{number} (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, row BLOB)")
+        return self._table(number, body)
+
+    def _describe_anew(self, table: Table, description: Any) -> None:
+        body = description.SerializeToString()
+        self._sql.execute("UPDATE tables SET body = ? WHERE number = ?", (body, table.number))
+
+    def _take_over(self, *tables: Table) -> None:
+        """Know tables as they are now in the file; a table's indexes are known before it."""
+        self._tables |= {table.name: table for table in tables}
+        self._indexes |= {table.number: self._indexes_of(table) for table in tables}
+
+    def _drop(self, table: Table) -> None:
+        self._sql.execute(f"DROP TABLE rows_{table.number}")
+        self._sql.execute("DELETE FROM tables WHERE number = ?", (table.number,))
+        self._sql.execute("DELETE FROM numbers WHERE name = ?", (f"versions {table.number}",))
+
+    def _forget(self, table: Table) -> None:
+        del self._tables[table.name], self._indexes[table.number]
+
+    def _indexes_of(self, table: Table) -> tuple[indexes.Index, ...]:
+        made = (self._tables[meta.name] for meta in table.description.index_metas)
+        return tuple(indexes.index_of(one.number, one.description.table_meta) for one in made)
+
+    def _move(self, table: Table, old: bytes | None, new: bytes | None) -> None:
+        """Let the indexes of a table follow a change of one row; a value no key can hold refuses the change."""
+        for number, key, row in list(indexes.moves(self._indexes[table.number], old, new)):
+            if row is None:
+                self._delete(number, key)
+            else:
+                self._put(number, key, row)
+
+    def _fill(self, base: Table, index: indexes.Index) -> None:
+        for (row,) in self._sql.execute(f"SELECT row FROM rows_{base.number}").fetchall():  # noqa: S608
+            for number, key, made in indexes.moves((index,), None, row):
+                self._put(number, key, made or b"")
+
+    def _put(self, number: int, key: bytes, row: bytes) -> None:
+        self._sql.execute(
+            f"INSERT INTO rows_{number} (key, row) VALUES (?, ?)"  # noqa: S608 - a number of ours
+            " ON CONFLICT (key) DO UPDATE SET row = excluded.row",
+            (key, row),
+        )
+
+    def _delete(self, number: int, key: bytes) -> None:
+        self._sql.execute(f"DELETE FROM rows_{number} WHERE key = ?", (key,))  # noqa: S608
+
     def _table(self, number: int, body: bytes) -> Table:
         description = pb.DescribeTableResponse.FromString(body)
         schema = Schema.of(description.table_meta)
@@ -272,6 +378,15 @@ class Store:
     def _recall(self, name: str, otherwise: int) -> int:
         found = self._sql.execute("SELECT value FROM numbers WHERE name = ?", (name,)).fetchone()
         return otherwise if found is None else int(found[0])
+
+
+def _index_description(base: Any, meta: Any) -> Any:
+    """What DescribeTable answers about an index: as its table, but for the columns."""
+    description = pb.DescribeTableResponse()
+    description.CopyFrom(base)
+    del description.index_metas[:]
+    description.table_meta.CopyFrom(indexes.meta_of(base.table_meta, meta))
+    return description
 
 
 def _select(columns: str, table: Table, backward: bool) -> str:

@@ -1,4 +1,4 @@
-"""The operations on tables: CreateTable, ListTable, DescribeTable, UpdateTable, DeleteTable.
+"""The operations on tables: CreateTable, ListTable, DescribeTable, UpdateTable, DeleteTable, CreateIndex, DropIndex.
 
 A table is ready at once; the service takes some seconds in which it answers OTSTableNotReady. The times of its
 throughput are business times, and so are the two minutes that must pass between two changes of it.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from infra.localcloud.tablestore import keys
-from infra.localcloud.tablestore.errors import adjusted_too_often, invalid, not_implemented
+from infra.localcloud.tablestore import indexes, keys
+from infra.localcloud.tablestore.errors import adjusted_too_often, invalid, not_implemented, table_exists
 from infra.localcloud.tablestore.messages import pb
 from infra.localcloud.tablestore.plainbuffer import check_name
 from infra.localcloud.tablestore.state import FOREVER, Store
@@ -33,6 +33,9 @@ def create_table(store: Store, request: Any) -> Any:
     _check_options(request.table_options)
     _check_throughput(request.reserved_throughput.capacity_unit)
     _refuse_extras(request)
+    for index in request.index_metas:
+        _check_name(index.name)
+    indexes.check(request.table_meta, request.index_metas, request.table_options)
     store.create_table(_description(request, store.now_ms() // 1000))
     return pb.CreateTableResponse()
 
@@ -51,12 +54,13 @@ def describe_table(store: Store, request: Any) -> Any:
 def update_table(store: Store, request: Any) -> Any:
     """Change the options of a table, its throughput, or both."""
     description = pb.DescribeTableResponse()
-    description.CopyFrom(store.table(request.table_name).description)
+    description.CopyFrom(store.writable(request.table_name).description)
     if request.HasField("table_options"):
         if not request.table_options.ListFields():
             raise invalid("No parameter is specified in table options.")
         _check_options(request.table_options)
         description.table_options.MergeFrom(request.table_options)
+        indexes.check(description.table_meta, description.index_metas, description.table_options)
     elif not request.HasField("reserved_throughput"):
         raise invalid("No parameter is specified in table options.")
     if request.stream_spec.enable_stream:
@@ -68,6 +72,26 @@ def update_table(store: Store, request: Any) -> Any:
     return pb.UpdateTableResponse(
         reserved_throughput_details=description.reserved_throughput_details, table_options=description.table_options
     )
+
+
+def create_index(store: Store, request: Any) -> Any:
+    """Add an index to a table, with the rows that are there if the request says so.
+
+    It can be read at once; the service answers "Disallow read index table in building base state" for a while.
+    """
+    base, meta = store.writable(request.main_table_name).description, request.index_meta
+    _check_name(meta.name)
+    if meta.name in store.table_names():
+        raise table_exists()
+    indexes.check(base.table_meta, [*base.index_metas, meta], base.table_options)
+    store.create_index(request.main_table_name, meta, is_filled=request.include_base_data)
+    return pb.CreateIndexResponse()
+
+
+def drop_index(store: Store, request: Any) -> Any:
+    """Take an index from a table."""
+    store.drop_index(request.main_table_name, request.index_name)
+    return pb.DropIndexResponse()
 
 
 def _adjust(details: Any, unit: Any, now_s: int) -> None:
@@ -95,8 +119,7 @@ def delete_table(store: Store, request: Any) -> Any:
 
 
 def _check_meta(meta: Any) -> None:
-    if _TABLE_NAME.fullmatch(meta.table_name) is None:
-        raise invalid(f"Invalid table name: '{meta.table_name}'.")
+    _check_name(meta.table_name)
     if not 1 <= len(meta.primary_key) <= keys.COLUMNS_MAX:
         raise invalid(f"The number of primary key columns must be in range: [1, {keys.COLUMNS_MAX}].")
     names = set()
@@ -109,6 +132,11 @@ def _check_meta(meta: Any) -> None:
             raise invalid(f"Duplicated primary key name: '{column.name}'.")
         names.add(column.name)
     _check_defined(meta.defined_column, names)
+
+
+def _check_name(name: str) -> None:
+    if _TABLE_NAME.fullmatch(name) is None:
+        raise invalid(f"Invalid table name: '{name}'.")
 
 
 def _check_numbered(meta: Any) -> None:
@@ -125,7 +153,7 @@ def _check_numbered(meta: Any) -> None:
 
 
 def _check_defined(columns: Any, key_names: set[str]) -> None:
-    """Predefined columns are kept and described; without indexes they change nothing else."""
+    """Predefined columns are kept and described; but for indexes they change nothing else."""
     if len(columns) > DEFINED_COLUMNS_MAX:
         raise invalid(f"The number of defined columns must be in range: [0, {DEFINED_COLUMNS_MAX}].")
     names = set(key_names)
@@ -168,8 +196,6 @@ def _check_throughput(unit: Any) -> None:
 def _refuse_extras(request: Any) -> None:
     if request.partitions:
         raise not_implemented("A table with split points")
-    if request.index_metas:
-        raise not_implemented("A secondary index")
     if request.stream_spec.enable_stream:
         raise not_implemented("A stream")
     if request.sse_spec.enable:
@@ -178,7 +204,9 @@ def _refuse_extras(request: Any) -> None:
 
 def _description(request: Any, now_s: int) -> Any:
     """What DescribeTable will answer."""
-    description = pb.DescribeTableResponse(table_meta=request.table_meta, table_options=request.table_options)
+    description = pb.DescribeTableResponse(
+        table_meta=request.table_meta, table_options=request.table_options, index_metas=request.index_metas
+    )
     if not description.table_options.HasField("deviation_cell_version_in_sec"):
         description.table_options.deviation_cell_version_in_sec = DEVIATION_S
     description.table_options.allow_update = True

@@ -160,7 +160,7 @@ def start_local_transaction(store: Store, request: Any) -> Any:
     """Open a transaction on one partition key value."""
     if not request.table_name:
         raise invalid("Invalid table name: ''.")
-    table, sent = store.table(request.table_name), read_bare_key(request.key)
+    table, sent = store.writable(request.table_name), read_bare_key(request.key)
     if table.schema.numbered is not None:
         raise invalid("Try to call method using explicit transaction on explicit-transaction-disabled table.")
     if len(sent.key) != 1:

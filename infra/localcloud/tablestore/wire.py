@@ -42,6 +42,8 @@ OPERATIONS: dict[str, tuple[Any, Operation]] = {
     "DescribeTable": (pb.DescribeTableRequest, tables.describe_table),
     "UpdateTable": (pb.UpdateTableRequest, tables.update_table),
     "DeleteTable": (pb.DeleteTableRequest, tables.delete_table),
+    "CreateIndex": (pb.CreateIndexRequest, tables.create_index),
+    "DropIndex": (pb.DropIndexRequest, tables.drop_index),
     "PutRow": (pb.PutRowRequest, writes.put_row),
     "GetRow": (pb.GetRowRequest, reads.get_row),
     "UpdateRow": (pb.UpdateRowRequest, writes.update_row),

@@ -55,20 +55,20 @@ class Write(NamedTuple):
 def put_row(store: Store, request: Any) -> Any:
     """Store a row in place of any other with its key."""
     _check_size("PutRow", request.row)
-    write = _put(store.table(request.table_name), request.row, request, _moment(store))
+    write = _put(store.writable(request.table_name), request.row, request, _moment(store))
     return pb.PutRowResponse(**_apply_alone(store.rows(request), write))
 
 
 def update_row(store: Store, request: Any) -> Any:
     """Put, delete and count up columns of a row."""
     _check_size("UpdateRow", request.row_change)
-    write = _update(store.table(request.table_name), request.row_change, request, _moment(store))
+    write = _update(store.writable(request.table_name), request.row_change, request, _moment(store))
     return pb.UpdateRowResponse(**_apply_alone(store.rows(request), write))
 
 
 def delete_row(store: Store, request: Any) -> Any:
     """Remove a row."""
-    write = _delete(store.table(request.table_name), request.primary_key, request, _moment(store))
+    write = _delete(store.writable(request.table_name), request.primary_key, request, _moment(store))
     return pb.DeleteRowResponse(**_apply_alone(store.rows(request), write))
 
 
@@ -88,7 +88,7 @@ def batch_write_row(store: Store, request: Any) -> Any:
 
 def _batches(store: Store, request: Any) -> list[tuple[str, list[Write | OtsError]]]:
     """The changes of a batch by table. A wrong key is its row's own error, anything else the batch's."""
-    tables = [(store.table(part.table_name), part) for part in request.tables]
+    tables = [(store.writable(part.table_name), part) for part in request.tables]
     moment = _moment(store)
     batches = []
     for table, part in tables:
@@ -215,6 +215,8 @@ def _check_version(cell: plain.Cell, table: Table, now_ms: int) -> None:
     """Refuse a version of the caller's too far from now, or so old that it would have expired."""
     if cell.timestamp is None:
         return
+    if table.description.index_metas:  # the rule is documented, the text is ours
+        raise invalid(f"A table with secondary indexes gives the versions itself. Cell:{cell.name.decode()}.")
     if not 0 <= cell.timestamp <= VERSION_MAX:
         raise invalid(f"Invalid cell timestamp: {cell.timestamp}. Expect: [0, Version::kMax.mVersion / kUsecPerMsec]..")
     options = table.description.table_options
