@@ -262,7 +262,7 @@ def test_a_file_says_what_the_bill_says_in_chinese(files: Files) -> None:
     assert content.decode().splitlines()[0] == (
         "账期,财务单元,账号ID,账号,Owner账号,产品Code,产品,产品明细Code,产品明细,消费类型,消费时间,账单开始时间,账单结束时间,服务时长,"
         "订单号/账单号,账单类型,计费方式,实例ID,实例昵称,资源组,实例标签,实例配置,实例规格,公网IP,私网IP,地域,可用区,计费项,单价,"
-        "单价单位,用量,用量单位,资源包抵扣,原价,优惠金额,优惠券抵扣,应付金额,现金支付,代金券抵扣,储值卡支付金额,欠费金额"
+        "单价单位,用量,用量单位,资源包抵扣,原价,优惠金额,优惠券抵扣,应付金额,现金支付,代金券抵扣,储值卡支付金额,欠费金额,主键"
     )
     assert {name: row[name] for name in ("账期", "账号ID", "Owner账号", "产品Code", "产品", "产品明细Code")} == {
         "账期": CYCLE, "账号ID": payer.account, "Owner账号": "1002", "产品Code": "ecs-pip", "产品": "云服务器ECS\t",
@@ -296,10 +296,13 @@ def test_a_file_can_be_in_english_with_or_without_a_currency(files: Files, *, wi
         "Product Name,Product Type,Product Detail,Subscription Type,Payment Time,Usage Start Time,Usage End Time,"
         "Service Duration,Order No./Bill No.,Item,Billing Type,Instance ID,Instance Name,Resource Group,Instance Tag,"
         "Instance Config,Instance Spec,Internet IP,Intranet IP,Region,Zone,Billing Item,List Price,List Price Unit,"
-        "Usage,Usage Unit,Deducted By Resource Package,Pretax Gross Amount,Invoice Discount,Deducted By Coupons"
+        "Usage,Usage Unit,Deducted By Resource Package,Pretax Gross Amount,Invoice Discount,Deducted By Coupons,"
+        "Pretax Amount,Payment Amount,Deducted By Cash Coupons,Deducted By Prepaid Card,Outstanding Amount"
         + (",Currency" if with_currency else "")
+        + ",Primary Key"
     )
     assert (row["Owner Account ID"], row["Pretax Gross Amount"], row["Item"]) == ("1001", "3", "PayAsYouGoBill")
+    assert (row["Pretax Amount"], row["Payment Amount"], row["Outstanding Amount"]) == ("3", "3", "0")
     assert row.get("Currency") == ("CNY" if with_currency else None)
 
 
@@ -360,7 +363,8 @@ def test_instances_have_no_billing_items(files: Files) -> None:
 
     rows = [row for key in files.objects() for row in files.rows(key)]
 
-    assert [(row["应付金额"], row["计费项"], row["用量"], row["实例ID"]) for row in rows] == [("3", "", "", "i-1")] * 2
+    assert [(row["应付金额"], row["实例ID"]) for row in rows] == [("3", "i-1")] * 2
+    assert not {"计费项", "用量", "单价", "资源包抵扣"} & rows[0].keys()
 
 
 def test_split_bills_name_the_parts(files: Files) -> None:

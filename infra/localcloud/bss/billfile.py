@@ -1,31 +1,28 @@
 """The content of bill files: comma-separated values in UTF-8, in Chinese or English, zipped where they are too long.
 
-Headers are those of the classic files. What is not documented of them: values that the API writes as codes are put in
-the API documentation's Chinese words; the columns of a split bill, and 币种, follow the others. An instance's rows
-leave the columns of billing items empty, and a month's rows those of a day.
+Headers are those seen in classic files; the fields are those of help document 89133, "detailed file format". What is
+not documented of them: values that the API writes as codes are put in the API documentation's Chinese words; English
+words for the amounts behind coupons are those of the console's documentation; the columns of a split bill, 币种 and
+主键 follow the others. An instance's rows have no columns of billing items (the document lists none), and a month's rows
+leave those of a day empty.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import sqlite3
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
 
 from infra.localcloud.bss.answer import amount_digits, split_texts
-from infra.localcloud.bss.bills import BUSINESS_ZONE, Bill, Filters, Grain, Row
+from infra.localcloud.bss.bills import Bill, Grain, Row
+from infra.localcloud.bss.exports.charges import customers, row_key, rows, texts_of
+from infra.localcloud.bss.exports.parts import Parts
 from infra.localcloud.bss.item import AMOUNTS, BILLING_ITEM_FIELDS, BILLING_ITEM_READINGS, READINGS
 from infra.localcloud.bss.records import KEY, billed_between, record_id
 from infra.localcloud.bss.schedule import BillFile, Kind
 from infra.localcloud.bss.state import tags_of
-
-_PAGE = 2_000
 
 # Header and what stands below it: a field of an item, or one of `_derived`.
 _ZH = (
@@ -56,9 +53,13 @@ _EN = (
     ("Billing Item", "BillingItem"), ("List Price", "ListPrice"), ("List Price Unit", "ListPriceUnit"),
     ("Usage", "Usage"), ("Usage Unit", "UsageUnit"), ("Deducted By Resource Package", "DeductedByResourcePackage"),
     ("Pretax Gross Amount", "PretaxGrossAmount"), ("Invoice Discount", "InvoiceDiscount"),
-    ("Deducted By Coupons", "DeductedByCoupons"),
+    ("Deducted By Coupons", "DeductedByCoupons"), ("Pretax Amount", "PretaxAmount"),
+    ("Payment Amount", "PaymentAmount"), ("Deducted By Cash Coupons", "DeductedByCashCoupons"),
+    ("Deducted By Prepaid Card", "DeductedByPrepaidCard"), ("Outstanding Amount", "OutstandingAmount"),
 )  # fmt: skip
 _CURRENCY = {"zh": ("币种", "Currency"), "en": ("Currency", "Currency")}
+# "The unique identification code for each piece of data", in files since November 2023 (notice OSS20231102).
+_KEY = {"zh": ("主键", "Key"), "en": ("Primary Key", "Key")}
 _SPLIT = {
     "zh": (
         ("分账月", "BillingCycle"), ("分账天", "BillingDate"), ("分拆项ID", "SplitItemID"),
@@ -91,6 +92,7 @@ class Form:
     language: str
     with_currency: bool
     rows_max: int | None
+    with_key: bool = True  # as files are since November 2023
 
 
 def write(folder: Path, connection: sqlite3.Connection, file: BillFile, form: Form, as_of: datetime) -> Path | None:
@@ -99,12 +101,12 @@ def write(folder: Path, connection: sqlite3.Connection, file: BillFile, form: Fo
     One bill makes one content, byte by byte. More rows than `rows_max` make several files zipped into one.
     """
     columns = _columns(file.kind, form)
-    parts = _Parts(folder, file.name(form.account), [header for header, _ in columns], form.rows_max)
+    parts = Parts(folder, file.name(form.account), [header for header, _ in columns], form.rows_max)
     try:
-        customers = _customers(connection, form.account)
+        linked = customers(connection, form.account)
         for cycle, row in _rows(connection, file, form.account, as_of):
-            texts = _texts(row.body)
-            if _is_of(form, customers, texts):
+            texts = texts_of(row.body)
+            if _is_of(form, linked, texts):
                 values = _values(file.kind, form, cycle, row, texts)
                 parts.add([values.get(field, "") for _, field in columns])
     finally:
@@ -114,7 +116,7 @@ def write(folder: Path, connection: sqlite3.Connection, file: BillFile, form: Fo
 
 def _rows(connection: sqlite3.Connection, file: BillFile, account: str, as_of: datetime) -> Iterator[tuple[str, Row]]:
     if file.day is None:
-        yield from ((file.cycle, row) for row in _all(Bill(connection, account, file.cycle, as_of), file.kind.grain))
+        yield from ((file.cycle, row) for row in rows(Bill(connection, account, file.cycle, as_of), file.kind.grain))
         return
     after, until = file.window()
     # The tally knows the dates of which something is new without reading the items.
@@ -125,38 +127,24 @@ def _rows(connection: sqlite3.Connection, file: BillFile, account: str, as_of: d
     window = (int(after.timestamp()), int(until.timestamp()))
     for cycle, day in connection.execute(query, (account, *window)).fetchall():
         bill = Bill(connection, account, cycle, as_of).narrowed_to(date.fromisoformat(day)).appeared(after, until)
-        yield from ((cycle, row) for row in _all(bill, file.kind.grain))
+        yield from ((cycle, row) for row in rows(bill, file.kind.grain))
 
 
-def _all(bill: Bill, grain: Grain) -> Iterator[Row]:
-    page = bill.page(grain, Filters(), None, _PAGE)
-    while page:
-        yield from page
-        page = bill.page(grain, Filters(), page[-1].position, _PAGE) if len(page) == _PAGE else []
-
-
-@lru_cache(maxsize=65_536)
-def _texts(body: str) -> Mapping[str, str]:
-    texts: dict[str, str] = json.loads(f"{{{body}}}")
-    return texts
-
-
-def _customers(connection: sqlite3.Connection, account: str) -> frozenset[str]:
-    rows = connection.execute("SELECT uid FROM customer WHERE payer = ?", (account,))
-    return frozenset(uid for (uid,) in rows)
-
-
-def _is_of(form: Form, customers: frozenset[str], texts: Mapping[str, str]) -> bool:
+def _is_of(form: Form, linked: frozenset[str], texts: Mapping[str, str]) -> bool:
     """MA is the account's whole bill but for linked accounts in trusteeship, ACP1 the accounts that pay through it."""
     if form.accounts == "ACP1":
-        return texts["OwnerID"] in customers
+        return texts["OwnerID"] in linked
     return texts["BizType"] != "trusteeship" or texts["OwnerID"] == form.account
 
 
 def _columns(kind: Kind, form: Form) -> list[tuple[str, str]]:
     columns = list(_ZH if form.language == "zh" else _EN)
+    if kind.grain in (Grain.INSTANCE_DAY, Grain.INSTANCE_MONTH):
+        columns = [column for column in columns if column[1] not in BILLING_ITEM_FIELDS | BILLING_ITEM_READINGS]
     if form.with_currency:
         columns.append(_CURRENCY[form.language])
+    if form.with_key:
+        columns.append(_KEY[form.language])
     if kind is Kind.SPLIT_ITEMS:
         columns += _SPLIT[form.language]
     return columns
@@ -164,15 +152,10 @@ def _columns(kind: Kind, form: Form) -> list[tuple[str, str]]:
 
 def _values(kind: Kind, form: Form, cycle: str, row: Row, texts: Mapping[str, str]) -> dict[str, str]:
     values = dict(texts) | dict(zip(READINGS, row.readings, strict=True))
-    if kind.grain in (Grain.INSTANCE_DAY, Grain.INSTANCE_MONTH):
-        values = {
-            name: text
-            for name, text in values.items()
-            if name not in BILLING_ITEM_FIELDS and name not in BILLING_ITEM_READINGS
-        }
     values |= zip(AMOUNTS, amount_digits(row.amounts), strict=True)
     values |= {
         "BillingCycle": cycle,
+        "Key": row_key(form.account, cycle, row),
         "BillAccountID": form.account,
         "BillAccountName": form.name,
         # The local service knows the name of the payer only; of others it is the account's number.
@@ -201,51 +184,3 @@ def _values(kind: Kind, form: Form, cycle: str, row: Row, texts: Mapping[str, st
 def file_tags(text: str) -> str:
     """Tags as files write them: `env:prod;team:a` for the API's `key:env value:prod; key:team value:a`."""
     return ";".join(f"{key}:{value}" for key, value in tags_of(text).items())
-
-
-class _Parts:
-    """Rows in files of at most `rows_max`, each with the header."""
-
-    def __init__(self, folder: Path, name: str, header: list[str], rows_max: int | None) -> None:
-        self._folder, self._name, self._header, self._rows_max = folder, name, header, rows_max
-        self._paths: list[Path] = []
-        self._file: IO[str] | None = None
-        self._writer: Any = None
-        self._rows = 0
-
-    def add(self, row: list[str]) -> None:
-        """Write one row, into a new file where the last is full."""
-        if self._file is None or self._rows == self._rows_max:
-            self._open()
-        self._writer.writerow(row)
-        self._rows += 1
-
-    def close(self) -> None:
-        """Close the last file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def joined(self, at: datetime) -> Path | None:
-        """One file: the only one, or all of them zipped as of `at`."""
-        if len(self._paths) < 2:
-            return self._paths[0] if self._paths else None
-        path = self._folder / self._name
-        local = at.astimezone(BUSINESS_ZONE)
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for part in self._paths:
-                member = zipfile.ZipInfo(part.name, local.timetuple()[:6])
-                member.compress_type = zipfile.ZIP_DEFLATED
-                with part.open("rb") as source, archive.open(member, "w", force_zip64=True) as target:
-                    while chunk := source.read(1 << 20):
-                        target.write(chunk)
-        return path
-
-    def _open(self) -> None:
-        self.close()
-        path = self._folder / f"{self._name}_{len(self._paths) + 1}.csv"
-        self._paths.append(path)
-        self._file = path.open("w", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(self._header)
-        self._rows = 0
