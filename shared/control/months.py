@@ -13,7 +13,7 @@ from shared.parties.parties import OPERATOR
 CALCULATED, LATE, PUBLISHED, INSTRUCTED = "calculated", "arrived_after_lock", "published", "instructed"
 CONFIRMED, RETURNED, CONTRADICTED = "confirmed", "returned", "contradicted"
 NOT_INSTRUCTED = "not_instructed"
-AGREEMENT, LOCK = "agreement", "lock"
+AGREEMENT, LOCK, OPENING = "agreement", "lock", "opening"
 # The kinds of entries about one instruction are also the names of what a month knows of them.
 _OF_AN_INSTRUCTION = (INSTRUCTED, CONFIRMED, RETURNED, CONTRADICTED, NOT_INSTRUCTED)
 OF_A_MONTH = (CALCULATED, LATE, PUBLISHED, *_OF_AN_INSTRUCTION)
@@ -67,6 +67,11 @@ def months(entries: list[Entry]) -> dict[str, Month]:
     for what in in_force(entries, LOCK):
         found.setdefault(what["cycle"], Month(what["cycle"])).locked = what
     return dict(sorted(found.items()))
+
+
+def opening(entries: list[Entry]) -> Mapping[str, Any] | None:
+    """What a reseller's stream says of its position at go-live: {"document", "as_of", "balances"}; the last counts."""
+    return next(reversed(list(in_force(entries, OPENING))), None)
 
 
 def _apply(month: Month, entry: Entry) -> None:

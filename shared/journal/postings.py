@@ -13,6 +13,7 @@ from shared.money import EXACT, total
 from shared.report.cells import csv_bytes
 
 if TYPE_CHECKING:
+    from shared.cycle import Cycle
     from shared.settlement.statement import Statement
 
 COLUMNS = ("date", "reference", "account", "amount", "currency", "memo")
@@ -49,6 +50,17 @@ def of_statement(statement: Statement, reseller: str, cycle: str, day: date) -> 
             post("Expenses:Commission", EXACT.subtract(payable, tax)),
             post("Assets:InputTax", tax),
             post(f"Liabilities:Resellers:{reseller}", -payable),
+        ]
+    )
+
+
+def of_opening(reseller: str, agreement: str, amount: Decimal, currency: str, as_of: Cycle) -> list[Posting]:
+    """What was owed to the reseller, or by it, when the books begin: on the first day of the first cycle."""
+    reference, memo = f"{as_of}.{reseller}.{agreement}.opening", f"{reseller} {agreement} opening balance"
+    return _balanced(
+        [
+            Posting(as_of.first, reference, "Equity:Opening", amount, currency, memo),
+            Posting(as_of.first, reference, f"Liabilities:Resellers:{reseller}", -amount, currency, memo),
         ]
     )
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
-from shared.control.months import Month
+from shared.chain.entry import Entry
+from shared.control import months
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest_of
-from shared.money import NotAnAmountError, amount
+from shared.money import NotAnAmountError, amount, total
 from shared.report.cells import BOM, csv_bytes
 
 FILE_COLUMNS = ("instruction", "payee", "account", "bank", "amount", "currency", "reference")
@@ -47,14 +48,15 @@ def instruction_of(cycle: str, reseller: str, agreement: str) -> str:
     return f"{cycle}.{reseller}.{agreement}"
 
 
-def balance(months: Mapping[str, Month], agreement: str, upto: str) -> Decimal:
-    """What is owed under an agreement: payables of locked cycles up to `upto`, less all that was instructed.
+def balance(entries: list[Entry], agreement: str, upto: str) -> Decimal:
+    """What is owed under an agreement by a reseller's stream: its opening balance and the payables of locked cycles,
+    both up to `upto`, less all that was instructed.
 
     A later cycle's instruction paid the earlier ones' balances too, so it counts whatever `upto` is. A returned
     payment still counts: a file from outside must not make money due again, only people may.
     """
-    owed = Decimal(0)
-    for cycle, month in months.items():
+    owed = opening_balance(entries, agreement, upto)
+    for cycle, month in months.months(entries).items():
         for statement in (month.locked or {}).get("statements", ()):
             if statement["agreement"] == agreement and cycle <= upto:
                 owed += Decimal(statement["payable"])
@@ -62,6 +64,14 @@ def balance(months: Mapping[str, Month], agreement: str, upto: str) -> Decimal:
             if entry.body["agreement"] == agreement:
                 owed -= Decimal(entry.body["amount"])
     return owed
+
+
+def opening_balance(entries: list[Entry], agreement: str, upto: str) -> Decimal:
+    """What was owed under an agreement at go-live, 0 before the cycle that it stands at."""
+    opening = months.opening(entries)
+    if opening is None or opening["as_of"] > upto:
+        return Decimal(0)
+    return total([Decimal(one["amount"]) for one in opening["balances"] if one["agreement"] == agreement])
 
 
 def batch_body(cycle: str, currency: str, members: Sequence[Member]) -> bytes:

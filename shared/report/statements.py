@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from shared.ids import canonical_json
+from shared.money import EXACT, decimals, fixed
 from shared.report.cells import csv_bytes
 from shared.settlement.statement import Statement, StatementLine
 
@@ -32,6 +33,22 @@ class Document:
     locked_at: datetime
     chain_head: str  # hash of the lock's entry: whoever holds the statement holds a witness
     customer_names: Mapping[str, str]
+    carried: Decimal  # owed before this month, as it stood at the lock; below 0 the reseller owes it
+    opening: Decimal | None = None  # what of it is the opening balance, on the first statement
+
+    @property
+    def amounts(self) -> dict[str, str]:
+        """What is carried and what is owed with this month, at the statement's places or those they need."""
+        balance = EXACT.add(self.carried, Decimal(self.statement.payable))
+        return {name: self._fixed(value) for name, value in (("carried", self.carried), ("balance", balance))}
+
+    @property
+    def opened(self) -> str | None:
+        """The opening balance, on the statement that first carries it."""
+        return None if self.opening is None else self._fixed(self.opening)
+
+    def _fixed(self, value: Decimal) -> str:
+        return fixed(value, max(self.statement.places, decimals(value)))
 
 
 def to_json(document: Document) -> bytes:
@@ -47,6 +64,8 @@ def to_json(document: Document) -> bytes:
             "locked_at": document.locked_at,
             "chain_head": document.chain_head,
             **document.statement.as_json(),
+            **document.amounts,
+            "opening": document.opened,
         }
     )
 
@@ -106,7 +125,7 @@ def _write(book: object, document: Document) -> None:
         sheet.write_string(row, 0, name, bold)
         sheet.write_string(row, 1, value)
     row = len(facts) + 1
-    for name, value in (("Total", statement.total), ("Tax", statement.tax), ("Payable", statement.payable)):
+    for name, value in _figures(document):
         sheet.write_string(row, 0, name, bold)
         _number(sheet, row, 1, value, total)
         row += 1
@@ -127,6 +146,16 @@ def _write(book: object, document: Document) -> None:
     sheet.repeat_rows(first - 1)
     sheet.write_string(row + 1, 0, "Total", bold)
     _number(sheet, row + 1, 8, statement.total, total)
+
+
+def _figures(document: Document) -> list[tuple[str, str]]:
+    """What is read first: the month's figures, and the balance where something is carried into it."""
+    statement = document.statement
+    figures = [("Total", statement.total), ("Tax", statement.tax), ("Payable", statement.payable)]
+    if document.carried:
+        name = "Opening balance" if document.opened else "Carried from before"
+        figures += [(name, document.amounts["carried"]), ("Balance", document.amounts["balance"])]
+    return figures
 
 
 def _line(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.control.months import AGREEMENT, LOCK
+from shared.control.months import AGREEMENT, LOCK, OPENING
 from shared.cycle import Cycle
 from shared.ids import canonical_json
 from shared.parties.parties import OPERATOR
@@ -22,6 +22,10 @@ def carry_out(services: Services, act: str, stream: str, what: Mapping[str, Any]
     if act == PAYOUT:
         key = pay_order(what["cycle"], what["batch"])
         return [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
+    if act in (OPENING, state.FX_TABLES):
+        return []  # no settlement reads them yet; a balance is read when it is stated and paid
+    if act == state.CATALOGUE:
+        return _reorder(services, OPERATOR)  # whose cases name the codes that nobody knows
     owner = stream.removeprefix("reseller/") if act == AGREEMENT else None
     return _reorder(services, owner)
 

@@ -19,7 +19,7 @@ from shared.control.months import AGREEMENT, LOCK, Month
 from shared.cycle import Cycle
 from shared.documents import DocumentRefusedError
 from shared.errors import BadInputError
-from shared.ids import digest, digest_of
+from shared.ids import digest_of
 from shared.money import decimals, fixed, text
 from shared.parties import parties as parties_room
 from shared.parties.document import party_document
@@ -29,7 +29,7 @@ from shared.payout.batch import Member, balance, batch_body, instruction_of, par
 from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
 from shared.settlement.examples import settle_example
-from shared.steps import state
+from shared.steps import propose_reference, state
 from shared.steps.carry_out import carry_out
 from shared.steps.state import PARTY_DOCUMENT
 
@@ -40,7 +40,7 @@ def propose_parties(services: Services, data: Any, name: str, *, by: str, why: s
     """Propose a party document in place of the one in force."""
     body = party_document(data, name)
     _refuse_removals(services, parse_parties(body), name)
-    document = _keep(services, body)
+    document = state.keep_document(services, body)
     stream = parties_room.STREAM
     return approvals.propose(services.chain, stream, PARTY_DOCUMENT, {"document": document}, by=by, why=why, at=at)
 
@@ -55,7 +55,7 @@ def propose_agreement(services: Services, data: Any, name: str, *, by: str, why:
         known = ", ".join(sorted(parties.resellers))
         raise DocumentRefusedError(name, [("reseller", f"{agreement.reseller!r} is not known; known are {known}")])
     _refuse_overlaps(services, agreement, services.chain.read(stream), name)
-    what = {"document": _keep(services, body), "agreement": agreement.id, "version": agreement.version}
+    what = {"document": state.keep_document(services, body), "agreement": agreement.id, "version": agreement.version}
     return approvals.propose(services.chain, stream, AGREEMENT, what, by=by, why=why, at=at)
 
 
@@ -70,6 +70,7 @@ def propose_lock(services: Services, cycle: str, reseller: str, *, by: str, why:
     month, calculated = _month(services, reseller, cycle)
     if month.locked is not None:
         raise BadInputError(f"{reseller} {cycle}", "is locked already", "late data becomes an adjustment")
+    _refuse_before_opening(services.chain.read(stream), reseller, cycle)
     return approvals.propose(services.chain, stream, LOCK, _lock_body(calculated), by=by, why=why, at=at)
 
 
@@ -154,6 +155,7 @@ def _check_lock(services: Services, entries: list[Entry], proposal: Proposal) ->
         )
     if month.locked is not None:
         raise StaleProposalError(f"{proposal.name}: {cycle} is locked already")
+    _refuse_before_opening(entries, proposal.stream.removeprefix("reseller/"), cycle)
     before = months.months(entries).get(str(Cycle.parse(cycle).previous()))
     if before is not None and before.locked is None:
         raise StaleProposalError(f"{proposal.name}: {before.cycle} is not locked yet; cycles lock in order")
@@ -175,13 +177,8 @@ _CHECKS: Mapping[str, Callable[[Services, list[Entry], Proposal], None]] = {
     AGREEMENT: _check_agreement,
     LOCK: _check_lock,
     PAYOUT: _check_payout,
+    **propose_reference.CHECKS,
 }
-
-
-def _keep(services: Services, body: bytes) -> str:
-    id_ = digest(body)
-    services.buckets.records.put_once(state.document_key(id_), body)
-    return id_
 
 
 def _refuse_overlaps(services: Services, agreement: Agreement, entries: list[Entry], name: str) -> None:
@@ -197,6 +194,14 @@ def _month(services: Services, reseller: str, cycle: str) -> tuple[Month, Entry]
         problem = "has no final settlement"
         raise BadInputError(f"{reseller} {cycle}", problem, "wait until every payer account is sealed final")
     return month, month.calculated
+
+
+def _refuse_before_opening(entries: list[Entry], reseller: str, cycle: str) -> None:
+    """What was earned before the opening stands in its balances: locked as well, it would be owed twice."""
+    opening = months.opening(entries)
+    if opening is not None and cycle < opening["as_of"]:
+        problem = f"lies before the opening, which stands at the beginning of {opening['as_of']}"
+        raise BadInputError(f"{reseller} {cycle}", problem, f"import an opening as of {cycle}, or leave it unlocked")
 
 
 def _lock_body(calculated: Entry) -> dict[str, Any]:
@@ -222,7 +227,7 @@ def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tup
         return [], ["the month is not locked"]
     due, problems = [], []
     for agreement in _last_versions(state.all_agreements(services, entries), cycle):
-        owed = balance(known, agreement.id, cycle)
+        owed = balance(entries, agreement.id, cycle)
         instruction = instruction_of(cycle, reseller, agreement.id)
         payee = parties.payees.get(reseller)
         if instruction in month.instructed:

@@ -95,7 +95,7 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
         # Another batch may have paid some of it since this one was approved: then nothing is instructed here.
         if find(entries):
             return None
-        if balance(months.months(entries), member.agreement, member.cycle) == Decimal(member.amount):
+        if balance(entries, member.agreement, member.cycle) == Decimal(member.amount):
             return Draft(months.INSTRUCTED, _ACTOR, at, body)
         noted = [entry.body for entry in entries if entry.kind == months.NOT_INSTRUCTED]
         is_noted = any((one["instruction"], one["batch"]) == (member.instruction, batch) for one in noted)

@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from shared.chain.entry import Draft, Entry
 from shared.control import approvals, months
-from shared.cycle import parse_instant, shanghai_day, stamp
+from shared.cycle import Cycle, parse_instant, shanghai_day, stamp
 from shared.errors import BadInputError
 from shared.ids import digest
 from shared.journal import postings
+from shared.payout.batch import balance, opening_balance
 from shared.ports import ObjectEvent
 from shared.report import statements as report
 from shared.services import Services
@@ -75,7 +77,10 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
     # The names as they were when the month was calculated: a later party document changes no published file.
     parties = state.parties_of(services, lock.body["what"]["parties"])
     at: datetime = parse_instant(lock.at)
-    books: list[postings.Posting] = []
+    # What stood before the lock, whatever has been approved or paid since.
+    before = [entry for entry in entries if entry.seq < lock.seq]
+    opening = _opening(before)
+    books = _opened(opening, reseller)
     files: dict[str, bytes] = {}
     for data in summary["statements"]:
         statement = parse_statement(data)
@@ -89,6 +94,8 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
             at,
             lock.hash,
             {id_: _name(names, id_) for id_, names in parties.customers.items()},
+            balance(before, statement.agreement, cycle),
+            None if opening is None else opening_balance(before, statement.agreement, cycle),
         )
         stem = f"statements/{cycle}/{reseller}/{statement.agreement}-{settlement[:12]}"
         files[f"{stem}.csv"] = report.to_csv(document)
@@ -97,6 +104,23 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
         books += postings.of_statement(statement, reseller, cycle, shanghai_day(at))
     files[f"journal/{cycle}/{reseller}-{settlement[:12]}.csv"] = postings.to_csv(books)
     return files
+
+
+def _opening(before: list[Entry]) -> Mapping[str, Any] | None:
+    """The reseller's opening, for its first lock alone: whose statements carry it and whose journal posts it."""
+    is_first = all(month.locked is None for month in months.months(before).values())
+    return months.opening(before) if is_first else None
+
+
+def _opened(opening: Mapping[str, Any] | None, reseller: str) -> list[postings.Posting]:
+    if opening is None:
+        return []
+    as_of = Cycle.parse(opening["as_of"])
+    return [
+        posting
+        for one in opening["balances"]
+        for posting in postings.of_opening(reseller, one["agreement"], Decimal(one["amount"]), one["currency"], as_of)
+    ]
 
 
 def _name(names: Mapping[str, str], otherwise: str) -> str:

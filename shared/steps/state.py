@@ -10,14 +10,21 @@ from shared.chain.entry import Entry
 from shared.control.approvals import in_force
 from shared.control.months import AGREEMENT
 from shared.cycle import Cycle
+from shared.ids import digest as digest_of_body
 from shared.parties.parties import STREAM, NoPartiesError, Parties, parse_parties
 from shared.ports import ObjectStore
 from shared.services import Services
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
     from shared.agreement.agreement import Agreement
+    from shared.reference.catalogue import Catalogue
 
 PARTY_DOCUMENT = "party_document"
+CONFIG = "config"  # the stream of what holds for everyone: exchange rates, the catalogue
+FX_TABLES, CATALOGUE = "fx_tables", "catalogue"
 
 
 def folder_of(cycle: str, owner: str, settlement: str) -> str:
@@ -28,6 +35,13 @@ def folder_of(cycle: str, owner: str, settlement: str) -> str:
 def document_key(digest: str) -> str:
     """Where an approved document lies (bucket records), named by its digest."""
     return f"documents/{digest}.json"
+
+
+def keep_document(services: Services, body: bytes) -> str:
+    """Keep a document that somebody proposes; its digest names it."""
+    digest = digest_of_body(body)
+    services.buckets.records.put_once(document_key(digest), body)
+    return digest
 
 
 def parties(services: Services) -> tuple[Parties, list[Entry]]:
@@ -61,6 +75,40 @@ def all_agreements(services: Services, entries: list[Entry]) -> list[Agreement]:
 
     keys = [document_key(what["document"]) for what in in_force(entries, AGREEMENT)]
     return [parse_agreement(_kept(services, services.buckets.records, key)) for key in keys]
+
+
+def fx_tables(entries: list[Entry]) -> dict[str, str]:
+    """The digest of each cycle's exchange rates in force; `entries` are those of the stream CONFIG."""
+    tables: dict[str, str] = {}
+    for what in in_force(entries, FX_TABLES):
+        tables |= what["tables"]
+    return dict(sorted(tables.items()))
+
+
+def fx_table(services: Services, cycle: str) -> tuple[str, Mapping[tuple[str, str], Decimal]]:
+    """The digest of a cycle's exchange rates and the rates by (currency, to); ("", {}) where none are in force."""
+    digest = fx_tables(services.chain.read(CONFIG)).get(cycle, "")
+    return digest, fx_rates(services, digest) if digest else {}
+
+
+def fx_rates(services: Services, digest: str) -> Mapping[tuple[str, str], Decimal]:
+    """The rates of an approved table."""
+    from shared.reference.fx import parse_table
+
+    return parse_table(_kept(services, services.buckets.records, document_key(digest)))
+
+
+def catalogue_digest(entries: list[Entry]) -> str:
+    """The digest of the catalogue in force, "" while there is none; `entries` are those of the stream CONFIG."""
+    approved = list(in_force(entries, CATALOGUE))
+    return str(approved[-1]["document"]) if approved else ""
+
+
+def catalogue(services: Services, digest: str) -> Catalogue:
+    """An approved catalogue."""
+    from shared.reference.catalogue import parse_catalogue
+
+    return parse_catalogue(_kept(services, services.buckets.records, document_key(digest)))
 
 
 def last_seal(services: Services, account: str, cycle: str) -> Seal | None:

@@ -1,0 +1,234 @@
+"""Proposals of reference data: exchange rates and the catalogue in the stream `config`, openings in a reseller's own.
+
+What is proposed is kept under its digest first; the entry names it. What must still hold is checked again when it is
+approved, by the entries as they are then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from typing import Any
+
+from shared.agreement.agreement import Agreement
+from shared.chain.entry import Entry
+from shared.control import approvals, months
+from shared.control.approvals import Proposal, StaleProposalError
+from shared.control.months import OPENING
+from shared.cycle import Cycle
+from shared.documents import DocumentRefusedError
+from shared.errors import BadInputError
+from shared.ids import digest
+from shared.money import decimals
+from shared.parties.parties import NoPartiesError, Parties
+from shared.reference import fx
+from shared.reference.catalogue import read_catalogue
+from shared.reference.opening import OpeningDocument, PastCharges, opening_body, opening_document, read_past_charges
+from shared.reference.table import Finding, refuse
+from shared.services import Services
+from shared.steps import state
+from shared.steps.state import CATALOGUE, CONFIG, FX_TABLES
+
+# -- exchange rates ---------------------------------------------------------------------------------------------
+
+
+def propose_fx(
+    services: Services, body: bytes, name: str, *, by: str, why: str, at: str, backdate: bool = False
+) -> Proposal:
+    """Propose the exchange rates of a CSV file; each cycle in it gets exactly the rates of the file.
+
+    A cycle that a reseller has locked keeps its rates unless `backdate` says that they are to change.
+    """
+    bodies = {cycle: fx.table(cycle, rates) for cycle, rates in fx.read_rates(body, name).items()}
+    tables = {cycle: str(digest(one)) for cycle, one in bodies.items()}
+    before = state.fx_tables(services.chain.read(CONFIG))
+    changed = [cycle for cycle in tables if before.get(cycle) != tables[cycle]]
+    if not changed:
+        raise BadInputError(name, "changes no rate that is in force", "there is nothing to propose")
+    pinned = sorted(locked_cycles(services) & set(changed))
+    if pinned and not backdate:
+        problem = f"changes the rates of {', '.join(pinned)}, which is locked"
+        raise BadInputError(name, problem, "leave the cycle out, or say --backdate and why: it yields adjustments")
+    if pinned and not why.strip():
+        raise BadInputError(name, f"changes the rates of {', '.join(pinned)} without a reason", "give one with --why")
+    for cycle in changed:
+        state.keep_document(services, bodies[cycle])
+    what = {"tables": {cycle: tables[cycle] for cycle in changed}, "backdates": pinned}
+    return approvals.propose(services.chain, CONFIG, FX_TABLES, what, by=by, why=why, at=at)
+
+
+def _check_fx(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+    tables = proposal.body["tables"]
+    for entry in _approved_since(entries, proposal):
+        both = sorted(tables.keys() & entry.body["what"]["tables"].keys())
+        if both:
+            problem = f"other rates of {', '.join(both)} were approved since"
+            raise StaleProposalError(f"{proposal.name}: {problem}; import the file again")
+    locked = sorted((locked_cycles(services) & tables.keys()) - set(proposal.body["backdates"]))
+    if locked:
+        problem = f"{', '.join(locked)} was locked since"
+        raise StaleProposalError(f"{proposal.name}: {problem}; import the file again with --backdate and a reason")
+
+
+def locked_cycles(services: Services) -> set[str]:
+    """The cycles that some reseller has locked."""
+    try:
+        parties, _ = state.parties(services)
+    except NoPartiesError:
+        return set()
+    known = [months.months(services.chain.read(months.stream_of(one, ""))) for one in sorted(parties.resellers)]
+    return {cycle for one in known for cycle, month in one.items() if month.locked is not None}
+
+
+# -- the catalogue ----------------------------------------------------------------------------------------------
+
+
+def propose_catalogue(services: Services, body: bytes, name: str, *, by: str, why: str, at: str) -> Proposal:
+    """Propose the catalogue of a CSV file in place of the one in force."""
+    catalogue = read_catalogue(body, name)
+    versions = list(approvals.in_force(services.chain.read(CONFIG), CATALOGUE))
+    if versions and versions[-1]["document"] == digest(catalogue):
+        raise BadInputError(name, f"is version {versions[-1]['version']}, in force", "there is nothing to propose")
+    what = {"document": state.keep_document(services, catalogue), "version": len(versions) + 1}
+    return approvals.propose(services.chain, CONFIG, CATALOGUE, what, by=by, why=why, at=at)
+
+
+def _check_last(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+    """A whole document takes the place of the one that its proposer saw, and of no other."""
+    later = _approved_since(entries, proposal)
+    if later:
+        problem = f"was made before {proposal.stream}#{later[-1].seq} was approved"
+        raise StaleProposalError(f"{proposal.name} {problem}; import the file again")
+
+
+def _approved_since(entries: list[Entry], proposal: Proposal) -> list[Entry]:
+    """The approvals of the same act that came after the proposal was made."""
+    return [
+        entry
+        for entry in entries
+        if entry.kind == approvals.APPROVED and entry.body["act"] == proposal.act and entry.seq > proposal.seq
+    ]
+
+
+# -- openings ---------------------------------------------------------------------------------------------------
+
+
+def propose_opening(
+    services: Services, data: Any, name: str, past: Callable[[str], bytes], *, by: str, why: str, at: str
+) -> Proposal:
+    """Propose what a reseller is owed, and its earlier totals and charges, at go-live.
+
+    `past` reads the file of past charges that the document names.
+    """
+    document = opening_document(data, name)
+    parties, _ = state.parties(services)
+    if document.reseller not in parties.resellers:
+        known = ", ".join(sorted(parties.resellers))
+        raise DocumentRefusedError(name, [("reseller", f"{document.reseller!r} is not known; known are {known}")])
+    stream = months.stream_of(document.reseller, "")
+    entries = services.chain.read(stream)
+    _refuse_after_lock(entries, name)
+    agreements = _by_id(state.all_agreements(services, entries))
+    refuse(name, [*_of_balances(document, agreements), *_of_totals(document, agreements, parties)])
+    charges = None
+    if document.past_charges is not None:
+        body = past(document.past_charges)
+        charges = read_past_charges(body, document.past_charges, Cycle.parse(document.as_of))
+        refuse(document.past_charges, _of_charges(charges, agreements, parties))
+        services.buckets.records.put_once(past_charges_key(charges.digest), body)
+    what = {
+        "document": state.keep_document(services, opening_body(document, charges)),
+        "as_of": document.as_of,
+        "balances": [one.model_dump() for one in document.balances],
+    }
+    return approvals.propose(services.chain, stream, OPENING, what, by=by, why=why, at=at)
+
+
+def past_charges_key(digest: str) -> str:
+    """Where a file of past charges lies (bucket records), named by its digest."""
+    return f"documents/{digest}.csv"
+
+
+def _check_opening(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+    _check_last(services, entries, proposal)
+    _refuse_after_lock(entries, proposal.name)
+
+
+def _refuse_after_lock(entries: list[Entry], place: str) -> None:
+    """The first statement carries the opening: once a month is locked, nothing would."""
+    locked = [cycle for cycle, month in months.months(entries).items() if month.locked is not None]
+    if locked:
+        remedy = "an opening comes before the first lock; what is owed beside is an adjustment"
+        raise BadInputError(place, f"{locked[0]} is locked already", remedy)
+
+
+def _by_id(versions: list[Agreement]) -> dict[str, list[Agreement]]:
+    found: dict[str, list[Agreement]] = {}
+    for one in versions:
+        found.setdefault(one.id, []).append(one)
+    return found
+
+
+def _unknown_agreement(agreement: str, known: Collection[str]) -> str:
+    names = ", ".join(sorted(known)) or "none yet"
+    return f"{agreement!r} is no approved agreement of this reseller; approved are {names}"
+
+
+def _of_balances(document: OpeningDocument, agreements: Mapping[str, list[Agreement]]) -> list[Finding]:
+    findings = []
+    for index, one in enumerate(document.balances):
+        place, versions = f"balances.{index}", agreements.get(one.agreement, [])
+        if not versions:
+            findings.append((f"{place}.agreement", _unknown_agreement(one.agreement, agreements)))
+            continue
+        if one.currency != versions[0].currency:
+            problem = f"{one.currency}, but {one.agreement} is in {versions[0].currency}; convert the balance"
+            findings.append((f"{place}.currency", problem))
+        places = max(version.places for version in versions)
+        if decimals(Decimal(one.amount)) > places:
+            problem = f"{one.amount} has more than the {places} decimals that {one.agreement} pays"
+            findings.append((f"{place}.amount", f"{problem}; round it as the last statement did"))
+    return findings
+
+
+def _of_totals(document: OpeningDocument, agreements: Mapping[str, list[Agreement]], parties: Parties) -> list[Finding]:
+    findings = []
+    for index, one in enumerate(document.scale_totals):
+        place, versions = f"scale_totals.{index}", agreements.get(one.agreement, [])
+        if not versions:
+            findings.append((f"{place}.agreement", _unknown_agreement(one.agreement, agreements)))
+            continue
+        scopes = {version.scales[one.scale].scope for version in versions if one.scale in version.scales}
+        if not scopes:
+            known = ", ".join(sorted({name for version in versions for name in version.scales})) or "none"
+            findings.append((f"{place}.scale", f"{one.scale!r} is no scale of {one.agreement}; it has {known}"))
+        for scope in sorted(scopes):
+            for field, value, needed in (
+                ("customer", one.customer, scope in ("customer", "product")),
+                ("product", one.product, scope == "product"),
+            ):
+                if needed != (value is not None):
+                    problem = f"{'is missing' if needed else 'is too much'}: the scale is by {scope}"
+                    findings.append((f"{place}.{field}", problem))
+        if one.customer is not None and one.customer not in parties.customers:
+            findings.append((f"{place}.customer", f"{one.customer!r} is not among the customers of the parties"))
+    return findings
+
+
+def _of_charges(charges: PastCharges, agreements: Collection[str], parties: Parties) -> list[Finding]:
+    unknown = sorted(set(charges.agreements) - set(agreements))
+    return [
+        *(("agreement", _unknown_agreement(one, agreements)) for one in unknown),
+        *(
+            ("customer", f"{one!r} is not among the customers of the parties")
+            for one in sorted(charges.customers)
+            if one not in parties.customers
+        ),
+    ]
+
+
+CHECKS: Mapping[str, Callable[[Services, list[Entry], Proposal], None]] = {
+    FX_TABLES: _check_fx,
+    CATALOGUE: _check_last,
+    OPENING: _check_opening,
+}
