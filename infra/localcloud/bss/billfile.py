@@ -3,8 +3,8 @@
 Headers are those seen in classic files; the fields are those of help document 89133, "detailed file format". What is
 not documented of them: values that the API writes as codes are put in the API documentation's Chinese words; English
 words for the amounts behind coupons are those of the console's documentation; the columns of a split bill, 币种 and
-主键 follow the others. An instance's rows have no columns of billing items (the document lists none), and a month's rows
-leave those of a day empty.
+主键 follow the others. An instance's rows have no columns of billing items (the document lists none), and those of a
+month leave the times empty.
 """
 
 from __future__ import annotations

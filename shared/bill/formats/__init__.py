@@ -7,12 +7,12 @@ equations its amounts obey. Adding a form is adding a file. `version` rises when
     format, version     the name of the form, and which reading of it
     source              api, classic, v2 or partner: whose bill it is, for settling and comparing
     grain               billing_item, instance or split; only billing items are settled
-    delimiter           between cells, "," where it is not said
     tags                how tags are written: "api" (key:K value:V; ...), "pairs" (K:V;K2:V2) or "json"
     unique              a header whose value occurs once in a bill and names the line
     required, optional  header -> column; two headers of one amount are added up
     ignored             headers that are known and not carried into the line
-    values              column -> text as written -> text that is kept; other texts stay as they are
+    values              column -> text as written -> text that is kept; other texts stay as they are. Instead of a
+                        table it may be the name of one in the folder `words`, which several forms share
     kinds               first match wins: {is = kind, when = {column = [texts as written]}}
     not_negative        amounts that a charge (usage, subscription) must not have below zero
     identities          {equation, proven}: of amounts, such as "gross - discount = after_discount". A row that breaks a
@@ -85,7 +85,6 @@ class Format:
     version: int
     source: str
     grain: str
-    delimiter: str
     tags: str
     unique: bool  # whether `source_id` names a line for good
     required: Mapping[str, str]
@@ -181,13 +180,12 @@ def _format(data: Mapping[str, Any]) -> Format:
         version=data["version"],
         source=data["source"],
         grain=data["grain"],
-        delimiter=data.get("delimiter", ","),
         tags=data.get("tags", "api"),
         unique=bool(unique),
         required=required,
         optional=data.get("optional", {}),
         ignored=frozenset(data.get("ignored", [])),
-        values=data.get("values", {}),
+        values={column: _words(known) for column, known in data.get("values", {}).items()},
         kinds=tuple(
             Kind(one["is"], {column: tuple(texts) for column, texts in one["when"].items()}) for one in data["kinds"]
         ),
@@ -198,6 +196,15 @@ def _format(data: Mapping[str, Any]) -> Format:
         total={header: tuple(texts) for header, texts in data.get("total", {}).items()},
         names=tuple(Name(re.compile(one["pattern"], re.ASCII), one["covers"]) for one in data.get("names", [])),
     )
+
+
+def _words(known: Mapping[str, str] | str) -> Mapping[str, str]:
+    if not isinstance(known, str):
+        return known
+    path = Path(__file__).parent / "words" / f"{known}.toml"
+    if not path.is_file():
+        raise ValueError(f"there are no words {known!r}")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def _terms(equation: str) -> dict[str, int]:
@@ -216,7 +223,7 @@ def _terms(equation: str) -> dict[str, int]:
 _KINDS = ("usage", "subscription", "refund", "chargeback", "adjustment", "credit")
 _KNOWN_KEYS = frozenset(
     {
-        *("format", "version", "source", "grain", "delimiter", "tags", "unique", "required", "optional", "ignored"),
+        *("format", "version", "source", "grain", "tags", "unique", "required", "optional", "ignored"),
         *("values", "kinds", "not_negative", "identities", "total", "names"),
     }
 )

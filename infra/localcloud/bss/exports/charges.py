@@ -59,7 +59,7 @@ def _of(found: Iterable[Row], account: str, cycle: str) -> Iterator[Charge]:
         yield Charge(
             account,
             cycle,
-            row.date,
+            str(row.position[0]),
             row_key(account, cycle, row),
             texts_of(row.body),
             dict(zip(READINGS, row.readings, strict=True)),
@@ -84,7 +84,7 @@ def texts_of(body: str) -> Mapping[str, str]:
 
 def row_key(account: str, cycle: str, row: Row) -> str:
     """The digits that name a row, the same in every file that has it."""
-    position = "\0".join((account, cycle, row.date, *map(str, row.position)))
+    position = "\0".join((account, cycle, *map(str, row.position)))
     number = int.from_bytes(blake2b(position.encode(), digest_size=8).digest(), "big")
     return f"{number % 10**_KEY_DIGITS:0{_KEY_DIGITS}d}"
 
