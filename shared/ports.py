@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -121,6 +121,12 @@ class Rows(Protocol):
 
     def get(self, table: str, key: Key) -> Row | None:
         """One row, or None."""
+
+    def get_many(self, table: str, keys: Sequence[Key], columns: Sequence[str]) -> list[Row | None]:
+        """Rows in the order of `keys`, their keys and of their attributes those named; None for one with none of them.
+
+        They are not read at one moment.
+        """
 
     def create(self, table: str, key: Key, columns: Mapping[str, Value]) -> bool:
         """Put the row if there is none; False if there is one, whichever its content."""

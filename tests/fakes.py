@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from infra.localcloud.faults.plan import Fault
-from infra.provision.plan import TABLES
+from infra.provision.tables import TABLES, indexes_of
 from shared.chain.chain import Chain
 from shared.errors import SettingError
 from shared.parties.parties import Connector
@@ -186,10 +186,13 @@ KeyValues = tuple[str | int, ...]
 
 
 class MemoryRows:
-    """Tables of rows by key, with the key columns that provisioning makes."""
+    """Tables of rows by key, with the key columns and the indexes that provisioning makes."""
 
     def __init__(self, calls: Calls | None = None, tables: Mapping[str, list[tuple[str, str]]] = TABLES) -> None:
         self._calls, self._keys = calls or Calls(), {name: [one for one, _ in keys] for name, keys in tables.items()}
+        self._base = {index.name: table for table in tables for index in indexes_of(table)}
+        for table in tables:
+            self._keys |= {index.name: [*index.columns, *self._keys[table]] for index in indexes_of(table)}
         self.tables: dict[str, dict[KeyValues, dict[str, Value]]] = {name: {} for name in tables}
 
     def get(self, table: str, key: Key) -> Row | None:
@@ -197,6 +200,10 @@ class MemoryRows:
             values = self._key(table, key)
             row = self._table(table).get(values)
             return None if row is None else self._row(table, values, row)
+
+    def get_many(self, table: str, keys: Sequence[Key], columns: Sequence[str]) -> list[Row | None]:
+        with self._calls.one(f"get rows of {table}"):
+            return [self._named(table, self._key(table, key), columns) for key in keys]
 
     def create(self, table: str, key: Key, columns: Mapping[str, Value]) -> bool:
         with self._calls.one(f"create a row of {table}"):
@@ -224,13 +231,28 @@ class MemoryRows:
     ) -> Iterator[Row]:
         with self._calls.one(f"read rows of {table}"):
             first, last = self._key(table, start, whole=False), self._key(table, end, whole=False)
-            keys = sorted(self._table(table), key=_in_order, reverse=backward)
+            stored = self._stored(table)
+            keys = sorted(stored, key=_in_order, reverse=backward)
             begins, ends = _in_order(first), _in_order(last)
             if backward:
                 found = [key for key in keys if begins >= _in_order(key) > ends]
             else:
                 found = [key for key in keys if begins <= _in_order(key) < ends]
-            yield from [self._row(table, key, self.tables[table][key]) for key in found[:limit]]
+            yield from [self._row(table, key, stored[key]) for key in found[:limit]]
+
+    def _stored(self, table: str) -> dict[KeyValues, dict[str, Value]]:
+        """The rows of a table, or of an index: of each row that has all its columns, the key."""
+        if table not in self._base:
+            return self._table(table)
+        base = self._base[table]
+        rows = (self._row(base, key, columns) for key, columns in self._table(base).items())
+        wanted = self._keys[table]
+        return {tuple(row[name] for name in wanted): {} for row in rows if all(name in row for name in wanted)}
+
+    def _named(self, table: str, key: KeyValues, columns: Sequence[str]) -> Row | None:
+        row = self._table(table).get(key, {})
+        named = {name: row[name] for name in columns if name in row}
+        return self._row(table, key, named) if named else None
 
     def _put(self, table: str, key: Key, columns: Mapping[str, Value]) -> None:
         values = self._key(table, key)
@@ -246,7 +268,7 @@ class MemoryRows:
         return self.tables[table]
 
     def _key(self, table: str, key: Key, *, whole: bool = True) -> KeyValues:
-        self._table(table)
+        self._table(self._base.get(table, table))
         wanted = self._keys[table] if whole else self._keys[table][: len(key)]
         if [name for name, _ in key] != wanted:
             raise ServiceError(f"cannot use table {table}", f"its key is not {key}", f"give {wanted}", retryable=False)

@@ -1,4 +1,4 @@
-"""The tables, by their keys and options."""
+"""The tables, by their keys, options and indexes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from infra.provision.check import Check, fine, missing, wrong
-from shared.cloud.admin import FOREVER, ONE_VERSION, TableAdmin
+from shared.bill import rows
+from shared.cloud.admin import FOREVER, ONE_VERSION, Index, TableAdmin, TableFound
 
 # Key columns by table (design, state). The first is the partition key.
 TABLES: Mapping[str, list[tuple[str, str]]] = {
@@ -18,20 +19,52 @@ TABLES: Mapping[str, list[tuple[str, str]]] = {
     "payouts": [("cycle", "STRING"), ("id", "STRING")],
 }
 
+# Index columns by index of a table; all are text. What a table has no key column for is predefined in it.
+INDEXES: Mapping[str, Mapping[str, tuple[str, ...]]] = {rows.TABLE: rows.INDEXES}
+
+
+def indexes_of(table: str) -> list[Index]:
+    """The indexes that a table must have."""
+    return [Index(name, columns) for name, columns in INDEXES.get(table, {}).items()]
+
 
 def checks(admin: TableAdmin) -> Iterator[Check]:
-    """Every table: rows that stay, one version of a cell, and exactly its key."""
+    """Every table: rows that stay, one version of a cell, exactly its key, and its indexes."""
     there = admin.names()
     for name, keys in TABLES.items():
+        indexes = indexes_of(name)
         what = f"table {name} ({', '.join(column for column, _ in keys)})"
         if name not in there:
-            yield missing(what, partial(admin.create, name, keys))
+            yield missing(what, partial(admin.create, name, keys, indexes))
             continue
         found = admin.describe(name)
-        if found.keys != keys:
-            yield wrong(what, f"has the key {found.keys}, expected {keys}", "use another instance, or move it away")
-        elif (found.keeps_s, found.versions) != (FOREVER, ONE_VERSION):
-            kept = f"keeps {found.versions} versions for {found.keeps_s} seconds"
-            yield wrong(what, f"{kept}, expected one for good", "set max_versions to 1 and time_to_live to -1")
-        else:
+        lacking = [index for index in indexes if index.name not in found.indexes]
+        problem = _problem(found, keys, indexes)
+        if problem is not None:
+            yield wrong(what, *problem)
+        elif not lacking:
             yield fine(what)
+        for index in [] if problem else lacking:
+            described = f"index {index.name} ({', '.join(index.columns)}) of table {name}"
+            yield missing(described, partial(admin.add_index, name, index))
+
+
+def _problem(found: TableFound, keys: list[tuple[str, str]], indexes: list[Index]) -> tuple[str, str] | None:
+    """What is wrong with a table that is there, and what to do; a missing index alone is not wrong."""
+    if found.keys != keys:
+        return f"has the key {found.keys}, expected {keys}", "use another instance, or move it away"
+    if (found.keeps_s, found.versions) != (FOREVER, ONE_VERSION):
+        kept = f"keeps {found.versions} versions for {found.keeps_s} seconds"
+        return f"{kept}, expected one for good", "set max_versions to 1 and time_to_live to -1"
+    wanted = {column for index in indexes for column in index.columns}
+    for name, column in found.defined.items():
+        if name in wanted and column != "STRING":
+            return f"has {name} predefined as {column}, expected STRING", "use another instance, or move it away"
+    if undefined := sorted(wanted - set(found.defined)):
+        return f"has not predefined {', '.join(undefined)}", "predefine them as STRING in the console of Tablestore"
+    for index in indexes:
+        columns = found.indexes.get(index.name)
+        if columns is not None and columns != index.columns:
+            remedy = "delete the index in the console of Tablestore, and provision again"
+            return f"has an index {index.name} of {columns}, expected {index.columns}", remedy
+    return None

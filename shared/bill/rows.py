@@ -1,52 +1,116 @@
-"""Bill lines as rows: what changed from one part to the next, keyed so that no partition is hot.
+"""Bill lines as rows of table `bill_lines`: what changed from one part to the next, keyed so that no partition is hot.
 
-The key is a hash of account, cycle and line id. A line that is gone keeps a row that says so, because an older
-writer that comes late would otherwise bring it back.
+The key is a hash of payer, cycle and line id. Three indexes find lines by other things: an account's, in shards that
+a hash tells apart, so that neither is an account with millions of lines one hot partition; an instance's; and a line
+by its id alone. `shared.bill.lookup` reads them, for a scope; nothing else may.
+
+A row holds every column that its line has, as text, and
+- `account_key`, `instance_key`: what the indexes find it by;
+- `source`, `source_row`: its place in the raw bill;
+- `seal`: the seal that first saw it so; `gone`: that this seal no longer saw it. A line that is gone keeps a row,
+  because an older writer that comes late would otherwise bring it back;
+- `standing`: by which of two writers wins. The newer seal does, and within one seal the line that is there: a line
+  that moved to another date is gone from one part and new in another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.bill.line import COLUMNS
-from shared.bill.pulls import Pull
 from shared.ports import Key, Value
 
 if TYPE_CHECKING:
     import duckdb
 
 TABLE = "bill_lines"
+STANDING = "standing"
+BY_ACCOUNT, BY_INSTANCE, BY_ID = "bill_lines_by_account", "bill_lines_by_instance", "bill_lines_by_id"
+# Index columns by index, behind which the service sets the table's own key. Every date is of its line's cycle.
+INDEXES: Mapping[str, tuple[str, ...]] = {
+    BY_ACCOUNT: ("account_key", "date"),
+    BY_INSTANCE: ("instance_key", "date"),
+    BY_ID: ("line_id",),
+}
+SHARDS = "0123456789abcdef"  # of an account: the first digit of its lines' keys
+
 _CHUNK = 2000
-_SKIPPED = {"service_from", "service_until", "related_record", "order_type", "tax"}
+# What is left of a line that is gone.
+_KEPT = ("line_id", "payer", "account", "cycle", "date", "instance_id")
+
+
+def account_key(account: str, shard: str) -> str:
+    """What the lines of a shard of an account are found by."""
+    return _hash(f"{account}#{shard}")
+
+
+def instance_key(account: str, instance: str) -> str:
+    """What the lines of an instance are found by."""
+    return _hash(f"{account}/{instance}")
 
 
 def changed(
-    connection: duckdb.DuckDBPyConnection, new: Path, old: Path | None, trace: Path, pull: Pull, seal: int
+    connection: duckdb.DuckDBPyConnection,
+    new: Path,
+    old: Path | None,
+    trace: Path,
+    source_of: Callable[[int], str],
+    seal: int,
 ) -> Iterator[tuple[Key, dict[str, Value]]]:
-    """The rows to write: lines that are new or differ, with their place in the raw bill, and lines that are gone."""
-    names = [name for name in COLUMNS if name not in _SKIPPED]
-    select = ", ".join(f"CAST(n.{name} AS VARCHAR)" for name in names)
+    """The rows to write: lines that are new or differ, with their place in the raw bill, and lines that are gone.
+
+    `trace` has the page and row of each line of `new`; `source_of` says in which object a page lies.
+    """
     unchanged = "ANTI JOIN read_parquet($old) o USING (line_id, row_hash)" if old else ""
-    query = f"""SELECT {_KEY.format("n")}, {select}, t.page, t.row
-                FROM (SELECT * FROM read_parquet($new) {unchanged}) n JOIN read_parquet($trace) t USING (line_id)"""  # noqa: S608
-    parameters = {"new": str(new), "trace": str(trace)} | ({"old": str(old)} if old else {})
-    cursor = connection.execute(query, parameters)
+    there = f"(SELECT * FROM read_parquet($new) {unchanged}) n JOIN read_parquet($trace) t USING (line_id)"  # noqa: S608
+    parameters = {"new": str(new)} | ({"old": str(old)} if old else {})
+    names = (*_KEYS, *COLUMNS)
+    query = f"SELECT {_KEY.format('n')}, t.page, t.row, {_columns('n', names)} FROM {there}"  # noqa: S608
+    seen: dict[str, Value] = {"seal": seal, STANDING: 2 * seal + 1}
+    for key, page, row, *values in _fetched(connection, query, {**parameters, "trace": str(trace)}):
+        place: dict[str, Value] = {"source": source_of(page), "source_row": row}
+        yield (("line", key),), _filled(names, values) | place | seen
+    if old is None:
+        return
+    names = (*_KEYS, *_KEPT)
+    gone = "read_parquet($old) o ANTI JOIN read_parquet($new) n USING (line_id)"
+    query = f"SELECT {_KEY.format('o')}, {_columns('o', names)} FROM {gone}"  # noqa: S608
+    seen = {"gone": True, "seal": seal, STANDING: 2 * seal}
+    for key, *values in _fetched(connection, query, parameters):
+        yield (("line", key),), _filled(names, values) | seen
+
+
+def _fetched(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, str]
+) -> Iterator[tuple[Any, ...]]:
+    # A cursor of its own: who reads these rows may use the connection meanwhile.
+    cursor = connection.cursor().execute(query, parameters)
     while batch := cursor.fetchmany(_CHUNK):
-        for key, *values, page, row_number in batch:
-            row: dict[str, Value] = {
-                name: value for name, value in zip(names, values, strict=True) if value is not None
-            }
-            yield (("line", key),), {**row, "source": pull.page_key(page), "source_row": row_number, "seal": seal}
-    if old:
-        gone = connection.execute(
-            f"SELECT {_KEY.format('o')}, payer, cycle, line_id FROM read_parquet(?) o "  # noqa: S608
-            "ANTI JOIN read_parquet(?) n USING (line_id)",
-            [str(old), str(new)],
-        ).fetchall()
-        for key, payer, cycle, line_id in gone:
-            yield (("line", key),), {"payer": payer, "cycle": cycle, "line_id": line_id, "gone": True, "seal": seal}
+        yield from batch
 
 
-_KEY = "left(sha256({0}.payer || '/' || {0}.cycle || '/' || {0}.line_id), 32)"
+def _filled(names: Sequence[str], values: Sequence[str | None]) -> dict[str, Value]:
+    """What is absent is no column of the row."""
+    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+
+def _columns(alias: str, names: Iterable[str]) -> str:
+    return ", ".join(
+        _KEYS[name].format(alias) if name in _KEYS else f"CAST({alias}.{name} AS VARCHAR)" for name in names
+    )
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH]
+
+
+_HASH = 32  # hex digits
+_KEY = f"left(sha256({{0}}.payer || '/' || {{0}}.cycle || '/' || {{0}}.line_id), {_HASH})"
+# As the functions above say it.
+_KEYS: Mapping[str, str] = {
+    "account_key": f"left(sha256({{0}}.account || '#' || left({_KEY}, 1)), {_HASH})",
+    "instance_key": f"left(sha256({{0}}.account || '/' || {{0}}.instance_id), {_HASH})",
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +19,25 @@ _TAKEN = "bucket names are one namespace for all accounts: is it another account
 
 
 @dataclass(frozen=True, slots=True)
+class Index:
+    """A global index over columns that hold text; behind them the service sets the key of the table."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TableFound:
-    """A table as it is: key columns (name, type), how long rows stay (seconds), and versions of a cell."""
+    """A table as it is: key columns (name, type), how long rows stay (seconds), and versions of a cell.
+
+    `defined` are the predefined columns by name with their type, `indexes` the index columns by index.
+    """
 
     keys: list[tuple[str, str]]
     keeps_s: int
     versions: int
+    defined: Mapping[str, str]
+    indexes: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +86,34 @@ class TableAdmin:
         with translated(f"describe table {table}"):
             found = self._client.describe_table(table)
         keys = [(name, kind) for name, kind, *_ in found.table_meta.schema_of_primary_key]
-        return TableFound(keys, found.table_options.time_to_live, found.table_options.max_version)
+        defined = {name: kind for name, kind, *_ in found.table_meta.defined_columns or []}
+        indexes = {one.index_name: tuple(one.primary_key_names) for one in found.secondary_indexes}
+        return TableFound(
+            keys, found.table_options.time_to_live, found.table_options.max_version, defined, indexes
+        )  # fmt: skip
 
-    def create(self, table: str, keys: Sequence[tuple[str, str]]) -> None:
-        """Create a table with one version a cell and rows that stay."""
+    def create(self, table: str, keys: Sequence[tuple[str, str]], indexes: Sequence[Index] = ()) -> None:
+        """Create a table with one version a cell and rows that stay, and its indexes."""
         import tablestore as ots
 
+        own = {name for name, _ in keys}
+        defined = dict.fromkeys(column for index in indexes for column in index.columns if column not in own)
+        meta = ots.TableMeta(table, list(keys), [(column, "STRING") for column in defined])
         with translated(f"create table {table}"):
             throughput = ots.ReservedThroughput(ots.CapacityUnit(0, 0))
             options = ots.TableOptions(FOREVER, ONE_VERSION)
-            self._client.create_table(ots.TableMeta(table, list(keys)), options, throughput)
+            self._client.create_table(meta, options, throughput, [_index_meta(index) for index in indexes])
+
+    def add_index(self, table: str, index: Index) -> None:
+        """Create an index of a table that is there, with its rows; it can be read once the service has built it."""
+        with translated(f"create index {index.name} of table {table}"):
+            self._client.create_secondary_index(table, _index_meta(index), True)
+
+
+def _index_meta(index: Index) -> Any:
+    import tablestore as ots
+
+    return ots.SecondaryIndexMeta(index.name, list(index.columns), [])
 
 
 class BucketAdmin:

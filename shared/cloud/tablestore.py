@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ from shared.cloud.credentials import AccessKey, KeySource  # noqa: E402
 from shared.cloud.patience import PassingError, Patience  # noqa: E402
 from shared.ports import Key, Row, ServiceError, Value  # noqa: E402
 
-BATCH_ROWS = 200  # general limits of Tablestore
+BATCH_ROWS, READ_ROWS = 200, 100  # general limits of Tablestore
 BATCH_BYTES = 3_500_000  # the limit is 4 MB with the encoding's overhead
 _BATCH_ROWS_LEAST = 10  # what a batch shrinks to while the service is busy
 _CONNECTIONS_MAX = 32
@@ -72,6 +72,28 @@ class TablestoreRows:
     def get(self, table: str, key: Key) -> Row | None:
         """One row, or None."""
         return self._patience.persist(lambda _: self._get(table, key))
+
+    def get_many(self, table: str, keys: Sequence[Key], columns: Sequence[str]) -> list[Row | None]:
+        """Rows in the order of `keys`, their keys and of their attributes those named; None for one with none of them.
+
+        They are not read at one moment. Rows that failed alone are asked for again alone.
+        """
+        tries = self._patience.begin()
+        found: dict[Key, Row | None] = {}
+        waiting = deque(dict.fromkeys(keys))
+        while waiting:
+            batch = [waiting.popleft() for _ in range(min(len(waiting), READ_ROWS))]
+            try:
+                read, failed = self._get_batch(table, batch, columns)
+            except PassingError as exc:
+                read, failed = {}, exc
+            found |= read
+            waiting.extendleft(key for key in reversed(batch) if key not in read)
+            if read:
+                tries.went_on()
+            if failed is not None:
+                tries.pause_after(failed)
+        return [found[key] for key in keys]
 
     def create(self, table: str, key: Key, columns: Mapping[str, Value]) -> bool:
         """Put the row if there is none; False if there is one, whichever its content.
@@ -151,6 +173,27 @@ class TablestoreRows:
         with translated(f"read a row of {table}", writes=False):
             _, row, _ = self._client.get_row(table, list(key), max_version=1)
         return None if row is None else _row(row)
+
+    def _get_batch(
+        self, table: str, batch: list[Key], columns: Sequence[str]
+    ) -> tuple[dict[Key, Row | None], PassingError | None]:
+        """What was read of a batch, and why something of it was not."""
+        request = ots.BatchGetRowRequest()
+        request.add(ots.TableInBatchGetRowItem(table, [list(key) for key in batch], list(columns), max_version=1))
+        doing = f"read rows of {table}"
+        with translated(doing, writes=False):
+            results = self._client.batch_get_row(request).get_result_by_table(table)
+        read: dict[Key, Row | None] = {}
+        failed: PassingError | None = None
+        for key, result in zip(batch, results, strict=True):
+            if result.is_ok:
+                read[key] = None if result.row is None else _row(result.row)
+                continue
+            error = _service_error(doing, str(result.error_code), str(result.error_message), writes=False)
+            if not isinstance(error, PassingError):
+                raise error
+            failed = failed or error
+        return read, failed
 
     def _page(self, table: str, direction: str, position: Any, end: Key, limit: int | None) -> tuple[Any, list[Any]]:
         with translated(f"read rows of {table}", writes=False):

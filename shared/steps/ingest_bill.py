@@ -231,5 +231,5 @@ def _write_rows(services: Services, seal: Seal) -> None:
         source = json.loads(services.buckets.work.get(pull.ingested_key))["source"]
         trace_path = state.local_part(services, pull.source_key(source, "parquet"))
         with connect(services.scratch, services.memory_mb, services.threads) as connection:
-            changed = rows.changed(connection, new_path, old_path, trace_path, pull, seal.seq)
-            services.rows.put_newer(rows.TABLE, changed, "seal")
+            changed = rows.changed(connection, new_path, old_path, trace_path, pull.page_key, seal.seq)
+            services.rows.put_newer(rows.TABLE, changed, rows.STANDING)

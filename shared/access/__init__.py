@@ -1,0 +1,1 @@
+"""Who may see what: the scopes that every question about data takes."""
