@@ -1,4 +1,4 @@
-"""Plan what is asked of the provider when a timer fires; repeating an event is safe."""
+"""Plan what is asked of the provider when a timer fires or a step asks again; repeating an event is safe."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 from typing import Any
 
 from shared.bootstrap import build_services
-from shared.cloud.fc import on_event, parse_timer
+from shared.cloud.fc import on_event, on_objects, parse_elements, parse_timer
 from shared.cloud.log import step_log
+from shared.errors import BadInputError
 from shared.services import Services
-from shared.steps.plan_pulls import plan_pulls
+from shared.steps.plan_pulls import order_again, plan_pulls
 
 
 def handler(event: bytes, context: object) -> str:
@@ -19,7 +20,17 @@ def handler(event: bytes, context: object) -> str:
 
 
 def run(event: bytes, services: Services, context: object = None) -> str:
-    """Plan the round that the timer's payload names."""
+    """Plan the round that the timer's payload names, or order what an object asks for."""
+    if _names_objects(event):
+        return on_objects(
+            "plan_pulls",
+            event,
+            bucket=services.buckets.work,
+            quarantine=services.buckets.work,
+            work=lambda created: order_again(services, created),
+            log=step_log(context),
+            context=context,
+        )
     return on_event(
         "plan_pulls",
         event,
@@ -28,6 +39,13 @@ def run(event: bytes, services: Services, context: object = None) -> str:
         log=step_log(context),
         context=context,
     )
+
+
+def _names_objects(event: bytes) -> bool:
+    try:
+        return bool(parse_elements(event))
+    except BadInputError:
+        return False
 
 
 def _work(event: bytes, services: Services) -> list[dict[str, Any]]:

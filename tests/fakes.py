@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -194,6 +195,7 @@ class MemoryRows:
         for table in tables:
             self._keys |= {index.name: [*index.columns, *self._keys[table]] for index in indexes_of(table)}
         self.tables: dict[str, dict[KeyValues, dict[str, Value]]] = {name: {} for name in tables}
+        self._lock = threading.Lock()
 
     def get(self, table: str, key: Key) -> Row | None:
         with self._calls.one(f"get a row of {table}"):
@@ -215,6 +217,12 @@ class MemoryRows:
     def put(self, table: str, key: Key, columns: Mapping[str, Value]) -> None:
         with self._calls.one(f"put a row of {table}"):
             self._put(table, key, columns)
+
+    def count(self, table: str, key: Key, by: int = 1) -> int:
+        with self._calls.one(f"count in {table}"), self._lock:
+            row = self._table(table).setdefault(self._key(table, key), {})
+            row["count"] = int(row.get("count", 0)) + by
+            return int(row["count"])
 
     def put_newer(self, table: str, rows: Iterable[tuple[Key, Mapping[str, Value]]], column: str) -> int:
         with self._calls.one(f"put newer rows of {table}"):
@@ -292,6 +300,7 @@ class Provider:
     calls: Calls = field(default_factory=Calls)
     bills: dict[tuple[str, str], list[Item]] = field(default_factory=dict)  # (payer, date) -> items
     controls: dict[tuple[str, str], dict[str, Decimal]] = field(default_factory=dict)  # (payer, cycle) -> owner: more
+    customers: dict[str, list[str]] = field(default_factory=dict)  # payer -> accounts; others are refused the list
     scripts: dict[tuple[str, str, str], list[bytes]] = field(default_factory=dict)  # (payer, action, date or "")
 
     def bill(self, payer: str, date: str, *items: Item) -> None:
@@ -322,14 +331,17 @@ class ScriptedBill:
                 return self._page(query)
             if action == "QueryBillOverview":
                 return self._overview(str(query["BillingCycle"]))
+            if action == "GetCustomerList" and self._payer in self._provider.customers:
+                return envelope({"UidList": self._provider.customers[self._payer]})
             return envelope({}, success=False, code="InvalidAction", message=f"no {action} here")
 
     def _page(self, query: Mapping[str, str | int | bool]) -> bytes:
-        date, size = str(query["BillingDate"]), min(int(query.get("MaxResults", 20)), PAGE_ROWS_MAX)
-        items = self._provider.bills.get((self._payer, date), [])
+        date, size = str(query.get("BillingDate", "")), min(int(query.get("MaxResults", 20)), PAGE_ROWS_MAX)
+        items = self._provider.bills.get((self._payer, date), []) if date else self._month(str(query["BillingCycle"]))
         token = str(query.get("NextToken", ""))
         begin = int(token.removeprefix("after-")) if token else 0
         end = begin + size
+        dated = {"BillingDate": date} if date else {}
         return envelope(
             {
                 "NextToken": f"after-{end}" if end < len(items) else "",
@@ -338,9 +350,14 @@ class ScriptedBill:
                 "AccountID": self._payer,
                 "AccountName": f"{self._payer}@example.aliyunid.com",
                 "TotalCount": len(items),
-                "Items": [{"BillAccountID": self._payer, "BillingDate": date, **one} for one in items[begin:end]],
+                "Items": [{"BillAccountID": self._payer, **dated, **one} for one in items[begin:end]],
             }
         )
+
+    def _month(self, cycle: str) -> list[Item]:
+        """The lines by month: one a group, as the service sums them by billing item."""
+        rows = json.loads(self._overview(cycle), parse_float=Decimal)["Data"]["Items"]["Item"]
+        return [{**row, "PretaxAmount": Decimal(str(row["PretaxAmount"]))} for row in rows]
 
     def _overview(self, cycle: str) -> bytes:
         """Sums by what the service groups by; a line without readable pretax counts as nothing."""

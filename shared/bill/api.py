@@ -11,62 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.bill import formats
 from shared.errors import BadInputError
 
-# Our column (or a helper column) for each field that is read.
-FIELDS: Mapping[str, str] = {
-    "BillAccountID": "bill_account",
-    "OwnerID": "account",
-    "BillingDate": "date",
-    "ProductCode": "product_code",
-    "ProductType": "product_type",
-    "ProductName": "product_name",
-    "CommodityCode": "commodity_code",
-    "BillingItemCode": "billing_item_code",
-    "BillingItem": "billing_item",
-    "Region": "region",
-    "Zone": "zone",
-    "InstanceID": "instance_id",
-    "NickName": "instance_name",
-    "InstanceSpec": "instance_spec",
-    "ResourceGroup": "resource_group",
-    "CostUnit": "cost_unit",
-    "Tag": "tags",
-    "SubscriptionType": "subscription_type",
-    "Item": "item",
-    "Usage": "usage",
-    "UsageUnit": "usage_unit",
-    "ListPrice": "list_price",
-    "ListPriceUnit": "list_price_unit",
-    "PretaxGrossAmount": "gross",
-    "InvoiceDiscount": "discount",
-    "RoundDownDiscount": "round_down",
-    "DeductedByCoupons": "coupon",
-    "PretaxAmount": "pretax",
-    "DeductedByCashCoupons": "cash_coupon",
-    "DeductedByPrepaidCard": "prepaid_card",
-    "PaymentAmount": "payment",
-    "OutstandingAmount": "outstanding",
-    "Currency": "currency",
-}
+FORM = "bss-api"
+BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
 
-# Known, and not carried into the line: names beside a code, and figures that others repeat.
-UNUSED = frozenset(
-    {
-        *("BillAccountName", "OwnerName", "BizType", "PipCode", "ProductDetail", "ItemName", "RecordID", "Tax"),
-        *("InstanceConfig", "InternetIP", "IntranetIP", "BillingType", "ServicePeriod", "ServicePeriodUnit"),
-        *("DeductedByResourcePackage", "AfterDiscountAmount", "CashAmount", "AdjustAmount"),
-    }
-)
 
-KINDS: Mapping[str, str] = {
-    "SubscriptionOrder": "subscription",
-    "PayAsYouGoBill": "usage",
-    "Refund": "refund",
-    "Adjustment": "adjustment",
-}
-
-RAW_COLUMNS: tuple[str, ...] = (*FIELDS.values(), "problem", "page", "row")
+def fields() -> list[str]:
+    """The fields of an item that are read, in the order of `raw_rows`."""
+    form = formats.load(FORM)
+    return [*form.required, *form.optional]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +31,8 @@ class Page:
     items: list[Mapping[str, Any]]
     next_token: str
     total: int
+    account: str = ""  # whose key asked
+    cycle: str = ""
 
 
 class RefusedByProviderError(BadInputError):
@@ -113,7 +70,8 @@ def parse_page(body: bytes, place: str) -> Page:
         raise BadInputError(place, "'Data.Items' is no list of objects", "the raw bytes are kept; pull again")
     if not isinstance(total, str) or not total.isdecimal():
         raise BadInputError(place, f"'Data.TotalCount' is {total!r}, no count", "the raw bytes are kept; pull again")
-    return Page(items, data.get("NextToken") or "", int(total))
+    account, cycle = (str(data.get(name) or "") for name in ("AccountID", "BillingCycle"))
+    return Page(items, data.get("NextToken") or "", int(total), account, cycle)
 
 
 def parse_overview(body: bytes, place: str) -> list[Mapping[str, Any]]:
@@ -125,25 +83,38 @@ def parse_overview(body: bytes, place: str) -> list[Mapping[str, Any]]:
     return rows
 
 
+def parse_customers(body: bytes, place: str) -> list[str]:
+    """The accounts of GetCustomerList, in order: `Data.UidList`, a list of ids."""
+    ids = parse_body(body, place).get("UidList")
+    if not isinstance(ids, list) or not all(isinstance(one, str) and one.isdecimal() for one in ids):
+        raise BadInputError(place, "'Data.UidList' is no list of ids", "the raw bytes are kept; pull again")
+    return sorted(set(ids))
+
+
 def raw_rows(page: Page, page_number: int) -> Iterator[list[str]]:
-    """The items as rows of RAW_COLUMNS, text as sent; an item that cannot be text says so in `problem`."""
+    """The items as rows of `fields`, text as sent but for blanks around it; then what is wrong, page and row."""
+    names = fields()
     for number, item in enumerate(page.items):
-        row = ["" if (value := item.get(field)) is None else value for field in FIELDS]
-        problem = ""
-        if not all(isinstance(value, str) for value in row) or any("\x00" in value for value in row):
-            problem = _unusable(item)
-            row = [str(value).replace("\x00", "\\u0000") for value in row]
+        try:
+            row = [value.strip(BLANKS) if (value := item.get(field)) is not None else "" for field in names]
+            problem = ""
+        except AttributeError:
+            problem = _unusable(item, names)
+            row = [str(item.get(field) or "") for field in names]
+        if "\x00" in "".join(row):
+            problem = problem or _unusable(item, names)
+            row = [value.replace("\x00", "\\u0000") for value in row]
         yield [*row, problem, str(page_number), str(number)]
 
 
 def unknown_fields(page: Page) -> set[str]:
     """Fields that no part of Clearbook knows: kept in the raw page, and worth a look."""
-    known = FIELDS.keys() | UNUSED
+    known = {*fields(), *formats.load(FORM).ignored}
     return {field for item in page.items for field in item if field not in known}
 
 
-def _unusable(item: Mapping[str, Any]) -> str:
-    for field in FIELDS:
+def _unusable(item: Mapping[str, Any], names: list[str]) -> str:
+    for field in names:
         value = item.get(field)
         if isinstance(value, str):
             if "\x00" in value:

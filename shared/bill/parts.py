@@ -1,4 +1,4 @@
-"""Day parts: the bill of one payer account, cycle and date, from rows of text to typed, ordered, named Parquet.
+"""Day parts: the bill of one payer account, cycle and date as typed, ordered, named Parquet.
 
 Every row that comes in goes out as a line of the part or as a reject that says why (rows in = lines + rejects).
 A part is named by the digest of its canonical rows, so the same content is the same part whenever it is seen.
@@ -6,217 +6,124 @@ A part is named by the digest of its canonical rows, so the same content is the 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.bill import api
-from shared.bill.line import AMOUNT, AMOUNTS, COLUMNS, IDENTITY, QUANTITIES, QUANTITY
+from shared.bill.line import AMOUNTS, COLUMNS, IDENTITY
 from shared.bill.snapshot import Part
-from shared.bill.tags import parse_api_tags
+from shared.bill.tags import parse_tags
 from shared.columnar import quoted
 from shared.errors import BadInputError
-from shared.ids import Digest, canonical_json, digest
+from shared.ids import Digest, canonical_json
 from shared.money import text
+from shared.reference import currencies
 
 if TYPE_CHECKING:
     import duckdb
 
-FORMAT = "clearbook-part-1"  # changes whenever the canonical rows do
-
-# JSON numbers and numeric text, plain or with a small exponent; what would need rounding is refused, because a
-# cast to DECIMAL rounds in silence.
-_PLAIN_AMOUNT = r"[+-]?[0-9]{1,18}(\.[0-9]{0,10}0*)?"
-_PLAIN_QUANTITY = r"[+-]?[0-9]{1,20}(\.[0-9]{0,18}0*)?"
-_SCIENTIFIC = r"[+-]?[0-9](\.[0-9]{1,7})?[eE](-?0?[0-9]|-10)"
-_BLANKS = " \\t\\r\\n\\v\\f\u00a0\u3000\ufeff"
+FORMAT = "clearbook-part-2"  # changes whenever the canonical rows do
+_DIGESTED_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
     """A row that is no line, where it lies in the raw bill, and why."""
 
-    page: int  # from 1
+    page: int  # of a pull, or table of a file, from 1
     row: int  # of the page, from 0
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Which bill a part belongs to, and how its source writes refunds."""
+class Built:
+    """A part, the rows that are none of its lines, and what was noticed on the way."""
 
-    payer: str
-    cycle: str
-    date: str
-    refund_sign: str  # "negative" or "positive", declared by the connector
-
-
-def write_raw_csv(path: Path, pages: Iterable[api.Page], scope: Scope) -> Digest:
-    """Write the items of the pages as text rows to `path`; the digest of what was read and how it is to be read.
-
-    It holds nothing of when or in which pull the pages were seen: the same bill has the same digest.
-    """
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-        for number, page in enumerate(pages, 1):
-            writer.writerows(api.raw_rows(page, number))
-    with path.open("rb") as written:
-        content = hashlib.file_digest(written, "sha256").hexdigest()
-    return digest(canonical_json([FORMAT, content, scope.payer, scope.cycle, scope.date, scope.refund_sign]))
+    part: Part
+    rejects: list[Reject]
+    broken: dict[str, int]  # equation -> lines that break it
+    repaired: dict[str, int]  # repair rule -> lines it changed
 
 
 def build(
-    connection: duckdb.DuckDBPyConnection, raw_csv: Path, scope: Scope, part_path: Path, trace_path: Path
-) -> tuple[Part, list[Reject]]:
-    """Build the day part of `scope` from `raw_csv` into `part_path`, and (line id, page, row) into `trace_path`."""
-    _load_raw(connection, raw_csv)
-    _load_tags(connection)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE numbered AS {_numbered_sql()}", _scope_parameters(scope))
+    connection: duckdb.DuckDBPyConnection, rows: str, tags: str, equations: list[str], part_path: Path, trace_path: Path
+) -> Built:
+    """Build the day part of `rows` into `part_path`, and (line id, page, row) into `trace_path`.
+
+    `rows` is SQL for what `normalise.checked_sql` gives, of one payer, cycle and date; `tags` is how tags are written
+    there, and `equations` are those that `broken` counts.
+    """
+    # A table of its own: reading text is by far the largest query, and several others stand on it.
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE checked AS SELECT * FROM {rows}")  # noqa: S608
+    _load_tags(connection, tags)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE numbered AS {_numbered_sql(_strange_currencies(connection))}")
     connection.execute("CREATE OR REPLACE TEMP VIEW part AS SELECT * FROM numbered WHERE reason IS NULL")
     _write(connection, part_path, trace_path)
-    return _describe(connection), _rejects(connection)
+    built = Built(_describe(connection), _rejects(connection), _broken(connection, equations), _repaired(connection))
+    connection.execute("DROP VIEW part; DROP TABLE numbered; DROP TABLE checked")
+    return built
 
 
-def _load_raw(connection: duckdb.DuckDBPyConnection, raw_csv: Path) -> None:
-    names = ", ".join(f"'{name}': 'VARCHAR'" for name in api.RAW_COLUMNS)
-    # parallel = false: a quoted cell may hold line ends.
-    source = (
-        f"read_csv({quoted(str(raw_csv))}, header=false, columns={{{names}}}, delim=',', quote='\"', escape='\"', "
-        "nullstr='', strict_mode=true, parallel=false, max_line_size=16777216, auto_detect=false)"
-    )
-    trimmed = ", ".join(
-        f"nullif(trim({name}, e'{_BLANKS}'), '') AS {name}" for name in api.RAW_COLUMNS if name not in ("page", "row")
-    )
-    connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW raw AS "  # noqa: S608 - names from our own mapping
-        f"SELECT {trimmed}, CAST(page AS INTEGER) AS page, CAST(row AS INTEGER) AS row FROM {source}"
-    )
-
-
-def _load_tags(connection: duckdb.DuckDBPyConnection) -> None:
+def _load_tags(connection: duckdb.DuckDBPyConnection, notation: str) -> None:
     """Read each distinct tag text once, in Python, for the join back."""
     connection.execute("CREATE OR REPLACE TEMP TABLE tag (raw VARCHAR, parsed VARCHAR, problem VARCHAR)")
-    rows: list[tuple[str, str | None, str | None]] = []
-    for (raw,) in connection.execute("SELECT DISTINCT tags FROM raw WHERE tags IS NOT NULL").fetchall():
+    found: list[tuple[str, str | None, str | None]] = []
+    for (written,) in connection.execute("SELECT DISTINCT tags FROM checked WHERE tags IS NOT NULL").fetchall():
         try:
-            rows.append((raw, parse_api_tags(raw), None))
+            found.append((written, parse_tags(written, notation), None))
         except BadInputError as exc:
-            rows.append((raw, None, str(exc)))
-    if rows:
+            found.append((written, None, str(exc)))
+    if found:
         connection.execute(
             "INSERT INTO tag SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
-            [[row[i] for row in rows] for i in range(3)],
+            [[row[i] for row in found] for i in range(3)],
         )
 
 
-def _scope_parameters(scope: Scope) -> dict[str, str]:
-    if scope.refund_sign not in ("negative", "positive"):
-        raise BadInputError(
-            f"connector of payer {scope.payer}",
-            f"refund_sign is {scope.refund_sign!r}",
-            "declare 'negative' or 'positive', as this source writes refunds",
-        )
-    flip = "-1" if scope.refund_sign == "positive" else "1"
-    return {"payer": scope.payer, "cycle": scope.cycle, "date": scope.date, "flip": flip}
+def _strange_currencies(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The texts that stand for a currency and are none."""
+    found = connection.execute("SELECT DISTINCT currency FROM checked WHERE currency IS NOT NULL").fetchall()
+    return sorted(currency for (currency,) in found if not currencies.known(currency))
 
 
-_NEEDED = {
-    "OwnerID": "account",
-    "BillingDate": "date",
-    "ProductCode": "product_code",
-    "Item": "item",
-    "SubscriptionType": "subscription_type",
-    "Currency": "currency",
-    "PretaxGrossAmount": "gross",
-    "PretaxAmount": "pretax",
-}
-_READ_AMOUNTS = tuple(name for name in AMOUNTS if name in api.FIELDS.values())
-
-
-def _number_sql(name: str, plain: str, type_: str) -> str:
-    pattern = f"({plain})|({_SCIENTIFIC})"
-    return f"CASE WHEN regexp_full_match({name}, '{pattern}') THEN try_cast({name} AS {type_}) END AS exact_{name}"
-
-
-def _typed_sql() -> str:
-    """The raw rows with the numbers and the kind that their text stands for."""
-    numbers = [_number_sql(name, _PLAIN_AMOUNT, AMOUNT) for name in _READ_AMOUNTS]
-    numbers += [_number_sql(name, _PLAIN_QUANTITY, QUANTITY) for name in QUANTITIES]
-    kinds = " ".join(f"WHEN '{item}' THEN '{kind}'" for item, kind in api.KINDS.items())
-    return f"SELECT *, {', '.join(numbers)}, CASE item {kinds} END AS kind FROM raw"  # noqa: S608
-
-
-def _reason_sql() -> str:
-    """Why a typed row cannot be a line; the first of these that holds."""
-    field_of = {column: field for field, column in api.FIELDS.items()}
-    reasons = [
-        "t.problem",
-        *(f"CASE WHEN t.{column} IS NULL THEN '{field} is missing' END" for field, column in _NEEDED.items()),
-        "CASE WHEN t.bill_account <> $payer THEN 'BillAccountID ' || t.bill_account || ' is not the payer' END",
-        "CASE WHEN t.date <> $date THEN 'BillingDate ' || t.date || ' is not ' || $date END",
-        "CASE WHEN t.currency NOT SIMILAR TO '[A-Z]{3}' THEN 'Currency ' || t.currency || ' is no ISO code' END",
-        "CASE WHEN t.kind IS NULL THEN 'Item ' || t.item || ' is of no known kind' END",
-        "tag.problem",
-        *(
-            f"CASE WHEN t.{name} IS NOT NULL AND exact_{name} IS NULL "
-            f"THEN '{field_of[name]} ' || t.{name} || ' is no number that can be held exactly' END"
-            for name in (*_READ_AMOUNTS, *QUANTITIES)
-        ),
-    ]
-    return f"coalesce({', '.join(reasons)})"
-
-
-def _checked_sql() -> str:
-    """Every raw row in the columns of a line and, where it cannot be one, the reason."""
-    flipped = "CASE WHEN t.item = 'Refund' THEN CAST($flip AS TINYINT) ELSE 1 END"
-    values = {
-        "payer": "$payer",
-        "cycle": "$cycle",
-        "date": "CAST($date AS DATE)",
-        "tags": "tag.parsed",
-        "kind": "t.kind",
-        **{name: f"exact_{name} * {flipped}" for name in _READ_AMOUNTS},
-        **{name: f"exact_{name}" for name in QUANTITIES},
-        **dict.fromkeys(("service_from", "service_until", "order_type", "related_record", "tax"), "NULL"),
-    }
-    select = ", ".join(
-        f"CAST({values.get(name, f't.{name}')} AS {type_}) AS {name}"
-        for name, type_ in COLUMNS.items()
-        if name != "line_id"
-    )
-    return (
-        f"SELECT {select}, page, row, {_reason_sql()} AS reason "  # noqa: S608
-        f"FROM ({_typed_sql()}) t LEFT JOIN tag ON tag.raw = t.tags"
-    )
-
-
-def _rejects(connection: duckdb.DuckDBPyConnection) -> list[Reject]:
-    rows = connection.execute("SELECT page, row, reason FROM numbered WHERE reason IS NOT NULL ORDER BY ALL").fetchall()
-    return [Reject(*row) for row in rows]
-
-
-def _numbered_sql() -> str:
-    """Every row with its line id: a hash of the identity, and an ordinal among equal lines."""
+def _numbered_sql(strange: list[str]) -> str:
+    """Every checked row with its line id: the source's own, or a hash of the identity and an ordinal among equals."""
     absent = "chr(30)"
     identity = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {absent})" for name in IDENTITY)
     content = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {absent})" for name in COLUMNS if name != "line_id")
     ordered = ", ".join([*AMOUNTS, "usage"])
+    reasons = ["c.reason", "tag.problem"]
+    if strange:
+        codes = ", ".join(quoted(code) for code in strange)
+        said = "'currency ' || left(c.currency, 60) || ' is no ISO 4217 code'"
+        reasons.append(f"CASE WHEN c.currency IN ({codes}) THEN {said} END")
+    own = "'id' || chr(31) || payer || chr(31) || source_id"
     return f"""
-        WITH checked AS ({_checked_sql()}), hashed AS (
-            SELECT *, left(sha256(concat_ws(chr(31), {identity})), 32) AS identity,
+        WITH tagged AS (
+            SELECT c.* REPLACE (tag.parsed AS tags, coalesce({", ".join(reasons)}) AS reason)
+            FROM checked c LEFT JOIN tag ON tag.raw = c.tags
+        ), hashed AS (
+            SELECT *, left(sha256(coalesce({own}, concat_ws(chr(31), {identity}))), 32) AS identity,
                    concat_ws(chr(31), {content}) AS content
-            FROM checked
+            FROM tagged
         ), placed AS (
-            SELECT *, identity || '-' || row_number() OVER (
-                PARTITION BY identity, reason IS NULL ORDER BY {ordered}, content, page, row) AS line_id
+            SELECT *, row_number() OVER (
+                PARTITION BY identity, reason IS NULL ORDER BY {ordered}, content, page, row) AS ordinal
             FROM hashed
+        ), named AS (
+            SELECT * EXCLUDE (identity, ordinal),
+                   CASE WHEN source_id IS NULL THEN identity || '-' || ordinal ELSE identity END AS line_id,
+                   CASE WHEN source_id IS NOT NULL AND ordinal > 1
+                        THEN 'the line ' || left(source_id, 60) || ' is there already' END AS repeated
+            FROM placed
         )
-        SELECT * EXCLUDE (identity, content), sha256(line_id || chr(31) || content) AS row_hash
-        FROM placed"""  # noqa: S608 - names from our own schema
+        SELECT * EXCLUDE (content, repeated) REPLACE (coalesce(reason, repeated) AS reason),
+               sha256(line_id || chr(31) || content) AS row_hash
+        FROM named"""  # noqa: S608 - names from our own schema
 
 
 def _write(connection: duckdb.DuckDBPyConnection, part_path: Path, trace_path: Path) -> None:
@@ -225,25 +132,64 @@ def _write(connection: duckdb.DuckDBPyConnection, part_path: Path, trace_path: P
         ("line_id, page, row", trace_path),
     ):
         connection.execute(
-            f"COPY (SELECT {select} FROM part ORDER BY account, line_id) TO '{path}' "  # noqa: S608
+            f"COPY (SELECT {select} FROM part ORDER BY account, line_id) TO {quoted(str(path))} "  # noqa: S608
             "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
         )
 
 
 def _describe(connection: duckdb.DuckDBPyConnection) -> Part:
-    hashes, rows = connection.execute(
-        "SELECT coalesce(string_agg(row_hash, '' ORDER BY account, line_id), ''), count(*) FROM part"
-    ).fetchall()[0]
+    hashes = hashlib.sha256(canonical_json([FORMAT, list(COLUMNS)]))
+    found = connection.execute("SELECT row_hash FROM part ORDER BY account, line_id")
+    rows = 0
+    while batch := found.fetchmany(_DIGESTED_AT_ONCE):
+        rows += len(batch)
+        hashes.update("".join(hash_ for (hash_,) in batch).encode())
     totals = connection.execute(
         "SELECT currency, sum(gross), sum(pretax) FROM part GROUP BY currency ORDER BY currency"
     ).fetchall()
     accounts = connection.execute("SELECT account, count(*) FROM part GROUP BY account ORDER BY account").fetchall()
     return Part(
-        digest(canonical_json([FORMAT, list(COLUMNS)]) + hashes.encode()),
+        Digest(hashes.hexdigest()),
         rows,
         {currency: {"gross": text(gross), "pretax": text(pretax)} for currency, gross, pretax in totals},
         dict(accounts),
     )
+
+
+def _rejects(connection: duckdb.DuckDBPyConnection) -> list[Reject]:
+    rows = connection.execute("SELECT page, row, reason FROM numbered WHERE reason IS NOT NULL ORDER BY ALL").fetchall()
+    return [Reject(*row) for row in rows]
+
+
+def _broken(connection: duckdb.DuckDBPyConnection, equations: list[str]) -> dict[str, int]:
+    """Lines by equation; each holds the numbers of those it breaks."""
+    found = connection.execute("SELECT broken, count(*) FROM part WHERE broken IS NOT NULL GROUP BY broken").fetchall()
+    return _counted((equations[int(place)], count) for places, count in found for place in places.split(","))
+
+
+def _repaired(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Lines by repair rule; each holds the names of those that changed it."""
+    found = connection.execute("SELECT repair, count(*) FROM part WHERE repair IS NOT NULL GROUP BY repair").fetchall()
+    return _counted((rule, count) for rules, count in found for rule in rules.split(" "))
+
+
+def _counted(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    total = Counter[str]()
+    for name, count in counts:
+        total[name] += count
+    return dict(sorted(total.items()))
+
+
+def empty(connection: duckdb.DuckDBPyConnection, folder: Path) -> Path:
+    """A part and trace without lines, in `folder`: what is left of a date that a bill no longer has."""
+    path = folder / "empty.parquet"
+    if not path.exists():
+        typed = ", ".join(f"NULL::{type_} AS {name}" for name, type_ in COLUMNS.items())
+        nothing = f"SELECT {typed}, NULL::VARCHAR AS row_hash, NULL::INTEGER AS page, NULL::INTEGER AS row WHERE false"
+        made = path.with_suffix(".new")
+        connection.execute(f"COPY ({nothing}) TO {quoted(str(made))} (FORMAT parquet)")
+        made.rename(path)
+    return path
 
 
 def rejects_json(rejects: Iterable[Reject]) -> bytes:

@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from shared.bill.pulls import asked
 from shared.chain.entry import Entry
 from shared.ids import Digest, canonical_json, digest
 from shared.money import text
 
 SEALED = "sealed"
+OBSERVED = "observed"  # as a seal, of a source that the cycle is not settled from
 PROVISIONAL, FINAL = "provisional", "final"
 
 
@@ -116,6 +118,8 @@ class Seal:
     pulls: Mapping[str, str]  # date -> slot it was last taken from
     rejects: Mapping[str, Mapping[str, Any]]  # date -> {"count", "key"}
     control: Mapping[str, Any]  # {"key", "differences", "attempt"}
+    read: Mapping[str, str] = field(default_factory=dict)  # date -> digest of what its part was built from
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # bill files by the object's key
     seq: int = 0  # its place in the stream, once it has one
 
     def body(self) -> dict[str, Any]:
@@ -135,6 +139,12 @@ def seals(entries: list[Entry]) -> list[Seal]:
     return [Seal(**entry.body, seq=entry.seq) for entry in entries if entry.kind == SEALED]
 
 
+def observations(entries: list[Entry], source: str) -> list[Seal]:
+    """What a source said, settled from it or not, oldest first."""
+    found = (entry for entry in entries if entry.kind in (SEALED, OBSERVED) and entry.body["source"] == source)
+    return [Seal(**entry.body, seq=entry.seq) for entry in found]
+
+
 def merge(
     previous: Snapshot, last: Seal | None, slot: str, parts: Mapping[str, Part]
 ) -> tuple[Snapshot, dict[str, str]]:
@@ -145,6 +155,6 @@ def merge(
     taken = dict(last.pulls) if last else {}
     merged = dict(previous.parts)
     for day, part in parts.items():
-        if taken.get(day, "") <= slot:
+        if asked(taken.get(day, "")) <= asked(slot):
             merged[day], taken[day] = part, slot
     return Snapshot(previous.account, previous.cycle, merged), taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from shared.errors import BadInputError
@@ -27,3 +28,40 @@ def parse_api_tags(raw: str) -> str:
             raise BadInputError("Tag", f"{raw!r} has a key without ' value:'", "expected 'key:K value:V'")
         tags[name.strip()] = value.strip()
     return canonical_json(tags).decode()
+
+
+def parse_pairs(raw: str) -> str:
+    """`key1:value1;key2:value2` (bill files, Tag) as a JSON object in canonical text.
+
+    A value may hold colons. A piece without a colon belongs to the value before it, because values hold semicolons.
+    """
+    tags: dict[str, str] = {}
+    name = ""
+    for piece in raw.split(";"):
+        key, divider, value = piece.partition(":")
+        if divider:
+            name = key.strip()
+            if not name:
+                raise BadInputError("Tag", f"{raw[:200]!r} has a value without a key", "expected 'key:value;key:value'")
+            tags[name] = value.strip()
+        elif name:
+            tags[name] = f"{tags[name]};{piece}".strip()
+        elif piece.strip():
+            raise BadInputError("Tag", f"{raw[:200]!r} begins without a key", "expected 'key:value;key:value'")
+    return canonical_json(tags).decode()
+
+
+def parse_json_tags(raw: str) -> str:
+    """A JSON object of texts, in canonical text."""
+    try:
+        tags = json.loads(raw)
+    except (ValueError, RecursionError) as exc:
+        raise BadInputError("Tag", f"{raw[:200]!r} is no JSON", "expected an object of texts") from exc
+    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
+        raise BadInputError("Tag", f"{raw[:200]!r} is no JSON object of texts", "expected an object of texts")
+    return canonical_json(tags).decode()
+
+
+def parse_tags(raw: str, notation: str) -> str:
+    """Tags in one of the notations of a form (formats, `tags`)."""
+    return {"api": parse_api_tags, "pairs": parse_pairs, "json": parse_json_tags}[notation](raw)

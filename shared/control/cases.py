@@ -19,6 +19,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "nobody is assigned account {key}",
         "assign it, with a date, to a customer and reseller (or as direct or own use) in the party document",
     ),
+    "new_account": (
+        "the provider lists account {key} as a customer, and nobody is assigned it",
+        "assign it, with a date, to a customer and reseller (or as direct or own use) in the party document",
+    ),
     "no_agreement": (
         "no agreement version covers the lines of account {key}",
         "submit a version in force on their dates, for their currency and payer",

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from shared.documents import DocumentRefusedError, Model, check
 from shared.ids import canonical_json
 from shared.parties.parties import OPERATOR
+from shared.reference import currencies
 
 
 def _as_date(value: object) -> object:
@@ -29,13 +30,24 @@ class OperatorModel(Model):
     name: Name | str
 
 
+Source = Literal["api", "classic", "v2", "partner"]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+
+
+class SourceModel(Model):
+    source: Source
+    from_: Day = Field(alias="from")
+
+
 class ConnectorModel(Model):
     endpoint: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,200}$")]
     site: Literal["china", "international"]
     secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
-    settled_source: Literal["api"]  # the other sources are not read yet
+    settled_source: Source | Annotated[list[SourceModel], Field(min_length=1)]
     refund_sign: Literal["negative", "positive"]
     since: Day
+    currency: Currency | None = None  # of bill files without a currency column
+    account_names: dict[Label, Account] = Field(default_factory=dict)  # where a bill file names accounts by name alone
 
 
 class PayerModel(Model):
@@ -88,6 +100,7 @@ def party_document(data: Any, name: str) -> bytes:
             for index, one in enumerate(document.resellers)
             if one.id == OPERATOR
         ),
+        *_sources(document.payers),
         *_unknown(document),
         *_overlaps(document.assignments),
     ]
@@ -102,6 +115,23 @@ def _repeated(place: str, ids: list[str]) -> list[tuple[str, str]]:
         for index, one in enumerate(ids)
         if one in ids[:index]
     ]
+
+
+def _sources(payers: list[PayerModel]) -> list[tuple[str, str]]:
+    """A cycle is settled from one source, so sources change with one."""
+    findings = []
+    for index, payer in enumerate(payers):
+        named = payer.connector.settled_source
+        for number, one in enumerate(named if isinstance(named, list) else []):
+            place = f"payers.{index}.connector.settled_source.{number}.from"
+            if one.from_.day != 1:
+                findings.append((place, f"{one.from_} is no first day of a month; a cycle has one source"))
+            if number and one.from_ <= named[number - 1].from_:  # type: ignore[union-attr]
+                findings.append((place, f"{one.from_} is not after the source before it; write them in order"))
+        currency = payer.connector.currency
+        if currency is not None and not currencies.known(currency):
+            findings.append((f"payers.{index}.connector.currency", f"{currency!r} is no ISO 4217 code"))
+    return findings
 
 
 def _unknown(document: PartyDocument) -> list[tuple[str, str]]:

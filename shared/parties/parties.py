@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -34,6 +34,14 @@ class Connector:
     secret: str  # name of the secret that holds the access key
     refund_sign: str
     since: date
+    sources: tuple[tuple[date, str], ...] = ((date.min, "api"),)  # from when on, which source is settled; in order
+    currency: str = ""  # of bill files without a currency column
+    account_names: Mapping[str, str] = field(default_factory=dict)  # account name -> number, for such files
+
+    def source_in(self, cycle: Cycle) -> str:
+        """The source that the cycle is settled from; before the first one that is named, that one."""
+        begun = [source for begins, source in self.sources if begins <= cycle.first]
+        return begun[-1] if begun else self.sources[0][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,9 @@ def parse_parties(body: bytes) -> Parties:
             payer["connector"]["secret"],
             payer["connector"]["refund_sign"],
             date.fromisoformat(payer["connector"]["since"]),
+            _sources(payer["connector"]["settled_source"]),
+            payer["connector"].get("currency") or "",
+            payer["connector"].get("account_names", {}),
         )
         for payer in data["payers"]
     }
@@ -116,3 +127,9 @@ def parse_parties(body: bytes) -> Parties:
         tuple(sorted(assignments, key=lambda one: (one.account, one.begins))),
         {one["reseller"]: Payee(one["reseller"], one["name"], one["account"], one["bank"]) for one in data["payees"]},
     )
+
+
+def _sources(named: str | list[Mapping[str, str]]) -> tuple[tuple[date, str], ...]:
+    if isinstance(named, str):
+        return ((date.min, named),)
+    return tuple((date.fromisoformat(one["from"]), one["source"]) for one in named)

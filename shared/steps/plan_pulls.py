@@ -1,8 +1,13 @@
-"""Plan what is asked of the provider: every day the last three dates, from the 3rd every date once more."""
+"""Plan what is asked of the provider: every day the last three dates, from the 3rd every date once more.
+
+Beside the lines, every day: who the account's customers are, and the overview of cycles that are final, in case one
+still moved. Other steps ask under `again/` for a pull or a round: what is asked for is ordered, then it is removed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +18,14 @@ from shared.cycle import Cycle, shanghai_day, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json
 from shared.parties.parties import Connector
+from shared.ports import ObjectEvent
 from shared.services import Services
 from shared.steps import state
 
 DAILY, FINAL_ROUND = "daily", "final"
+AGAIN = "again/"
+WATCHED_DAILY = 3  # cycles back; on Mondays all that the provider still answers for
+_MONDAY = 0
 
 
 def plan_pulls(services: Services, now: datetime, what: str) -> list[dict[str, Any]]:
@@ -27,7 +36,7 @@ def plan_pulls(services: Services, now: datetime, what: str) -> list[dict[str, A
     slot = pulls.daily_slot(now) if what == DAILY else pulls.final_slot(now)
     orders = [pull for connector in parties.connectors.values() for pull in _round(services, connector, now, slot)]
     # Accounts in turn, because each has a quota of its own at the provider.
-    written = [pull for pull in sorted(orders, key=lambda pull: (pull.what, pull.account)) if _order(services, pull)]
+    written = [pull for pull in sorted(orders, key=lambda pull: (pull.what, pull.account)) if order(services, pull)]
     outcomes = []
     for account in parties.connectors:
         count = sum(pull.account == account for pull in written)
@@ -38,11 +47,73 @@ def plan_pulls(services: Services, now: datetime, what: str) -> list[dict[str, A
 
 def _round(services: Services, connector: Connector, now: datetime, slot: str) -> Iterable[Pull]:
     if not pulls.is_final(slot):
-        return pulls.plan(slot, connector.account, connector.since)
+        yield from pulls.plan(slot, connector.account, connector.since)
+        if connector.since <= shanghai_day(now):
+            yield pulls.customers(slot, connector.account)
+        yield from _watched(services, connector, now)
+        return
     cycle = Cycle.of(shanghai_day(now)).previous()
     seal = state.last_seal(services, connector.account, str(cycle))
     is_done = now < cycle.final_from() or (seal is not None and seal.status == FINAL)
-    return [] if is_done else pulls.pulls_of(slot, connector.account, cycle, connector.since)
+    yield from [] if is_done else pulls.pulls_of(slot, connector.account, cycle, connector.since)
+
+
+def _watched(services: Services, connector: Connector, now: datetime) -> Iterator[Pull]:
+    """The cycles that are sealed final: the last three every day, on Mondays all that the provider answers for."""
+    today = shanghai_day(now)
+    cycle = Cycle.of(today)
+    for _ in range(pulls.CYCLES_BACK if today.weekday() == _MONDAY else WATCHED_DAILY):
+        cycle = cycle.previous()
+        if cycle.last < connector.since:
+            return
+        seal = state.last_seal(services, connector.account, str(cycle))
+        if seal is not None and seal.status == FINAL:
+            yield from pulls.pulls_of(pulls.watch_slot(now), connector.account, cycle, connector.since)
+
+
+def order_again(services: Services, event: ObjectEvent) -> dict[str, Any]:
+    """Order what an object under `again/` asks for, then remove it; one that is gone was carried out before."""
+    work = services.buckets.work
+    body = work.find(event.key)
+    if body is None:
+        return {"again": event.key, "orders": 0, "note": "carried out before"}
+    asked = _asked(body, event.key)
+    if isinstance(asked, Pull):
+        # The order is there: written once more, its event goes out once more.
+        work.put_again(asked.order_key, order_body(asked))
+        count = 1
+    else:
+        count = sum(order(services, pull) for pull in round_of(services, *asked))
+    work.delete(event.key)
+    services.record("plan_pulls", event.key, stamp(event.at), f"{count} orders")
+    return {"again": event.key, "orders": count}
+
+
+def round_of(services: Services, account: str, cycle: Cycle, slot: str) -> list[Pull]:
+    """What a round asks for; raises BadInputError for an account without a connector."""
+    parties, _ = state.parties(services)
+    connector = parties.connectors.get(account)
+    if connector is None:
+        remedy = "add the payer to the party document, or remove what asks for the round"
+        raise BadInputError(f"round {slot} of {cycle}", f"payer account {account} has no connector", remedy)
+    return pulls.pulls_of(slot, account, cycle, connector.since)
+
+
+def ask_again(account: str, cycle: Cycle, slot: str, why: str, at: str) -> bytes:
+    """The object under `again/` that asks for a round."""
+    return canonical_json({"account": account, "cycle": str(cycle), "slot": slot, "why": why, "at": at})
+
+
+def _asked(body: bytes, key: str) -> Pull | tuple[str, Cycle, str]:
+    try:
+        said = json.loads(body)
+        if "order" in said:
+            return pulls.from_order_key(str(said["order"]))
+        account, slot = str(said["account"]), str(said["slot"])
+        pulls.begun(slot, key)
+        return account, Cycle.parse(said["cycle"], key), slot
+    except (ValueError, KeyError, TypeError) as exc:
+        raise BadInputError(f"object {key}", f"asks for nothing ({exc!r})", "remove it") from exc
 
 
 def order_body(pull: Pull) -> bytes:
@@ -50,5 +121,6 @@ def order_body(pull: Pull) -> bytes:
     return canonical_json({"account": pull.account, "cycle": str(pull.cycle), "what": pull.what, "slot": pull.slot})
 
 
-def _order(services: Services, pull: Pull) -> bool:
+def order(services: Services, pull: Pull) -> bool:
+    """Order a pull; False if it was before."""
     return services.buckets.work.put_once(pull.order_key, order_body(pull))

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from shared.bill import parts
+from shared.bill.control import MONTHLY
 from shared.bill.snapshot import FINAL, Seal, Snapshot
 from shared.bill.snapshot import seals as seals_of
 from shared.bill.snapshot import stream_of as bill_stream
@@ -32,7 +33,7 @@ from shared.services import Services
 from shared.settlement import engine, lines
 from shared.settlement.lines import Share
 from shared.settlement.statement import statements
-from shared.steps import projections, state
+from shared.steps import ingest_controls, projections, state
 from shared.steps.route_settlements import Order, bills, order_of, parse_order
 
 _ACTOR = "settle"
@@ -58,7 +59,9 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     if order.status != FINAL:
         _keep_draft(services, order, settlement)
         return _done(services, event, order, at, "draft", settlement)
-    cases = [*_held_cases(order, summary), *(_bill_cases(services, sealed) if order.owner == OPERATOR else [])]
+    cases = _held_cases(order, summary)
+    if order.owner == OPERATOR:
+        cases += [*_bill_cases(services, sealed), *_new_accounts(services, parties, sealed, cases)]
     reads = {**heads, "parties": head_of(party_entries)}
     note = _decide(services, order, summary, cases, reads, at)
     projections.refresh(services, order.owner, order.cycle)
@@ -246,8 +249,25 @@ def _bill_cases(services: Services, sealed: Mapping[str, Seal]) -> list[Case]:
             for difference in json.loads(services.buckets.work.get(seal.control["key"])):
                 if not difference["cause"]:
                     key = f"{payer}/{difference['account']}/{difference['product']}"
+                    if difference["against"] == MONTHLY:  # the overview agrees, or says another amount
+                        key += f" ({MONTHLY})"
                     amount = Decimal(difference["difference"])
                     found.append(Case(seal.cycle, OPERATOR, "source_mismatch", key, difference["currency"], 0, amount))
+    return found
+
+
+def _new_accounts(
+    services: Services, parties: Parties, sealed: Mapping[str, Seal], held: Sequence[Case]
+) -> list[Case]:
+    """Customers at the provider whom nobody is assigned; one that has lines is a case of its lines already."""
+    known, found = {case.key for case in held if case.kind == "unmapped_account"}, []
+    for payer, seal in sealed.items():
+        entries = services.chain.read(bill_stream(payer, seal.cycle))
+        upto = [entry for entry in entries if entry.seq <= seal.seq]
+        for account in ingest_controls.new_accounts(services, upto, parties, seal.cycle):
+            if account not in known:
+                known.add(account)
+                found.append(Case(seal.cycle, OPERATOR, "new_account", account, "", 0, Decimal(0)))
     return found
 
 

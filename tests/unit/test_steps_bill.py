@@ -122,7 +122,7 @@ def fail_seal(world: World) -> None:
 
 
 BAD_LINES: dict[str, Item] = {
-    "BillingDate 2025-06-31 is not 2025-06-30": item(ACME, "7.00", BillingDate="2025-06-31"),
+    "BillingDate 2025-06-31 is no date": item(ACME, "7.00", BillingDate="2025-06-31"),
     "PretaxAmount many is no number that can be held exactly": item(ACME, "7.00", PretaxAmount="many"),
     "PretaxGrossAmount 0.00000000001 is no number that can be held exactly": item(
         ACME, "7.00", PretaxGrossAmount=Decimal("0.00000000001")
@@ -130,7 +130,7 @@ BAD_LINES: dict[str, Item] = {
     "Item Gift is of no known kind": item(ACME, "7.00", Item="Gift"),
     "NickName holds a NUL character": item(ACME, "7.00", NickName="a\x00b"),
     "SubscriptionType is missing": item(ACME, "7.00", SubscriptionType=""),
-    "Currency yuan is no ISO code": item(ACME, "7.00", Currency="yuan"),
+    "currency yuan is no ISO 4217 code": item(ACME, "7.00", Currency="yuan"),
 }
 
 

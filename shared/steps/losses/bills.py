@@ -1,25 +1,26 @@
 """What is missing of an account's bill: pulls, day parts, the seal of a round, the object that tells of a seal.
 
-A round whose every date a newer seal has seen is past: nothing of it is missed any more, whatever it lacks.
+A round whose every date a newer seal has seen is past: nothing of it is missed any more, whatever it lacks. So is a
+look at a final cycle, or a list of customers, once there is a newer one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, time
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from shared.bill import pulls
-from shared.bill.pulls import CONTROL, Pull
-from shared.bill.snapshot import SEALED, Seal, seals, stream_of
-from shared.cycle import SHANGHAI, Cycle, parse_instant, stamp
+from shared.bill.pulls import CONTROL, MONTHLY, OBSERVED, Pull, asked, begun
+from shared.bill.snapshot import SEALED, Seal, observations, seals, stream_of
+from shared.cycle import Cycle, parse_instant, stamp
+from shared.errors import BadInputError
 from shared.parties.parties import Connector
 from shared.ports import ObjectEvent
 from shared.services import Services
 from shared.steps.losses.books import Books
 from shared.steps.losses.loss import Loss, Losses
 from shared.steps.plan_pulls import order_body
-
-_DAILY_AT = time(9)  # when the daily timer fires (s.yaml); a final slot says it itself
 
 
 def losses(services: Services, books: Books, connector: Connector, cycle: Cycle, now: datetime) -> Losses:
@@ -28,11 +29,16 @@ def losses(services: Services, books: Books, connector: Connector, cycle: Cycle,
     entries = services.chain.read(stream_of(account, str(cycle)))
     told = books.seals.get((account, str(cycle)), frozenset())
     written = {one.seq: parse_instant(one.at) for one in entries if one.kind == SEALED}
-    known = seals(entries)
-    for seal in known:
+    known = observations(entries, "api")
+    for seal in seals(entries):
         if seal.key not in told:
             yield _untold(services, seal, written[seal.seq])
-    for slot in sorted(books.rounds.get((account, str(cycle)), {})):
+    ordered = books.rounds.get((account, str(cycle)), {})
+    yield from _asked_again(services, books, connector, cycle, now)
+    for pull in _newest(one for pulls_ in ordered.values() for one in pulls_ if one.what in OBSERVED):
+        if pull.ingested_key not in books.ingested:
+            yield from _of_pull(services, pull, now)
+    for slot in sorted(filter(pulls.is_round, ordered), key=asked):
         wanted = pulls.pulls_of(slot, account, cycle, connector.since)
         # Nearly all are past by what was just read; the stream is read again for those alone that seem open.
         if wanted and not _is_seen(known, wanted) and not _is_past(services, wanted):
@@ -45,15 +51,18 @@ def losses(services: Services, books: Books, connector: Connector, cycle: Cycle,
                 yield _unsealed(services, connector, wanted, now)
 
 
-def begun(slot: str) -> datetime:
-    """When the round of a slot was begun."""
-    at = time(int(slot[10:12]), int(slot[12:14])) if pulls.is_final(slot) else _DAILY_AT
-    return datetime.combine(pulls.slot_day(slot), at, SHANGHAI)
+def _newest(observed: Iterable[Pull]) -> list[Pull]:
+    """The newest of each kind."""
+    newest: dict[str, Pull] = {}
+    for pull in sorted(observed, key=lambda one: asked(one.slot)):
+        newest[pull.what] = pull
+    return list(newest.values())
 
 
 def _is_past(services: Services, wanted: Sequence[Pull]) -> bool:
     """Whether the round is sealed, or newer rounds have seen every date of it."""
-    return _is_seen(seals(services.chain.read(stream_of(wanted[0].account, str(wanted[0].cycle)))), wanted)
+    entries = services.chain.read(stream_of(wanted[0].account, str(wanted[0].cycle)))
+    return _is_seen(observations(entries, "api"), wanted)
 
 
 def _is_seen(sealed: Sequence[Seal], wanted: Sequence[Pull]) -> bool:
@@ -61,8 +70,39 @@ def _is_seen(sealed: Sequence[Seal], wanted: Sequence[Pull]) -> bool:
     slot = wanted[0].slot
     if any(one.slot == slot for one in sealed):
         return True
-    dates = [pull.what for pull in wanted if pull.what != CONTROL]
-    return bool(sealed) and all(sealed[-1].pulls.get(day, "") > slot for day in dates)
+    dates = [pull.what for pull in wanted if pull.what not in (CONTROL, MONTHLY)]
+    return bool(sealed) and all(asked(sealed[-1].pulls.get(day, "")) > asked(slot) for day in dates)
+
+
+def _asked_again(services: Services, books: Books, connector: Connector, cycle: Cycle, now: datetime) -> Losses:
+    """What a step asked for once more, and nobody ordered."""
+    from shared.steps.plan_pulls import order_again
+
+    work = services.buckets.work
+    for key in sorted(books.again):
+        if key.split("/")[2:4] != [connector.account, str(cycle)]:
+            continue
+        body = work.find(key)
+        if body is None:
+            continue  # ordered meanwhile
+        yield Loss(
+            "again",
+            key,
+            str(cycle),
+            connector.account,
+            _said_at(body),
+            "a step asked for it once more and it was not ordered",
+            lambda key=key: not work.exists(key),  # type: ignore[misc]
+            lambda key=key: order_again(services, ObjectEvent(work.bucket, key, now)),  # type: ignore[misc]
+            lambda key=key, body=body: work.put_again(key, body),  # type: ignore[misc]
+        )
+
+
+def _said_at(body: bytes) -> datetime | None:
+    try:
+        return parse_instant(str(json.loads(body)["at"]))
+    except (ValueError, KeyError, TypeError, BadInputError):
+        return None
 
 
 def _of_pull(services: Services, pull: Pull, now: datetime) -> Losses:
@@ -118,7 +158,7 @@ def _unsealed(services: Services, connector: Connector, wanted: Sequence[Pull], 
 
 
 def _untold(services: Services, seal: Seal, at: datetime) -> Loss:
-    from shared.steps.ingest_bill import finish_seal
+    from shared.steps import sealing
 
     return Loss(
         "seal",
@@ -128,7 +168,7 @@ def _untold(services: Services, seal: Seal, at: datetime) -> Loss:
         at,
         "the seal stands in the chain and its object is missing",
         lambda: services.buckets.work.exists(seal.key),
-        lambda: finish_seal(services, seal),
+        lambda: sealing.finish(services, seal, services.chain.read(stream_of(seal.account, seal.cycle))),
         covers=tuple(
             Pull(seal.account, Cycle.parse(seal.cycle), day, slot).complete_key for day, slot in seal.pulls.items()
         ),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.bill.pulls import Pull, from_order_key
+from shared.bill.pulls import Pull, from_order_key, is_round
 from shared.chain.entry import Entry, Head
 from shared.control import months
 from shared.control.approvals import APPROVED
@@ -24,6 +24,7 @@ from shared.payout.batch import PAYOUT
 from shared.services import Services
 from shared.steps import state
 from shared.steps.pay_resellers import PAID
+from shared.steps.plan_pulls import AGAIN
 
 _SEAL_KEY = re.compile(r"seals/(\d+)/(20\d\d-(?:0[1-9]|1[0-2]))/(\d{6})\.json", re.ASCII)
 
@@ -39,11 +40,16 @@ class Books:
     ingested: frozenset[str]
     seals: Mapping[tuple[str, str], frozenset[str]]  # (payer account, cycle) -> objects
     recent: tuple[str, str]
+    again: frozenset[str] = frozenset()  # what steps asked for once more, and is not ordered yet
 
     @property
     def cycles(self) -> list[str]:
         """Every cycle that anything is known of, oldest first."""
-        known = {cycle for _, cycle in (*self.rounds, *self.seals)} | set(self.recent)
+        known = (
+            {cycle for _, cycle in (*self.rounds, *self.seals)}
+            | {key.split("/")[3] for key in self.again if key.count("/") > 3}
+            | set(self.recent)
+        )
         return sorted(known.union(*(months.months(entries) for entries in self.streams.values())))
 
 
@@ -72,6 +78,7 @@ def open_books(services: Services, now: datetime) -> Books:
         frozenset(ingested),
         {name: frozenset(keys) for name, keys in seals.items()},
         (str(current.previous()), str(current)),
+        frozenset(services.buckets.work.keys(AGAIN)),
     )
 
 
@@ -88,7 +95,9 @@ def bill_matters(books: Books, account: str, cycle: str) -> bool:
     if cycle in books.recent:
         return True
     rounds = books.rounds.get((account, cycle), {})
-    if len(rounds) > len(books.seals.get((account, cycle), ())):
+    if sum(map(is_round, rounds)) > len(books.seals.get((account, cycle), ())):
+        return True
+    if any(key.split("/")[2:4] == [account, cycle] for key in books.again):
         return True
     return any(pull.ingested_key not in books.ingested for pulls in rounds.values() for pull in pulls)
 

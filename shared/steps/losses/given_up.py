@@ -21,6 +21,7 @@ FAILED, DONE = "quarantine/failed/", "quarantine/done/"
 # What these should have done is found by the other rooms, under the keys of the objects that woke them.
 _BY_OBJECTS = frozenset(
     (
+        "plan_pulls",  # where it was woken by an object
         "pull_bill",
         "ingest_bill",
         "route_settlements",

@@ -34,6 +34,12 @@ KINDS: Mapping[str, Kind] = {
         "the next day's round asks for two of its three dates again",
         "read the problem; ask the provider, or wait: what newer rounds have seen is no longer missed",
     ),
+    "again": Kind(
+        _STEP_GRACE,
+        _DAY,
+        "a pull that goes on, or a cycle that moved, waits for its order",
+        "read the problem; remove the object if it asks for nothing",
+    ),
     "ingest": Kind(
         _ROUND_GRACE,
         _DAY,

@@ -1,0 +1,227 @@
+"""What a bill file is, by its content: text or Parquet, alone, gzipped, or zipped in parts under one name.
+
+Names are not believed: parts are zipped under the same name as a single file, and have no extension. Files come from
+outside, so what is unpacked is bounded before it is written.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from shared.errors import BadInputError
+
+MEMBERS_MAX = 1_000
+UNPACKED_MAX = 32 * 1024**3  # beyond any bill (a line takes some 500 bytes), and what a function's disk bounds anyway
+# A packed byte of a real bill yields 10 to 40 bytes; what yields more after the first megabytes is made to fill disks.
+RATIO_MAX, RATIO_FREE = 200, 64 * 1024**2
+LINE_MAX = 16 * 1024**2  # characters of a line
+CELL_MAX = 1024**2  # characters of a cell
+_CHUNK = 1 << 20
+_ZIP, _ZIP_EMPTY, _GZIP, _PARQUET = b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"PAR1"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A table of a bill file: itself, or one of those packed in it."""
+
+    path: Path
+    name: str
+    is_parquet: bool
+
+
+def unpack(path: Path, name: str, folder: Path) -> list[Member]:
+    """The tables in the file, unpacked into `folder`, in the order of their names; BadInputError for what is none."""
+    magic = _magic(path)
+    if magic.startswith(_ZIP_EMPTY):
+        raise BadInputError(name, "is a zip file without members", "export it again")
+    if magic.startswith(_ZIP):
+        return _unzip(path, name, folder)
+    if magic.startswith(_GZIP):
+        inner = folder / "gunzipped"
+        _gunzip(path, name, inner)
+        path, magic = inner, _magic(inner)
+        if magic.startswith((_ZIP, _GZIP)):
+            raise BadInputError(name, "is packed twice", "unpack it once, and hand that in")
+    return [_member(path, name, magic)]
+
+
+def _magic(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
+
+
+def _member(path: Path, name: str, magic: bytes) -> Member:
+    if not magic:
+        raise BadInputError(name, "is empty", "export it again")
+    if magic.startswith(_UTF16):
+        raise BadInputError(name, "is UTF-16", "save it as CSV in UTF-8")
+    return Member(path, name, magic == _PARQUET)
+
+
+def _unzip(path: Path, name: str, folder: Path) -> list[Member]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = sorted((one for one in archive.infolist() if not one.is_dir()), key=lambda one: one.filename)
+            _check_members(infos, name, path.stat().st_size)
+            members, left = [], UNPACKED_MAX
+            for number, info in enumerate(infos, 1):
+                target = folder / f"member-{number}"
+                with archive.open(info) as packed:
+                    left -= _copy(packed, target, min(left, info.file_size), f"{name}, {info.filename}")
+                magic = _magic(target)
+                if magic.startswith((_ZIP, _GZIP)):
+                    raise BadInputError(f"{name}, {info.filename}", "is packed twice", "unpack it once")
+                members.append(_member(target, f"{name}, {info.filename}", magic))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError, ValueError) as exc:
+        # RuntimeError: a password is asked for. NotImplementedError: a method of packing that nobody uses for bills.
+        raise BadInputError(name, f"is no readable zip file ({exc})", "export it again, unencrypted") from exc
+    return members
+
+
+def _check_members(infos: list[zipfile.ZipInfo], name: str, packed: int) -> None:
+    if not infos:
+        raise BadInputError(name, "is a zip file without members", "export it again")
+    if len(infos) > MEMBERS_MAX:
+        raise BadInputError(name, f"has {len(infos)} members, at most {MEMBERS_MAX} are read", "split it")
+    told = sum(one.file_size for one in infos)
+    if told > UNPACKED_MAX or told > max(RATIO_FREE, packed * RATIO_MAX):
+        problem = f"says it unpacks from {packed} to {told} bytes, which no bill does"
+        raise BadInputError(name, problem, "check where it comes from; split it if it is a bill")
+
+
+def _gunzip(path: Path, name: str, target: Path) -> None:
+    allowed = min(UNPACKED_MAX, max(RATIO_FREE, path.stat().st_size * RATIO_MAX))
+    try:
+        with gzip.open(path) as packed:
+            _copy(packed, target, allowed, name)
+    except (OSError, EOFError, zlib.error) as exc:
+        if isinstance(exc, OSError) and not isinstance(exc, gzip.BadGzipFile):
+            raise  # of the disk
+        raise BadInputError(name, f"is no readable gzip file ({exc})", "export it again") from exc
+
+
+def _copy(packed: IO[bytes] | gzip.GzipFile, target: Path, allowed: int, name: str) -> int:
+    written = 0
+    with target.open("wb") as file:
+        while chunk := packed.read(_CHUNK):
+            written += len(chunk)
+            if written > allowed:
+                problem = f"unpacks to more than {allowed} bytes, which no bill of its size does"
+                raise BadInputError(name, problem, "check where it comes from; split it if it is a bill")
+            file.write(chunk)
+    return written
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """How a text file is written, and whether a plain reader will do."""
+
+    line_end: str  # "\n" or "\r\n"
+    is_plain: bool  # UTF-8 without NUL, empty lines, or ends of another kind
+
+
+def look_through(path: Path) -> Text:
+    """Read the whole file once for what a plain CSV reader would stumble over."""
+    decode = codecs.getincrementaldecoder("utf-8")("strict").decode
+    is_plain, line_end, before = True, "", b""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            both = before[-3:] + chunk
+            line_end = line_end or _line_end(both)
+            if not before and chunk.removeprefix(codecs.BOM_UTF8).startswith((b"\r", b"\n")):
+                is_plain = False
+            if is_plain:
+                try:
+                    decode(chunk)
+                except UnicodeDecodeError:
+                    is_plain = False
+                is_plain = is_plain and not _is_odd(both, line_end)
+            before = chunk
+    try:
+        decode(b"", True)
+    except UnicodeDecodeError:
+        is_plain = False
+    return Text(line_end or "\n", is_plain)
+
+
+def _line_end(chunk: bytes) -> str:
+    place = chunk.find(b"\n")
+    return "" if place < 0 else "\r\n" if chunk[:place].endswith(b"\r") else "\n"
+
+
+def _is_odd(chunk: bytes, line_end: str) -> bool:
+    if b"\0" in chunk or b"\n\n" in chunk:
+        return True
+    if line_end == "\r\n":
+        return b"\n\r\n" in chunk or chunk.count(b"\r\n") < max(chunk.count(b"\n"), chunk.count(b"\r") - 1)
+    return b"\r" in chunk
+
+
+def header_of(path: Path, name: str) -> list[str]:
+    """The cells of the first row, trimmed."""
+    csv.field_size_limit(CELL_MAX)
+    rows = csv.reader(lines_of(path, name))
+    try:
+        first = next((row for row in rows if row), None)
+    except csv.Error as exc:
+        raise BadInputError(f"{name}, row 0", f"cannot be read ({exc})", "expected a header row") from exc
+    if first is None:
+        raise BadInputError(name, "has no header row", "export it again")
+    return [cell.strip(" \t\r\n\v\f\u00a0\u3000\ufeff") for cell in first]
+
+
+def lines_of(path: Path, name: str) -> Iterator[str]:
+    """The lines of a text file; bytes that are no UTF-8 become half characters, which `tidy_rows` tells of."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        while line := file.readline(LINE_MAX):
+            if len(line) == LINE_MAX:
+                problem = f"has a line of more than {LINE_MAX} characters"
+                raise BadInputError(name, problem, "expected a bill's rows; export it again")
+            yield line
+
+
+def tidy_rows(path: Path, name: str, width: int) -> Iterator[list[str]]:
+    """Row by row what a plain reader would stumble over: the cells, then what is wrong with the row, or nothing.
+
+    Every row after the header comes out once, empty lines apart. Where a row cannot be told from the next one, the
+    file is refused.
+    """
+    csv.field_size_limit(CELL_MAX)
+    rows = csv.reader(lines_of(path, name), strict=True)
+    number = -1  # the header's
+    try:
+        for cells in rows:
+            if not cells:
+                continue
+            if number >= 0:
+                yield _tidied(cells, width)
+            number += 1
+    except csv.Error as exc:
+        problem = f"cannot be told from what follows ({exc})"
+        remedy = "correct the quotes there, or export it again; nothing of the file was taken"
+        raise BadInputError(f"{name}, row {max(number, 0)}", problem, remedy) from exc
+
+
+def _tidied(cells: list[str], width: int) -> list[str]:
+    problem = ""
+    if len(cells) != width:
+        problem = f"has {len(cells)} cells, expected {width}"
+    elif any("\x00" in cell for cell in cells):
+        problem = "holds a NUL character"
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        problem = problem or "holds bytes that are no UTF-8"
+        cells = [cell.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for cell in cells]
+    if problem:
+        cells = [cell.replace("\x00", "\\u0000") for cell in cells]
+    return [*cells[:width], *[""] * (width - len(cells)), problem]

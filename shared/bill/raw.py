@@ -1,0 +1,108 @@
+"""Raw rows as text, from the pages of a pull or the tables of a bill file, as relations that SQL can read.
+
+A relation has a column for each header, text as it was written, and `problem` (what is wrong with the row as such),
+`page` (of the pull, or table of the file, from 1) and `row` (from 0).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.bill import api, files, formats
+from shared.bill.files import Member
+from shared.bill.formats import Format
+from shared.columnar import quoted
+from shared.errors import BadInputError
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of one form: SQL for their relation, and the headers that it has."""
+
+    form: Format
+    rows: str
+    headers: tuple[str, ...]
+    is_trimmed: bool = False  # no text has blanks at its ends, and what is empty is absent
+
+
+def write_pages(path: Path, pages: Iterable[api.Page]) -> tuple[Table, str]:
+    """Write the items of the pages as text rows to `path`; their table, and the digest of what was read.
+
+    It holds nothing of when or in which pull the pages were seen: the same bill has the same digest.
+    """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        for number, page in enumerate(pages, 1):
+            writer.writerows(api.raw_rows(page, number))
+    with path.open("rb") as written:
+        content = hashlib.file_digest(written, "sha256").hexdigest()
+    headers = api.fields()
+    columns = [*headers, "problem", "page", "row"]
+    rows = f"(SELECT * REPLACE (CAST(page AS INTEGER) AS page, CAST(row AS INTEGER) AS row) FROM {_csv(path, columns)})"  # noqa: S608
+    return Table(formats.load(api.FORM), rows, tuple(headers), is_trimmed=True), content
+
+
+def open_table(connection: duckdb.DuckDBPyConnection, member: Member, page: int) -> Table:
+    """The table of a bill file as a plain reader sees it, its form recognised by its headers.
+
+    BadInputError where it cannot be read at all. Reading its rows may still fail; `tidied` reads any text file.
+    """
+    if member.is_parquet:
+        return _parquet(connection, member, page)
+    headers = files.header_of(member.path, member.name)
+    form = formats.recognise(headers, member.name)
+    rows = _numbered(_csv(member.path, headers, has_header=True), page, has_problem=False)
+    return Table(form, rows, tuple(headers))
+
+
+def tidied(member: Member, table: Table, page: int, folder: Path) -> Table:
+    """The same table of a text file, read row by row into `folder`, each with what is wrong with it."""
+    tidy = folder / f"tidy-{page}.csv"
+    with tidy.open("w", encoding="utf-8", newline="") as file:
+        rows = files.tidy_rows(member.path, member.name, len(table.headers))
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+    return Table(table.form, _numbered(_csv(tidy, [*table.headers, "problem"]), page, has_problem=True), table.headers)
+
+
+def _csv(path: Path, columns: Sequence[str], *, has_header: bool = False) -> str:
+    types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in columns)
+    # parallel = false: a quoted cell may hold line ends.
+    return (
+        f"read_csv({quoted(str(path))}, header={str(has_header).lower()}, columns={{{types}}}, delim=',', quote='\"', "
+        f"escape='\"', nullstr='', strict_mode=true, parallel=false, max_line_size={files.LINE_MAX}, auto_detect=false)"
+    )
+
+
+def _numbered(source: str, page: int, *, has_problem: bool) -> str:
+    problem = "" if has_problem else ", '' AS problem"
+    return f"(SELECT *, row_number() OVER () - 1 AS row, {page} AS page{problem} FROM {source})"  # noqa: S608
+
+
+_EXACT_TYPES = ("VARCHAR", "DECIMAL", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DATE", "TIMESTAMP", "BOOLEAN")
+
+
+def _parquet(connection: duckdb.DuckDBPyConnection, member: Member, page: int) -> Table:
+    import duckdb
+
+    source = f"read_parquet({quoted(str(member.path))}, file_row_number=true)"
+    try:
+        described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
+    except duckdb.Error as exc:
+        raise BadInputError(member.name, f"is no readable Parquet ({exc})", "export it again") from exc
+    types = {name: str(type_) for name, type_, *_ in described if name != "file_row_number"}
+    form = formats.recognise([name.strip() for name in types], member.name)
+    for name, type_ in types.items():
+        if form.column_of(name.strip()) and type_.partition("(")[0] not in _EXACT_TYPES:
+            problem = f"column {name} is {type_}, which does not hold amounts to their last digit"
+            raise BadInputError(member.name, problem, "write it as text, DECIMAL, signed whole numbers or dates")
+    texts = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name.strip()}"' for name in types)
+    rows = f"(SELECT {texts}, '' AS problem, {page} AS page, file_row_number AS row FROM {source})"  # noqa: S608
+    return Table(form, rows, tuple(name.strip() for name in types))

@@ -1,0 +1,82 @@
+"""Day parts as the steps keep them: built from raw rows, kept with what is known of them, found again by what was read.
+
+What is read is named by its digest, so a bill that reads like one seen before is that one, without computing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.bill import normalise, parts
+from shared.bill.normalise import Reading
+from shared.bill.raw import Table
+from shared.bill.snapshot import part_key
+from shared.ids import Digest, canonical_json, digest
+from shared.services import Services
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def source_key(account: str, cycle: str, day: str, read: str, suffix: str) -> str:
+    """What is known of a bill of this date that reads `read`, whoever saw it (bucket work).
+
+    `json` is the description, `parquet` the page and row of each line, `rejects.json` the rows that are no line.
+    """
+    return f"sources/{account}/{cycle}/{day}/{read}.{suffix}"
+
+
+def read_as(reading: Reading, contents: list[str]) -> Digest:
+    """What is read: these raw contents, in this way."""
+    return digest(canonical_json([parts.FORMAT, contents, reading.key()]))
+
+
+def known(services: Services, account: str, cycle: str, day: str, read: str) -> dict[str, Any] | None:
+    """The description of a bill that was read before."""
+    body = services.buckets.work.find(source_key(account, cycle, day, read, "json"))
+    return None if body is None else dict(json.loads(body))
+
+
+def of_table(
+    services: Services, connection: duckdb.DuckDBPyConnection, table: Table, reading: Reading, read: str, folder: Path
+) -> dict[str, Any]:
+    """The day part of a table all of whose rows are of one payer, cycle and date (`reading` names them)."""
+    rows = f"({normalise.checked_sql(reading, table.rows, table.headers, is_trimmed=table.is_trimmed)})"
+    return of_rows(services, connection, rows, reading, read, folder, {})
+
+
+def of_rows(
+    services: Services,
+    connection: duckdb.DuckDBPyConnection,
+    rows: str,
+    reading: Reading,
+    read: str,
+    folder: Path,
+    more: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Build and keep the day part of checked rows; its description, with `more` in it, is kept last."""
+    work, where = services.buckets.work, (reading.payer, reading.cycle, reading.date)
+    part_path, trace_path = folder / "part.parquet", folder / "trace.parquet"
+    equations = [one.equation for one in reading.form.identities]
+    built = parts.build(connection, rows, reading.form.tags, equations, part_path, trace_path)
+    work.upload_once(part_key(*where, built.part.digest), part_path)
+    work.upload_once(source_key(*where, read, "parquet"), trace_path)
+    if built.rejects:
+        work.put_once(source_key(*where, read, "rejects.json"), parts.rejects_json(built.rejects))
+    described = {
+        "source": read,
+        "part": asdict(built.part),
+        "rows": built.part.rows,
+        "rejects": len(built.rejects),
+        "form": reading.form.id,
+        "broken": built.broken,
+        "repaired": built.repaired,
+        **more,
+    }
+    body = canonical_json(described)
+    work.put_once(source_key(*where, read, "json"), body)
+    return dict(json.loads(body))
