@@ -332,7 +332,7 @@ def _reason_of_line(reading: Reading, texts: _Texts) -> str:
             is_below, said = f"{name} < 0 AND kind IN ('usage', 'subscription')", quoted(texts.header_of(name))
             reasons.append(f"CASE WHEN {is_below} THEN {said} || ' ' || {name} || ' of a charge is below 0' END")
     for identity in reading.form.identities:
-        if identity.is_proven and any(name in texts for name in identity.terms):
+        if identity.is_proven and all(name in texts for name in identity.terms):
             broken = f"{_left_over(identity.terms, texts)} <> 0"
             reasons.append(f"CASE WHEN {broken} THEN {quoted(f'its amounts break {identity.equation}')} END")
     return f"coalesce({', '.join(reasons)})"
