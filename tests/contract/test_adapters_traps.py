@@ -414,6 +414,40 @@ def test_a_row_that_fails_for_good_is_an_error_although_the_batch_is_none(
     assert not caught.value.retryable
 
 
+def test_rows_that_could_not_be_read_alone_are_asked_for_again_alone(
+    rows: TablestoreRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.put_newer("bill_lines", [line("apart", n, 1, n=n) for n in range(250)], "seal")
+    asked: list[int] = []
+    genuine = rows._client.batch_get_row
+
+    def get_batch(request: Any) -> Any:
+        asked.append(len(request.items["bill_lines"].primary_keys))
+        answer = genuine(request)
+        if len(asked) == 1:
+            for item in answer.items["bill_lines"][::2]:
+                item.is_ok, item.error_code, item.error_message, item.row = False, "OTSServerBusy", "busy", None
+        return answer
+
+    monkeypatch.setattr(rows._client, "batch_get_row", get_batch)
+    found = rows.get_many("bill_lines", [line("apart", n, 1)[0] for n in range(250)], ["n"])
+
+    assert [one and one["n"] for one in found] == list(range(250))
+    assert asked[0] == 100
+    assert max(asked) <= 100
+    assert sum(asked) == 250 + 50
+
+
+def test_a_row_that_cannot_be_read_for_good_is_an_error(rows: TablestoreRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = SimpleNamespace(is_ok=False, error_code="OTSParameterInvalid", error_message="no such name", row=None)
+    answer = SimpleNamespace(get_result_by_table=lambda _: [failed])
+    monkeypatch.setattr(rows._client, "batch_get_row", lambda _: answer)
+
+    with pytest.raises(ServiceError, match="OTSParameterInvalid: no such name") as caught:
+        rows.get_many("bill_lines", [line("bad", 1, 1)[0]], ["n"])
+    assert not caught.value.retryable
+
+
 def sizes(rows: TablestoreRows, monkeypatch: pytest.MonkeyPatch, busy: int) -> list[int]:
     """How many rows each batch had, when so many of the first batches met a busy service."""
     sent: list[int] = []

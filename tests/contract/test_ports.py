@@ -386,6 +386,22 @@ def test_only_what_is_newer_is_put(rows: Rows, stream: str) -> None:
     assert rows.put_newer("bill_lines", [], "seal") == 0
 
 
+def test_rows_are_read_together_in_the_order_asked_for_and_by_named_columns(rows: Rows, stream: str) -> None:
+    rows.put_newer("bill_lines", [line(stream, n, 1, pretax=str(n), zone="z") for n in range(250)], "seal")
+    keys = [line(stream, n, 1)[0] for n in (249, 3, 400, 3, *range(200))]
+    found = rows.get_many("bill_lines", keys, ["pretax", "region"])
+
+    assert found[:4] == [
+        {"line": f"{stream}-00249", "pretax": "249"},
+        {"line": f"{stream}-00003", "pretax": "3"},
+        None,
+        {"line": f"{stream}-00003", "pretax": "3"},
+    ]
+    assert [one and one["pretax"] for one in found[4:]] == [str(n) for n in range(200)]
+    assert rows.get_many("bill_lines", keys[:1], ["region"]) == [None]
+    assert rows.get_many("bill_lines", [], ["pretax"]) == []
+
+
 def test_a_row_without_the_column_is_older_than_any(rows: Rows, stream: str) -> None:
     key = line(stream, 1, 1)[0]
     rows.put("bill_lines", key, {"pretax": "a"})
@@ -436,6 +452,7 @@ def row_verbs(rows: Rows, table: str) -> Mapping[str, Callable[[], object]]:
     one = entry("s", 1)
     return {
         "get": lambda: rows.get(table, one),
+        "get_many": lambda: rows.get_many(table, [one], ["entry"]),
         "create": lambda: rows.create(table, one, {"entry": "1"}),
         "put": lambda: rows.put(table, one, {"entry": "1"}),
         "put_newer": lambda: rows.put_newer(table, [(one, {"seal": 1})], "seal"),
@@ -443,7 +460,7 @@ def row_verbs(rows: Rows, table: str) -> Mapping[str, Callable[[], object]]:
     }
 
 
-ROW_VERBS = ("get", "create", "put", "put_newer", "range")
+ROW_VERBS = ("get", "get_many", "create", "put", "put_newer", "range")
 
 
 @pytest.mark.parametrize("verb", ROW_VERBS)

@@ -14,9 +14,11 @@ from infra.localcloud import common
 from infra.provision import permissions
 from infra.provision.plan import RECORDS_DAYS, TABLES, UnfitError, actions, functions, plan, survey, variables
 from infra.provision.roles import policy_of, trust
-from shared.cloud.admin import TableAdmin
+from shared.bill import rows
+from shared.cloud.admin import Index, TableAdmin
 from shared.cloud.credentials import from_environment
 from shared.cloud.ram import RoleAdmin
+from shared.cloud.tablestore import TablestoreRows
 from shared.errors import SettingError
 from shared.ports import ServiceError
 
@@ -53,6 +55,11 @@ def tables(cloud: Mapping[str, str]) -> TableAdmin:
     return TableAdmin(endpoint, cloud["CLEARBOOK_REGION"], instance, from_environment(cloud))
 
 
+def row_store(cloud: Mapping[str, str]) -> TablestoreRows:
+    endpoint, instance = cloud["CLEARBOOK_TABLESTORE_ENDPOINT"], cloud["CLEARBOOK_TABLESTORE_INSTANCE"]
+    return TablestoreRows(endpoint, cloud["CLEARBOOK_REGION"], instance, lambda: from_environment(cloud))
+
+
 def states(cloud: Mapping[str, str]) -> Counter[str]:
     return Counter(str(one.state) for one in survey(cloud))
 
@@ -79,6 +86,47 @@ def test_what_is_missing_is_made_once_and_then_everything_is_there(cloud: Mappin
     assert plan(cloud) == []
     worm = bucket(cloud, "books-records").get_bucket_worm()
     assert (worm.state, int(worm.retention_period_days)) == ("Locked", RECORDS_DAYS)
+
+
+def test_a_table_is_made_with_its_indexes(cloud: Mapping[str, str]) -> None:
+    apply(cloud)
+    found = tables(cloud).describe("bill_lines")
+
+    assert found.indexes == rows.INDEXES
+    assert found.defined == dict.fromkeys(("account_key", "date", "instance_key", "line_id"), "STRING")
+    assert tables(cloud).describe("chain").indexes == {}
+
+
+def test_an_index_that_is_missing_is_made_with_the_rows_that_are_there(cloud: Mapping[str, str]) -> None:
+    lacking = [Index(name, columns) for name, columns in rows.INDEXES.items() if name != rows.BY_ACCOUNT]
+    keep = Index("keep", ("account_key", "date"))  # as many columns are predefined as are needed
+    tables(cloud).create("bill_lines", TABLES["bill_lines"], [*lacking, keep])
+    store = row_store(cloud)
+    store.put("bill_lines", (("line", "a" * 32),), {"account_key": "k", "date": "2025-06-01"})
+
+    planned = [action for action in plan(cloud) if "bill_lines" in action.what]
+    assert [action.what for action in planned] == [
+        "index bill_lines_by_account (account_key, date) of table bill_lines"
+    ]
+    planned[0].make()
+    assert [action.what for action in plan(cloud) if "bill_lines" in action.what] == []
+    ends = (
+        (("account_key", "k"), ("date", "2025"), ("line", "0")),
+        (("account_key", "k"), ("date", "2026"), ("line", "0")),
+    )
+    assert [row["line"] for row in store.range("bill_lines_by_account", *ends)] == ["a" * 32]
+
+
+def test_a_table_whose_indexes_cannot_be_as_they_must_is_refused(cloud: Mapping[str, str]) -> None:
+    tables(cloud).create("bill_lines", TABLES["bill_lines"])
+    with pytest.raises(UnfitError, match="has not predefined account_key, date, instance_key, line_id; predefine them"):
+        plan(cloud)
+    tables(cloud)._client.delete_table("bill_lines")
+
+    wrong = [Index(name, columns) for name, columns in rows.INDEXES.items() if name != rows.BY_ID]
+    tables(cloud).create("bill_lines", TABLES["bill_lines"], [*wrong, Index(rows.BY_ID, ("line_id", "date"))])
+    with pytest.raises(UnfitError, match=r"has an index bill_lines_by_id of \('line_id', 'date'\)"):
+        plan(cloud)
 
 
 def test_a_retention_that_was_begun_and_not_locked_is_locked(cloud: Mapping[str, str]) -> None:
