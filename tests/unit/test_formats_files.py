@@ -57,7 +57,7 @@ class Read:
 
     def lines(self, key: str) -> list[dict[str, Any]]:
         """Those of them that are lines."""
-        return [row for row in self.rows(key) if row["place"] != REJECTED]
+        return [row for row in self.rows(key) if row["place"] not in (REJECTED, "total")]
 
     def sums(self, key: str, amount: str) -> dict[tuple[str, str], Decimal]:
         """An amount by account and product."""
