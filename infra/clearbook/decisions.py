@@ -11,6 +11,7 @@ import yaml
 
 from infra.clearbook.context import now, services
 from infra.clearbook.main import write_json
+from infra.clearbook.references.shown import changed_rates
 from shared.agreement.document import agreement_document
 from shared.control import approvals
 from shared.control.approvals import Proposal
@@ -35,13 +36,13 @@ class NotAllProposedError(ClearbookError):
 def propose_parties(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a party document."""
     work, data = services(home), read_yaml(file.read_bytes(), str(file))
-    _say(work, [decide.propose_parties(work, data, str(file), by=by, why=why, at=stamp(now(home)))], json_to)
+    say(work, [decide.propose_parties(work, data, str(file), by=by, why=why, at=stamp(now(home)))], json_to)
 
 
 def propose_agreement(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose an agreement version."""
     work, data = services(home), read_yaml(file.read_bytes(), str(file))
-    _say(work, [decide.propose_agreement(work, data, str(file), by=by, why=why, at=stamp(now(home)))], json_to)
+    say(work, [decide.propose_agreement(work, data, str(file), by=by, why=why, at=stamp(now(home)))], json_to)
 
 
 def check_agreement(file: Path) -> None:
@@ -60,7 +61,7 @@ def propose_locks(cycle: str, resellers: list[str], by: str, why: str, home: Pat
             proposals.append(decide.propose_lock(work, cycle, one, by=by, why=why, at=stamp(now(home))))
         except ClearbookError as exc:
             problems.append(str(exc))
-    _say(work, proposals, json_to, [f"not proposed: {problem}" for problem in problems])
+    say(work, proposals, json_to, [f"not proposed: {problem}" for problem in problems])
     if problems:
         raise NotAllProposedError(f"{len(problems)} of {len(problems) + len(proposals)} could not be proposed")
 
@@ -69,7 +70,7 @@ def propose_payouts(cycle: str, by: str, why: str, home: Path | None, json_to: s
     """Propose what is due."""
     work = services(home)
     proposals, left_out = decide.propose_payouts(work, cycle, by=by, why=why, at=stamp(now(home)))
-    _say(work, proposals, json_to, [f"{reseller}: not paid: {problem}" for reseller, problem in left_out])
+    say(work, proposals, json_to, [f"{reseller}: not paid: {problem}" for reseller, problem in left_out])
 
 
 def approve(names: list[str], by: str, home: Path | None, json_to: str | None) -> None:
@@ -107,7 +108,7 @@ def show_proposals(home: Path | None, json_to: str | None) -> None:
 
 def waiting(work: Services) -> list[Proposal]:
     """Every proposal that waits, over all streams."""
-    streams = [STREAM]
+    streams = [STREAM, state.CONFIG]
     try:
         parties, _ = state.parties(work)
         streams += [stream_of(reseller, "") for reseller in sorted(parties.resellers)]
@@ -117,7 +118,7 @@ def waiting(work: Services) -> list[Proposal]:
     return [one for stream in streams for one in approvals.waiting(work.chain.read(stream))]
 
 
-def _say(work: Services, proposals: list[Proposal], json_to: str | None, notes: list[str] | None = None) -> None:
+def say(work: Services, proposals: list[Proposal], json_to: str | None, notes: list[str] | None = None) -> None:
     """Print what was proposed and how it is approved."""
     if json_to is not None:
         write_json({"proposals": [_as_json(proposal) for proposal in proposals], "notes": notes or []}, json_to)
@@ -147,6 +148,8 @@ def _shown(work: Services, proposal: Proposal) -> list[str]:
         payments = [f"{one.instruction}: {one.amount} {one.currency} to {one.payee_name}, {one.account} at {one.bank}"
                     for one in members]  # fmt: skip
         return [*payments, f"together {body['total']} {body['currency']}"]
+    if proposal.act == state.FX_TABLES:
+        return changed_rates(work, proposal)
     return _difference(work, proposal)
 
 

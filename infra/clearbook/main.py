@@ -30,11 +30,19 @@ app = typer.Typer(
 local = typer.Typer(help="The local cloud: OSS, Tablestore, BSS OpenAPI and the function host.", no_args_is_help=True)
 party = typer.Typer(help="Payers, resellers, customers, and whose account is whose.", no_args_is_help=True)
 agreement = typer.Typer(help="What a reseller earns on which lines.", no_args_is_help=True)
+reference = typer.Typer(
+    help="What bills are read against: exchange rates, product codes, positions at go-live.", no_args_is_help=True
+)
+reference_import = typer.Typer(
+    help="Check a file and propose it; it is in force once somebody else approves it.", no_args_is_help=True
+)
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
 app.add_typer(local, name="local")
 app.add_typer(bench, name="bench")
 app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
+app.add_typer(reference, name="reference")
+reference.add_typer(reference_import, name="import")
 
 Home = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
@@ -43,6 +51,7 @@ Home = Annotated[
 By = Annotated[str, typer.Option("--by", help="Who acts, such as paula (a preparer) or amir (an approver).")]
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the chain.")]
 CycleOption = Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")]
+CsvFile = Annotated[Path, typer.Argument(help="A CSV file, UTF-8.")]
 Json = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
@@ -234,6 +243,78 @@ def agreement_check(file: Annotated[Path, typer.Argument(help="The agreement doc
     from infra.clearbook.decisions import check_agreement
 
     check_agreement(file)
+
+
+@reference_import.command("fx")
+def reference_import_fx(
+    file: CsvFile,
+    backdate: Annotated[
+        bool, typer.Option("--backdate", help="Change the rates of a locked cycle, too; needs --why.")
+    ] = False,
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose exchange rates: a CSV file with the columns currency,to,cycle,rate.
+
+    A rate is what one unit of `currency` is in `to`. Each cycle in the file gets exactly the rates of the file.
+    """
+    from infra.clearbook.references.commands import import_fx
+
+    import_fx(file, by, why, home, json, backdate=backdate)
+
+
+@reference_import.command("catalogue")
+def reference_import_catalogue(
+    file: CsvFile, by: By = "paula", why: Why = "", home: Home = None, json: Json = None
+) -> None:
+    """Propose the catalogue: a CSV file with the columns kind,code,parent,name_zh,name_en,category.
+
+    A line whose code it does not know opens a case. shared/reference/products.csv is a list to begin with.
+    """
+    from infra.clearbook.references.commands import import_catalogue
+
+    import_catalogue(file, by, why, home, json)
+
+
+@reference_import.command("opening")
+def reference_import_opening(
+    file: Annotated[Path, typer.Argument(help="The opening of one reseller, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose what a reseller is owed when it begins to be settled here, and its earlier totals and charges.
+
+    Its `past_charges` name a CSV file beside the document.
+    """
+    from infra.clearbook.references.commands import import_opening
+
+    import_opening(file, by, why, home, json)
+
+
+@reference.command("list")
+def reference_list(home: Home = None, json: Json = None) -> None:
+    """What is in force, by kind; the digest names exactly what it says."""
+    from infra.clearbook.references.commands import show_list
+
+    show_list(home, json)
+
+
+@reference.command("show")
+def reference_show(
+    kind: Annotated[str, typer.Argument(metavar="fx|catalogue|opening", help="What to show.")],
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="Of exchange rates: the cycle, YYYY-MM.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[str], typer.Option("--reseller", help="Of an opening: whose.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What is in force of one kind: the rates of a cycle, the catalogue, the opening of a reseller."""
+    from infra.clearbook.references.commands import show_one
+
+    show_one(kind, cycle, reseller, home, json)
 
 
 @app.command()

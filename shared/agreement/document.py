@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from shared.agreement.agreement import PERCENT_PLACES, Agreement, parse_agreement
 from shared.agreement.matching import ConditionError, compile_condition
-from shared.documents import DocumentRefusedError, Model, check
+from shared.documents import DocumentRefusedError, Id, Model, check
 from shared.ids import canonical_json
 from shared.money import NotAnAmountError, amount, text
-from shared.parties.document import Day, Id
+from shared.parties.document import Day
 
 Finding = tuple[str, str]
 

@@ -51,6 +51,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "the lines of account/product {key} do not sum to the provider's control total",
         "compare with the provider's console; pull the dates again",
     ),
+    "unknown_code": (
+        "no {key} is in the catalogue; its lines are settled by their rules all the same",
+        "add it to the catalogue, or ask the provider what it is",
+    ),
     "arrived_after_lock": (
         "the bill of {key} changed after the month was locked",
         "it becomes an adjustment in the next open month",

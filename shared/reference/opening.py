@@ -15,11 +15,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from shared.cycle import Cycle, parse_date
-from shared.documents import Model, check
+from shared.documents import Id, Model, check
 from shared.errors import BadInputError
 from shared.ids import Digest, canonical_json, digest
 from shared.money import NotAnAmountError, amount, text
-from shared.parties.document import Id
 from shared.reference.currencies import known
 from shared.reference.table import Finding, Row, read_table, refuse
 

@@ -42,6 +42,7 @@ class Order:
     seals: Mapping[str, int]  # payer account -> seq
     parties: str  # digest of the party document in force
     agreements: tuple[str, ...]  # digests of the agreement versions in force
+    catalogue: str = ""  # digest of the catalogue that the operator's final share is checked against; "": there is none
 
     @property
     def body(self) -> bytes:
@@ -55,6 +56,7 @@ class Order:
                 "seals": dict(self.seals),
                 "parties": self.parties,
                 "agreements": list(self.agreements),
+                **({"catalogue": self.catalogue} if self.catalogue else {}),
             }
         )
 
@@ -177,6 +179,7 @@ def order_of(
         {payer: now.seals[payer].seq for payer in held},
         state.party_digest(party_entries),
         tuple(one.digest for one in found),
+        state.catalogue_digest(services.chain.read(state.CONFIG)) if is_due and owner == OPERATOR else "",
     )
 
 

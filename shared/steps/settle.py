@@ -35,6 +35,7 @@ from shared.settlement.lines import Share
 from shared.settlement.statement import statements
 from shared.steps import ingest_controls, projections, state
 from shared.steps.route_settlements import Order, bills, order_of, parse_order
+from shared.steps.unknown_codes import unknown_codes
 
 _ACTOR = "settle"
 DRAFTS_KEPT = 2
@@ -62,7 +63,10 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     cases = _held_cases(order, summary)
     if order.owner == OPERATOR:
         cases += [*_bill_cases(services, sealed), *_new_accounts(services, parties, sealed, cases)]
+        cases += unknown_codes(services, order.catalogue, order.cycle, snapshots)
     reads = {**heads, "parties": head_of(party_entries)}
+    if order.catalogue:
+        reads[state.CONFIG] = head_of(services.chain.read(state.CONFIG))
     note = _decide(services, order, summary, cases, reads, at)
     projections.refresh(services, order.owner, order.cycle)
     return _done(services, event, order, at, note, settlement)
@@ -256,9 +260,7 @@ def _bill_cases(services: Services, sealed: Mapping[str, Seal]) -> list[Case]:
     return found
 
 
-def _new_accounts(
-    services: Services, parties: Parties, sealed: Mapping[str, Seal], held: Sequence[Case]
-) -> list[Case]:
+def _new_accounts(services: Services, parties: Parties, sealed: Mapping[str, Seal], held: Sequence[Case]) -> list[Case]:
     """Customers at the provider whom nobody is assigned; one that has lines is a case of its lines already."""
     known, found = {case.key for case in held if case.kind == "unmapped_account"}, []
     for payer, seal in sealed.items():
@@ -299,6 +301,7 @@ def _decide(
         "summary": digest_of(summary),
         "bill": summary["bill"],
         "cases": {"key": cases_key, "count": len(cases)},
+        "catalogue": order.catalogue,  # "": no code was checked
         "statements": [
             {name: one[name] for name in ("agreement", "currency", "total", "tax", "payable")}
             for one in summary["statements"]

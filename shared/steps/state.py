@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.bill.snapshot import Seal, Snapshot, parse_snapshot, seals, snapshot_key, stream_of
 from shared.chain.entry import Entry
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from shared.agreement.agreement import Agreement
+    from shared.bill.normalise import Repair
     from shared.reference.catalogue import Catalogue
 
 PARTY_DOCUMENT = "party_document"
-CONFIG = "config"  # the stream of what holds for everyone: exchange rates, the catalogue
-FX_TABLES, CATALOGUE = "fx_tables", "catalogue"
+CONFIG = "config"  # the stream of what holds for everyone: exchange rates, the catalogue, repair rules
+FX_TABLES, CATALOGUE, REPAIR = "fx_tables", "catalogue", "repair_rule"
 
 
 def folder_of(cycle: str, owner: str, settlement: str) -> str:
@@ -42,6 +44,11 @@ def keep_document(services: Services, body: bytes) -> str:
     digest = digest_of_body(body)
     services.buckets.records.put_once(document_key(digest), body)
     return digest
+
+
+def document(services: Services, digest: str) -> dict[str, Any]:
+    """The plain data of an approved document."""
+    return dict(json.loads(_kept(services, services.buckets.records, document_key(digest))))
 
 
 def parties(services: Services) -> tuple[Parties, list[Entry]]:
@@ -109,6 +116,17 @@ def catalogue(services: Services, digest: str) -> Catalogue:
     from shared.reference.catalogue import parse_catalogue
 
     return parse_catalogue(_kept(services, services.buckets.records, document_key(digest)))
+
+
+def repairs(services: Services, payer: str, form: str) -> tuple[Repair, ...]:
+    """The repair rules in force for a payer's bills of one form."""
+    approved = list(in_force(services.chain.read(CONFIG), REPAIR))
+    if not approved:
+        return ()
+    from shared.bill.repairs import rules_in_force
+
+    bodies = (_kept(services, services.buckets.records, document_key(what["document"])) for what in approved)
+    return rules_in_force(bodies, payer, form)
 
 
 def last_seal(services: Services, account: str, cycle: str) -> Seal | None:

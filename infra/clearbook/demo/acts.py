@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from infra.clearbook.context import ROOT
 from infra.clearbook.demo.month import Month
 from infra.clearbook.people import APPROVER, PREPARER, SEEDED
 from shared.control import approvals, months
@@ -15,15 +16,19 @@ from shared.ids import digest
 from shared.parties.document import party_document
 from shared.parties.parties import STREAM
 from shared.payout.batch import ANSWER_COLUMNS, parse_batch
+from shared.reference.catalogue import read_catalogue
 from shared.report.cells import csv_bytes
 from shared.services import Services
 from shared.steps import decide, state
+from shared.steps.propose_reference import propose_catalogue
 
+# Knows every product of the demo's bills but one, so that there is a case to look at.
+PRODUCTS = ROOT / "shared/reference/products.csv"
 _CLOSED = "month closed"
 
 
 def go_live(work: Services, month: Month, since: date, at: str) -> None:
-    """Name the people, put parties and agreements in force; bills are asked for from `since` on."""
+    """Name the people, put parties, agreements and the catalogue in force; bills are asked for from `since` on."""
     approvals.name_users(work.chain, SEEDED, at)
     parties = month.parties()
     for payer in parties["payers"]:
@@ -31,6 +36,7 @@ def go_live(work: Services, month: Month, since: date, at: str) -> None:
     decide_parties(work, parties, at)
     for document in month.agreements:
         decide_agreement(work, document, at)
+    decide_catalogue(work, PRODUCTS.read_bytes(), at)
 
 
 def lock(work: Services, cycle: str, reseller: str, at: str) -> None:
@@ -82,6 +88,13 @@ def decide_agreement(work: Services, document: Mapping[str, Any], at: str) -> No
     data = read_yaml(_written(document), name)
     proposal = decide.propose_agreement(work, data, name, by=PREPARER, why="go-live", at=at)
     decide.approve(work, proposal.name, by=APPROVER, at=at)
+
+
+def decide_catalogue(work: Services, body: bytes, at: str) -> None:
+    """Put a catalogue in force, unless it is."""
+    if state.catalogue_digest(work.chain.read(state.CONFIG)) != digest(read_catalogue(body, PRODUCTS.name)):
+        proposal = propose_catalogue(work, body, PRODUCTS.name, by=PREPARER, why="go-live", at=at)
+        decide.approve(work, proposal.name, by=APPROVER, at=at)
 
 
 def _written(document: Mapping[str, Any]) -> bytes:

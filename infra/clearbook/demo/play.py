@@ -326,7 +326,13 @@ def _fingerprint(work: Services, stage: Stage) -> dict[str, Any] | None:
 
     cycle = str(stage.cycle)
     streams = [f"reseller/{one.id}" for one in stage.month.resellers]
-    streams += [f"cycle/{cycle}", "parties", "grants", *(stream_of(p.account, cycle) for p in stage.month.payers)]
+    streams += [
+        f"cycle/{cycle}",
+        "parties",
+        "grants",
+        "config",
+        *(stream_of(p.account, cycle) for p in stage.month.payers),
+    ]
     try:
         heads = {stream: [entry.hash for entry in work.chain.read(stream)][-1:] for stream in streams}
         lists = {

@@ -41,6 +41,7 @@ class Books:
     seals: Mapping[tuple[str, str], frozenset[str]]  # (payer account, cycle) -> objects
     recent: tuple[str, str]
     again: frozenset[str] = frozenset()  # what steps asked for once more, and is not ordered yet
+    catalogue: str = ""  # digest of the one in force, "" while there is none
 
     @property
     def cycles(self) -> list[str]:
@@ -79,6 +80,7 @@ def open_books(services: Services, now: datetime) -> Books:
         {name: frozenset(keys) for name, keys in seals.items()},
         (str(current.previous()), str(current)),
         frozenset(services.buckets.work.keys(AGAIN)),
+        state.catalogue_digest(services.chain.read(state.CONFIG)),
     )
 
 
@@ -151,6 +153,8 @@ def _is_behind(books: Books, month: Month, entries: list[Entry], owner: str, new
     last = [one for one in (month.calculated, *month.late) if one is not None][-1]
     if owner == OPERATOR and any(last.body["seals"].get(payer, 0) < seq for payer, seq in newest.items()):
         return True  # the operator's share reads every payer's bill
+    if owner == OPERATOR and last.body.get("catalogue", "") != books.catalogue:
+        return True
     decided = [one.seq for one in books.party_entries if one.kind == APPROVED and one.stream == STREAM]
     if decided and decided[-1] > last.reads.get(STREAM, Head()).seq:
         return True

@@ -1,0 +1,135 @@
+"""The commands about reference data: propose exchange rates, the catalogue and openings; see what is in force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.clearbook.context import now, services
+from infra.clearbook.decisions import say
+from infra.clearbook.main import write_json
+from shared.control import approvals, months
+from shared.cycle import Cycle, stamp
+from shared.documents import read_yaml
+from shared.errors import BadInputError
+from shared.money import text
+from shared.parties.parties import NoPartiesError
+from shared.services import Services
+from shared.steps import propose_reference, state
+
+
+def import_fx(file: Path, by: str, why: str, home: Path | None, json_to: str | None, *, backdate: bool) -> None:
+    """Propose exchange rates."""
+    work, body, at = services(home), file.read_bytes(), stamp(now(home))
+    proposal = propose_reference.propose_fx(work, body, str(file), by=by, why=why, at=at, backdate=backdate)
+    say(work, [proposal], json_to)
+
+
+def import_catalogue(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
+    """Propose a catalogue."""
+    work, body, at = services(home), file.read_bytes(), stamp(now(home))
+    say(work, [propose_reference.propose_catalogue(work, body, str(file), by=by, why=why, at=at)], json_to)
+
+
+def import_opening(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
+    """Propose the opening of a reseller; the file of past charges that it names lies beside it."""
+    work, data, at = services(home), read_yaml(file.read_bytes(), str(file)), stamp(now(home))
+
+    def past(name: str) -> bytes:
+        return (file.parent / name).read_bytes()
+
+    say(work, [propose_reference.propose_opening(work, data, str(file), past, by=by, why=why, at=at)], json_to)
+
+
+def show_list(home: Path | None, json_to: str | None) -> None:
+    """Print what is in force."""
+    work = services(home)
+    found = [*_fx_tables(work), *_catalogues(work), *_openings(work)]
+    if json_to is not None:
+        write_json(found, json_to)
+    if json_to == "-":
+        return
+    for one in found:
+        print(f"{one['kind']} {one['of']}: {one['says']} ({one['digest'][:12]})")
+    if not found:
+        print("nothing is in force")
+
+
+def show_one(kind: str, cycle: str | None, reseller: str | None, home: Path | None, json_to: str | None) -> None:
+    """Print what is in force of one kind."""
+    if kind not in ("fx", "catalogue", "opening"):
+        raise BadInputError("kind", f"{kind!r} is none", "give fx, catalogue or opening")
+    work = services(home)
+    if kind == "fx":
+        found = _rates_of(work, str(Cycle.parse(_needed("--cycle", cycle), "--cycle")))
+    elif kind == "catalogue":
+        found = _catalogue_of(work)
+    else:
+        found = _opening_of(work, _needed("--reseller", reseller))
+    if json_to is not None:
+        write_json(found, json_to)
+    if json_to != "-":
+        print(yaml.safe_dump(found, allow_unicode=True, sort_keys=False), end="")
+
+
+def _needed(option: str, value: str | None) -> str:
+    if value is None:
+        raise BadInputError(option, "is missing", "say which one to show")
+    return value
+
+
+def _fx_tables(work: Services) -> list[dict[str, Any]]:
+    return [
+        {"kind": "fx", "of": cycle, "digest": digest, "says": f"{len(state.fx_rates(work, digest))} rates"}
+        for cycle, digest in state.fx_tables(work.chain.read(state.CONFIG)).items()
+    ]
+
+
+def _catalogues(work: Services) -> list[dict[str, Any]]:
+    in_force = list(approvals.in_force(work.chain.read(state.CONFIG), state.CATALOGUE))
+    if not in_force:
+        return []
+    known = state.catalogue(work, in_force[-1]["document"])
+    says = f"{len(known.products)} products in {len(known.categories)} categories"
+    version = f"version {in_force[-1]['version']}"
+    return [{"kind": "catalogue", "of": version, "digest": in_force[-1]["document"], "says": says}]
+
+
+def _openings(work: Services) -> list[dict[str, Any]]:
+    try:
+        parties, _ = state.parties(work)
+    except NoPartiesError:
+        return []
+    found = []
+    for reseller in sorted(parties.resellers):
+        opening = months.opening(work.chain.read(months.stream_of(reseller, "")))
+        if opening is not None:
+            owed = ", ".join(f"{one['agreement']} {one['amount']} {one['currency']}" for one in opening["balances"])
+            says = f"as of {opening['as_of']}, balances: {owed or 'none'}"
+            found.append({"kind": "opening", "of": reseller, "digest": opening["document"], "says": says})
+    return found
+
+
+def _rates_of(work: Services, cycle: str) -> dict[str, Any]:
+    digest, rates = state.fx_table(work, cycle)
+    if not digest:
+        raise BadInputError("--cycle", f"no exchange rates of {cycle} are in force", "import and approve some")
+    rows = [{"currency": currency, "to": to, "rate": text(rate)} for (currency, to), rate in sorted(rates.items())]
+    return {"cycle": cycle, "digest": digest, "rates": rows}
+
+
+def _catalogue_of(work: Services) -> dict[str, Any]:
+    digest = state.catalogue_digest(work.chain.read(state.CONFIG))
+    if not digest:
+        remedy = "import one with `clearbook reference import catalogue FILE` and approve it"
+        raise BadInputError("catalogue", "none is in force, so no code is checked", remedy)
+    return {"digest": digest, **state.document(work, digest)}
+
+
+def _opening_of(work: Services, reseller: str) -> dict[str, Any]:
+    opening = months.opening(work.chain.read(months.stream_of(reseller, "")))
+    if opening is None:
+        raise BadInputError("--reseller", f"no opening of {reseller!r} is in force", "import and approve one")
+    return {"digest": opening["document"], **state.document(work, opening["document"])}
