@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+from typing import Any
 
 from shared.bootstrap import build_services
 from shared.cloud.fc import on_objects
 from shared.cloud.log import step_log
+from shared.ports import ObjectEvent
 from shared.services import Services
 from shared.steps.ingest_bill import ingest_bill
 
@@ -22,12 +24,20 @@ def run(event: bytes, services: Services, context: object = None) -> str:
     return on_objects(
         "ingest_bill",
         event,
-        bucket=services.buckets.records,
+        bucket=(services.buckets.records, services.buckets.inbox),
         quarantine=services.buckets.work,
-        work=lambda created: ingest_bill(services, created),
+        work=lambda created: _work(services, created),
         log=step_log(context),
         context=context,
     )
+
+
+def _work(services: Services, created: ObjectEvent) -> dict[str, Any]:
+    if created.bucket == services.buckets.inbox.bucket:
+        from shared.steps.ingest_file import ingest_file  # here: most events are pulls
+
+        return ingest_file(services, created)
+    return ingest_bill(services, created)
 
 
 @functools.cache

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from shared.chain.chain import Chain
 from shared.errors import SettingError
-from shared.parties.parties import Connector
+from shared.parties.parties import SITES, Connector
 from shared.ports import BillApi, Buckets, ObjectStore, Rows
 from shared.services import Services
 
 if TYPE_CHECKING:
     from shared.cloud.credentials import AccessKey, KeySource
+    from shared.cloud.places import Places
 
 BUCKETS = ("inbox", "work", "records", "reports")
 
@@ -45,7 +46,7 @@ def build_services(environ: Mapping[str, str]) -> Services:
     rows: Rows = Lazy(lambda: _rows(environ))
     scratch = Path(environ.get("CLEARBOOK_SCRATCH") or tempfile.gettempdir()) / "clearbook"
     scratch.mkdir(parents=True, exist_ok=True)
-    bss = Lazy(lambda: _Bss(environ))
+    bss = Lazy(lambda: _Bss(environ, rows))
     memory_mb = int(environ.get("FC_FUNCTION_MEMORY_SIZE") or environ.get("CLEARBOOK_MEMORY_MB") or 2048)
     return Services(
         buckets=buckets(environ),
@@ -100,29 +101,66 @@ def _keys(environ: Mapping[str, str], key: AccessKey | None = None) -> KeySource
 
 
 class _Bss:
-    """The bill calls of all payer accounts; calls for one account share its quota."""
+    """The bill calls of all payer accounts; calls for one quota group share its quota, over all instances."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], rows: Rows) -> None:
         from shared.cloud.bss import CALLS_PER_S, WINDOW_S
         from shared.cloud.patience import Pace, from_settings
 
-        self._environ = environ
-        self._paces = defaultdict[str, Pace](lambda: Pace(CALLS_PER_S, WINDOW_S))
+        self._environ, self._rows = environ, rows
+        calls_per_s = int(environ.get("CLEARBOOK_BSS_CALLS_PER_S") or CALLS_PER_S)
+        self._paces = defaultdict[str, Pace](lambda: Pace(calls_per_s, WINDOW_S))
+        self._places: dict[str, Places] = {}
+        self._calls_per_s = calls_per_s
+        self._roles: dict[str, KeySource] = {}
         patience = from_settings(environ)
         # Others of the main account use the same quota, for a while; it is free again every second.
         self._patience = replace(patience, total_s=5 * patience.total_s, longest_pause_s=1.0)
 
     def api(self, connector: Connector) -> BillApi:
         from shared.cloud.bss import BssApi
+        from shared.cloud.places import Places
+
+        environ = self._environ
+        named = connector.endpoint
+        endpoint = setting(environ, "CLEARBOOK_BSS_ENDPOINT") if named == "default" else named
+        _refuse_other_site(connector, endpoint)
+        protocol = environ.get("CLEARBOOK_BSS_PROTOCOL") or "HTTPS"
+        region = setting(environ, "CLEARBOOK_REGION")
+        group = connector.quota_group
+        places = self._places.setdefault(group, Places(self._rows, group, self._calls_per_s))
+        return BssApi(
+            endpoint, protocol, region, self._key(connector), self._patience, self._paces[group], places
+        )  # fmt: skip
+
+    def _key(self, connector: Connector) -> AccessKey | KeySource:
+        """The key of the connector's secret, or of its role, which this process assumes once an hour."""
         from shared.cloud.credentials import access_key, secrets_from
 
         environ = self._environ
-        key = access_key(secrets_from(setting(environ, "CLEARBOOK_SECRETS")), connector.secret)
-        named = connector.endpoint
-        endpoint = setting(environ, "CLEARBOOK_BSS_ENDPOINT") if named == "default" else named
-        protocol = environ.get("CLEARBOOK_BSS_PROTOCOL") or "HTTPS"
-        region = setting(environ, "CLEARBOOK_REGION")
-        return BssApi(endpoint, protocol, region, key, self._patience, self._paces[connector.account])
+        if connector.role is None:
+            return access_key(secrets_from(setting(environ, "CLEARBOOK_SECRETS")), connector.secret or "")
+        if connector.role not in self._roles:
+            from shared.cloud.patience import from_settings
+            from shared.cloud.sts import AssumedRole
+
+            region = setting(environ, "CLEARBOOK_REGION")
+            endpoint = environ.get("CLEARBOOK_STS_ENDPOINT") or f"sts.{region}.aliyuncs.com"
+            protocol = environ.get("CLEARBOOK_STS_PROTOCOL") or "HTTPS"
+            session = environ.get("FC_FUNCTION_NAME") or "clearbook"
+            self._roles[connector.role] = AssumedRole(
+                endpoint, protocol, region, _keys(environ), connector.role, session, from_settings(environ)
+            )
+        return self._roles[connector.role]
+
+
+def _refuse_other_site(connector: Connector, endpoint: str) -> None:
+    """A payer of one site is not known at the endpoint of the other; what is no host of the provider may be either."""
+    host = endpoint.partition(":")[0]
+    if host.endswith(".aliyuncs.com") and host != SITES[connector.site]:
+        problem = f"is {endpoint}, and the bill of payer {connector.account} is at the {connector.site} site"
+        remedy = f"write endpoint: {SITES[connector.site]} in its connector, or correct its site"
+        raise SettingError("CLEARBOOK_BSS_ENDPOINT", problem, remedy)
 
 
 def setting(environ: Mapping[str, str], name: str) -> str:

@@ -84,6 +84,9 @@ class ObjectStore(Protocol):
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
 
+    def version(self, key: str) -> str | None:
+        """What tells this content of the object from another (its eTag), or None where there is no object."""
+
     def put_once(self, key: str, body: bytes) -> bool:
         """Create the object; False if exactly it was there already; raises ObjectConflictError otherwise."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -130,6 +129,11 @@ class MemoryStore:
         with self._calls.one(f"look for {key}"):
             return key in self.objects
 
+    def version(self, key: str) -> str | None:
+        with self._calls.one(f"look at {key}"):
+            body = self.objects.get(key)
+            return None if body is None else hashlib.md5(body, usedforsecurity=False).hexdigest()
+
     def put_once(self, key: str, body: bytes) -> bool:
         with self._calls.one(f"create {key}"):
             if key not in self.objects:
@@ -195,7 +199,6 @@ class MemoryRows:
         for table in tables:
             self._keys |= {index.name: [*index.columns, *self._keys[table]] for index in indexes_of(table)}
         self.tables: dict[str, dict[KeyValues, dict[str, Value]]] = {name: {} for name in tables}
-        self._lock = threading.Lock()
 
     def get(self, table: str, key: Key) -> Row | None:
         with self._calls.one(f"get a row of {table}"):
@@ -217,12 +220,6 @@ class MemoryRows:
     def put(self, table: str, key: Key, columns: Mapping[str, Value]) -> None:
         with self._calls.one(f"put a row of {table}"):
             self._put(table, key, columns)
-
-    def count(self, table: str, key: Key, by: int = 1) -> int:
-        with self._calls.one(f"count in {table}"), self._lock:
-            row = self._table(table).setdefault(self._key(table, key), {})
-            row["count"] = int(row.get("count", 0)) + by
-            return int(row["count"])
 
     def put_newer(self, table: str, rows: Iterable[tuple[Key, Mapping[str, Value]]], column: str) -> int:
         with self._calls.one(f"put newer rows of {table}"):

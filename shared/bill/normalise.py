@@ -23,7 +23,7 @@ _SCIENTIFIC = r"[+-]?[0-9](\.[0-9]{1,7})?[eE](-?0?[0-9]|-10)"
 _BLANKS = " \\t\\r\\n\\v\\f\u00a0\u3000\ufeff"
 _DAY = r"20[0-9]{6}|20[0-9]{2}-[0-9]{2}-[0-9]{2}"
 _TIME = r"20[0-9]{2}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2})?"
-REJECTED = "rejected"  # the place of a row that is no line
+REJECTED, TOTAL = "rejected", "total"  # the place of a row that is no line, and of one that sums up others
 _TAKEN_BACK = "('refund', 'chargeback')"
 # A line lacks nothing of these; where the form does not read one, it is not asked for.
 _NEEDED = ("source_id", "cycle", "product_code", "subscription_type", "currency", "gross", "pretax")
@@ -74,7 +74,8 @@ def checked_sql(reading: Reading, rows: str, headers: Sequence[str], *, is_trimm
 
     `rows` is SQL for a relation with a column for each of `headers` under that name, all of them text as it was
     written (`is_trimmed`: without blanks around it), and `problem`, `page`, `row`. `tags` stay as they were written.
-    `place` is payer, cycle and date of a line, REJECTED for a row with a reason; `broken` names equations by number.
+    `place` is payer, cycle and date of a line, REJECTED of a row with a reason, TOTAL of one of sums; `broken` names
+    equations by their number.
     """
     texts = _Texts(reading, headers, is_trimmed=is_trimmed)
     return _checked(reading, texts, _typed(reading, texts, texts.select(rows)))
@@ -194,8 +195,10 @@ def _checked(reading: Reading, texts: _Texts, typed: str) -> str:
     select = [f"CAST({values.get(name, 'NULL')} AS {COLUMNS[name]}) AS {name}" for name in COLUMNS if name != "line_id"]
     select += [f"CAST({_amount(reading, texts, name)} AS {AMOUNT}) AS {name}" for name in checked]
     source_id = "t.source_id" if "source_id" in texts else "NULL"
+    is_total = _is_total(reading.form, texts)
     lines = (
         f"SELECT {', '.join(select)}, CAST({source_id} AS VARCHAR) AS source_id, page, row, "  # noqa: S608
+        f"{f'coalesce({is_total}, false) AS is_total, ' if is_total else ''}"
         f"{_reason_of_texts(reading, texts)} AS reason FROM ({typed}) t {' '.join(joins)}"
     )
     without = f"EXCLUDE ({', '.join(checked)})" if checked else ""
@@ -203,8 +206,18 @@ def _checked(reading: Reading, texts: _Texts, typed: str) -> str:
         f"SELECT * {without} REPLACE (coalesce(reason, {_reason_of_line(reading, texts)}) AS reason), "  # noqa: S608
         f"{_broken(reading.form, texts)} AS broken FROM ({lines})"
     )
-    place = f"CASE WHEN reason IS NULL THEN concat_ws('_', payer, cycle, date) ELSE '{REJECTED}' END"
+    place = f"WHEN reason IS NULL THEN concat_ws('_', payer, cycle, date) ELSE '{REJECTED}' END"
+    if is_total:
+        return f"SELECT * EXCLUDE (is_total), CASE WHEN is_total THEN '{TOTAL}' {place} AS place FROM ({judged})"  # noqa: S608
+    place = f"CASE {place}"
     return f"SELECT *, {place} AS place FROM ({judged})"  # noqa: S608
+
+
+def _is_total(form: Format, texts: _Texts) -> str:
+    """Whether a row sums up others; empty where the form has no such rows."""
+    columns = [(form.column_of(header), known) for header, known in form.total.items()]
+    found = [f"t.{column} IN ({_texts_of(known)})" for column, known in columns if column and column in texts]
+    return " OR ".join(found)
 
 
 def _values(reading: Reading, texts: _Texts) -> dict[str, str]:
@@ -288,6 +301,10 @@ def _reason_of_texts(reading: Reading, texts: _Texts) -> str:
         reasons.append(_wrong(f"t.payer <> {quoted(reading.payer)}", said("payer"), "payer", "is not the payer"))
     if "cycle" in texts:
         reasons.append(_wrong("t.month IS NULL", said("cycle"), "cycle", "is no month"))
+        if reading.cycle:
+            reasons.append(
+                _wrong(f"t.month <> {quoted(reading.cycle)}", said("cycle"), "cycle", f"is not {reading.cycle}")
+            )
     times = [("date", "day_of_date"), *((name, f"time_of_{name}") for name in ("service_from", "service_until"))]
     for column, parsed in times:
         if column in texts:

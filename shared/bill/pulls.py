@@ -6,6 +6,7 @@ A slot is one round of asking:
     f20250703T1230    the final one begun on 3 July at 12:30
     b20250605T1430    one that was ordered beside them on 5 June at 14:30: a whole cycle, with d03 behind it
                       its 3rd day alone
+    i20250704T0310    no round either: the bill file that came on 4 July at 03:10
     w20250905         no round: on 5 September the overview of a cycle that is final is looked at
 
 Slots compare in the order they were begun, by `asked`.
@@ -27,11 +28,13 @@ DAILY_AT = time(9)  # when the daily timer fires (s.yaml); the other slots say i
 # What is asked for that is no date's lines. The first two are controls of a round, the others stand for themselves.
 CONTROL, MONTHLY, WATCH, CUSTOMERS = "control", "monthly", "watch", "customers"
 OBSERVED = (WATCH, CUSTOMERS)
-_SLOT = re.compile(r"[dw]20\d{6}|f20\d{6}T\d{4}|b20\d{6}T\d{4}(?:d\d\d)?", re.ASCII)
+_SLOT = re.compile(r"[dw]20\d{6}|i20\d{6}T\d{4}|f20\d{6}T\d{4}|b20\d{6}T\d{4}(?:d\d\d)?", re.ASCII)
 _BEGUN = re.compile(r"[a-z](20\d{6})(?:T(\d{4}))?", re.ASCII)
 _NAME = r"(\d+)/(20\d\d-\d\d)/(20\d\d-\d\d(?:-\d\d)?|monthly|watch|customers)-([dfbw][0-9Td]+)"
 _PULL_KEY = re.compile(rf"work/pull/{_NAME}\.json", re.ASCII)
 _RAW_KEY = re.compile(rf"raw/{_NAME}/_complete\.json", re.ASCII)
+_AGAIN_PULL_KEY = re.compile(r"again/pull/(\d+/20\d\d-\d\d/[^/]+)/\d-\d{5}\.json", re.ASCII)
+_AGAIN_ROUND_KEY = re.compile(r"again/round/(\d+)/(20\d\d-\d\d)/([^/]+)\.json", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -103,17 +106,31 @@ def from_complete_key(key: str) -> Pull:
     return _from_key(_RAW_KEY, key, "raw/<account>/<cycle>/<date, cycle or word>-<slot>/_complete.json")
 
 
-def _from_key(pattern: re.Pattern[str], key: str, expected: str) -> Pull:
+def from_again_key(key: str) -> Pull | tuple[str, Cycle, str]:
+    """What an object under `again/` asks for: a pull once more, or the round of an account, a cycle and a slot."""
+    expected = "again/pull/<account>/<cycle>/<pull>/<try>-<pages>.json or again/round/<account>/<cycle>/<slot>.json"
+    match = _AGAIN_PULL_KEY.fullmatch(key)
+    if match is not None:
+        return _from_key(_PULL_KEY, f"work/pull/{match[1]}.json", expected, repr(key))
+    match = _AGAIN_ROUND_KEY.fullmatch(key)
+    if match is None:
+        raise BadInputError(f"object {key!r}", "the name asks for nothing", f"expected {expected}")
+    begun(match[3], f"object {key!r}")
+    return match[1], Cycle.parse(match[2], key), match[3]
+
+
+def _from_key(pattern: re.Pattern[str], key: str, expected: str, told: str = "") -> Pull:
+    place = f"object {told or repr(key)}"
     match = pattern.fullmatch(key)
     if match is None or not _SLOT.fullmatch(match[4]):
-        raise BadInputError(f"object {key!r}", "the name says nothing about a pull", f"expected {expected}")
+        raise BadInputError(place, "the name says nothing about a pull", f"expected {expected}")
     account, cycle, what, slot = match.groups()
-    begun(slot, f"object {key!r}")
+    begun(slot, place)
     if what == cycle:
         what = CONTROL
-    elif what[0] == "2" and Cycle.of(parse_date(what, key)) != Cycle.parse(cycle, key):
-        raise BadInputError(f"object {key!r}", f"{what} is no date of {cycle}", f"expected {expected}")
-    return Pull(account, Cycle.parse(cycle, key), what, slot)
+    elif what[0] == "2" and Cycle.of(parse_date(what, place)) != Cycle.parse(cycle, place):
+        raise BadInputError(place, f"{what} is no date of {cycle}", f"expected {expected}")
+    return Pull(account, Cycle.parse(cycle, place), what, slot)
 
 
 # -- slots ------------------------------------------------------------------------------------------------------
@@ -137,6 +154,11 @@ def watch_slot(now: datetime) -> str:
 def extra_slot(now: datetime, day: date | None = None) -> str:
     """A round ordered at `now` beside the planned ones: of a whole cycle, or of one of its days."""
     return f"b{now.astimezone(SHANGHAI):%Y%m%dT%H%M}" + (f"d{day:%d}" if day else "")
+
+
+def file_slot(at: datetime) -> str:
+    """A bill file that came at `at`."""
+    return f"i{at.astimezone(SHANGHAI):%Y%m%dT%H%M}"
 
 
 def is_round(slot: str) -> bool:

@@ -17,12 +17,14 @@ from alibabacloud_tea_openapi.models import Config, OpenApiRequest, Params
 from darabonba.runtime import RuntimeOptions
 from Tea.exceptions import TeaException
 
-from shared.cloud.credentials import AccessKey
+from shared.cloud.credentials import AccessKey, KeySource
 from shared.cloud.patience import Pace, PassingError, Patience
+from shared.cloud.places import Places
 from shared.ports import ServiceError
 
 VERSION = "2017-12-14"
 # DescribeInstanceBill, per main account (its own page); a second's margin for calls that arrive closer together.
+SHARED_QUOTA = "DescribeInstanceBill"
 CALLS_PER_S = 10
 WINDOW_S = 1.05
 _HOLD_S = 0.1
@@ -36,23 +38,21 @@ _SIGNED_ANEW = ("SignatureDoesNotMatch", "SignatureNonceUsed", "IncompleteSignat
 
 
 class BssApi:
-    """The bill calls of one payer account; `pace` is shared by all that call for it in this process."""
+    """The bill calls of one payer account.
+
+    `pace` is shared by all that call for it in this process, `places` by all instances: only DescribeInstanceBill has
+    a quota that instances would exceed together. The key is asked for before each call, as it may be temporary.
+    """
 
     def __init__(
-        self, endpoint: str, protocol: str, region: str, key: AccessKey,
-        patience: Patience | None = None, pace: Pace | None = None,
+        self, endpoint: str, protocol: str, region: str, key: AccessKey | KeySource,
+        patience: Patience | None = None, pace: Pace | None = None, places: Places | None = None,
     ) -> None:  # fmt: skip
         self._patience, self._pace = patience or Patience(), pace or Pace(CALLS_PER_S, WINDOW_S)
-        self._client = Client(
-            Config(
-                access_key_id=key.id,
-                access_key_secret=key.secret,
-                security_token=key.token or None,
-                region_id=region,
-                endpoint=endpoint,  # never by region: the client's own map would reach another site (facts, BSS)
-                protocol=protocol,
-            )
-        )
+        self._places = places
+        self._keys: KeySource = (lambda: key) if isinstance(key, AccessKey) else key
+        self._endpoint, self._protocol, self._region = endpoint, protocol, region
+        self._made: tuple[AccessKey, Client] | None = None
 
     def call(self, action: str, query: Mapping[str, str | int | bool]) -> bytes:
         """The raw JSON body of a successful HTTP answer; what does not pass within the time left raises ServiceError.
@@ -62,7 +62,7 @@ class BssApi:
         doing = f"cannot call {action} for {query.get('BillingCycle', '')} {query.get('BillingDate', '')}".rstrip()
 
         def once(_: bool) -> bytes:
-            self._keep_pace(doing)
+            self._keep_pace(doing, action)
             try:
                 body = self._call(action, query)
             except TeaException as exc:
@@ -75,8 +75,12 @@ class BssApi:
 
         return self._patience.persist(once)
 
-    def _keep_pace(self, doing: str) -> None:
-        wait_s = self._pace.wait_s(self._patience.clock())
+    def _keep_pace(self, doing: str, action: str) -> None:
+        self._wait(doing, self._pace.wait_s(self._patience.clock()))
+        if self._places is not None and action == SHARED_QUOTA:
+            self._wait(doing, self._places.wait_s(doing))
+
+    def _wait(self, doing: str, wait_s: float) -> None:
         if wait_s <= 0:
             return
         if wait_s >= self._patience.deadline.left_s() or wait_s > self._patience.total_s:
@@ -92,8 +96,23 @@ class BssApi:
         connect_s, read_s = self._patience.timeouts_s()
         runtime = RuntimeOptions(connect_timeout=int(connect_s * 1000), read_timeout=int(read_s * 1000))
         text = {name: str(value) for name, value in query.items()}
-        answer = self._client.call_api(params, OpenApiRequest(query=text), runtime)
+        answer = self._client().call_api(params, OpenApiRequest(query=text), runtime)
         return bytes(answer["body"])
+
+    def _client(self) -> Client:
+        """The client that signs with the key that is good now."""
+        key = self._keys()
+        if self._made is None or self._made[0] != key:
+            config = Config(
+                access_key_id=key.id,
+                access_key_secret=key.secret,
+                security_token=key.token or None,
+                region_id=self._region,
+                endpoint=self._endpoint,  # never by region: the client's own map would reach another site (facts, BSS)
+                protocol=self._protocol,
+            )
+            self._made = key, Client(config)
+        return self._made[1]
 
 
 def _translated(doing: str, exc: TeaException) -> ServiceError:

@@ -91,7 +91,7 @@ def on_objects(
     step: str,
     event: bytes,
     *,
-    bucket: ObjectStore,
+    bucket: ObjectStore | tuple[ObjectStore, ...],
     quarantine: ObjectStore,
     work: Callable[[ObjectEvent], dict[str, Any]],
     log: StepLog,
@@ -106,9 +106,10 @@ def on_objects(
         created = parse_created(element)
         if created is None:
             return []
-        if created.bucket != bucket.bucket:
-            problem = f"names bucket {created.bucket!r}"
-            raise BadInputError("OSS event", problem, f"this function listens to {bucket.bucket!r}: check its trigger")
+        names = [one.bucket for one in (bucket if isinstance(bucket, tuple) else (bucket,))]
+        if created.bucket not in names:
+            problem, expected = f"names bucket {created.bucket!r}", " and ".join(map(repr, names))
+            raise BadInputError("OSS event", problem, f"this function listens to {expected}: check its trigger")
         return [work(created)]
 
     elements: list[Any] = []

@@ -72,6 +72,18 @@ class OssStore:
 
         return self._patience.persist(once)
 
+    def version(self, key: str) -> str | None:
+        """The object's eTag in lower case, or None where there is no object."""
+
+        def once(_: bool) -> str | None:
+            try:
+                with self._translated("look at", key):
+                    return str(self._bucket.head_object(key).etag).lower()
+            except ObjectMissingError:
+                return None
+
+        return self._patience.persist(once)
+
     def put_once(self, key: str, body: bytes) -> bool:
         """Create the object; False if exactly it was there already; raises ObjectConflictError otherwise.
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from shared.documents import DocumentRefusedError, Model, check
+from shared.documents import DocumentRefusedError, Id, Model, check
 from shared.ids import canonical_json
-from shared.parties.parties import OPERATOR
+from shared.parties.parties import OPERATOR, SITES
 from shared.reference import currencies
 
 
@@ -19,7 +19,6 @@ def _as_date(value: object) -> object:
 
 
 Day = Annotated[date, BeforeValidator(_as_date), PlainSerializer(lambda day: day.isoformat(), return_type=str)]
-Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 Account = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
 Name = dict[Literal["en", "zh"], str]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
@@ -42,7 +41,9 @@ class SourceModel(Model):
 class ConnectorModel(Model):
     endpoint: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,200}$")]
     site: Literal["china", "international"]
-    secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+    secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = None
+    role: Annotated[str, Field(pattern=r"^acs:ram::[0-9]{1,20}:role/[A-Za-z0-9.@_-]{1,64}$")] | None = None
+    quota_group: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = None  # default: the account
     settled_source: Source | Annotated[list[SourceModel], Field(min_length=1)]
     refund_sign: Literal["negative", "positive"]
     since: Day
@@ -101,6 +102,7 @@ def party_document(data: Any, name: str) -> bytes:
             if one.id == OPERATOR
         ),
         *_sources(document.payers),
+        *_connectors(document),
         *_unknown(document),
         *_overlaps(document.assignments),
     ]
@@ -131,6 +133,19 @@ def _sources(payers: list[PayerModel]) -> list[tuple[str, str]]:
         currency = payer.connector.currency
         if currency is not None and not currencies.known(currency):
             findings.append((f"payers.{index}.connector.currency", f"{currency!r} is no ISO 4217 code"))
+    return findings
+
+
+def _connectors(document: PartyDocument) -> list[tuple[str, str]]:
+    findings = []
+    for index, payer in enumerate(document.payers):
+        place, connector = f"payers.{index}.connector (account {payer.account})", payer.connector
+        if (connector.secret is None) == (connector.role is None):
+            findings.append((place, "needs exactly one of secret (its name) and role (acs:ram::<uid>:role/<name>)"))
+        host, expected = connector.endpoint.partition(":")[0], SITES[connector.site]
+        if host.endswith(".aliyuncs.com") and host != expected:
+            problem = f"{host} is not where the {connector.site} site answers; write {expected}, or default"
+            findings.append((f"{place}.endpoint", problem))
     return findings
 
 

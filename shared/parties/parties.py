@@ -14,6 +14,12 @@ from shared.errors import ClearbookError
 STREAM = "parties"
 OPERATOR = "operator"  # the share of lines that no reseller owns: direct, own use, unmapped
 
+# Where the provider answers for the accounts of each site.
+SITES: Mapping[str, str] = {
+    "china": "business.aliyuncs.com",
+    "international": "business.ap-southeast-1.aliyuncs.com",
+}
+
 
 class NoPartiesError(ClearbookError):
     """Nothing is known yet about payers, resellers and customers."""
@@ -31,9 +37,12 @@ class Connector:
     account: str
     name: str
     endpoint: str  # "default" or a host of the provider's site
-    secret: str  # name of the secret that holds the access key
+    secret: str | None  # name of the secret that holds the access key, or
     refund_sign: str
     since: date
+    role: str | None = None  # the role whose key is assumed: acs:ram::<uid>:role/<name>
+    site: str = "china"
+    quota_group: str = ""  # accounts of one group share the provider's quota
     sources: tuple[tuple[date, str], ...] = ((date.min, "api"),)  # from when on, which source is settled; in order
     currency: str = ""  # of bill files without a currency column
     account_names: Mapping[str, str] = field(default_factory=dict)  # account name -> number, for such files
@@ -102,6 +111,9 @@ def parse_parties(body: bytes) -> Parties:
             payer["connector"]["secret"],
             payer["connector"]["refund_sign"],
             date.fromisoformat(payer["connector"]["since"]),
+            payer["connector"].get("role"),  # documents of before name a secret, and nothing else
+            payer["connector"].get("site", "china"),
+            payer["connector"].get("quota_group") or payer["account"],
             _sources(payer["connector"]["settled_source"]),
             payer["connector"].get("currency") or "",
             payer["connector"].get("account_names", {}),

@@ -10,8 +10,7 @@ import json
 from typing import Any
 
 from shared.bill import difference
-from shared.bill.formats import SOURCES
-from shared.bill.snapshot import Seal, observations, seals
+from shared.bill.snapshot import OBSERVED, SEALED, Seal, observations, seals
 from shared.chain.entry import Entry
 from shared.columnar import connect
 from shared.ids import canonical_json
@@ -30,7 +29,8 @@ def pairs(entries: list[Entry]) -> list[tuple[Seal, Seal]]:
     sealed = seals(entries)
     if not sealed:
         return []
-    others = [observations(entries, source)[-1:] for source in SOURCES if source != sealed[-1].source]
+    sources = {entry.body["source"] for entry in entries if entry.kind in (SEALED, OBSERVED)} - {sealed[-1].source}
+    others = [observations(entries, source)[-1:] for source in sorted(sources)]
     return [(sealed[-1], one[0]) for one in others if one]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from shared.bill import api, control, formats, pulls, raw
+from shared.bill import api, formats, pulls, raw
 from shared.bill.normalise import Reading
 from shared.bill.pulls import CONTROL, MONTHLY, OBSERVED, Pull, from_complete_key
 from shared.bill.snapshot import FINAL, PROVISIONAL, Part, Seal, Snapshot, merge, observations, stream_of
@@ -32,7 +32,6 @@ from shared.steps import day_parts, ingest_controls, sealing, state
 FINAL_TRIES = 3  # then a final bill that disagrees with its controls is sealed, with a case (design, pulls)
 _ACTOR = "ingest_bill"
 _SOURCE = "api"
-_CONTROLS = {control.OVERVIEW: CONTROL, control.MONTHLY: MONTHLY}
 
 
 def ingest_bill(services: Services, event: ObjectEvent) -> dict[str, Any]:
@@ -93,7 +92,9 @@ def _ingest(
 def _ingest_lines(services: Services, pull: Pull, complete: Mapping[str, Any], connector: Connector) -> dict[str, Any]:
     """The day part of the pull; a bill that reads like one seen before is that one, without computing."""
     account, cycle = pull.account, str(pull.cycle)
-    reading = Reading(formats.load(api.FORM), connector.refund_sign, payer=account, cycle=cycle, date=pull.what)
+    form = formats.load(api.FORM)
+    repairs = state.repairs(services, account, form.name)
+    reading = Reading(form, connector.refund_sign, account, cycle, pull.what, repairs=repairs)
     unknown: set[str] = set()
 
     def pages() -> Iterator[api.Page]:
@@ -156,7 +157,7 @@ def _decided(
     if last is not None and taken == last.pulls:
         return None
     tries = 1 + sum(pulls.is_final(one.slot) for one in earlier)
-    controls = {name: found[what] for name, what in _CONTROLS.items() if what in found}
+    controls = {name: found[what] for name, what in sealing.CONTROLS.items() if what in found}
     compared, is_explained = sealing.kept_differences(services, snapshot, slot, controls, tries)
     # What a planned round finds may still settle down; the bill that people order again has had its time.
     is_settled = is_explained or tries >= FINAL_TRIES or pulls.is_extra(slot)

@@ -56,8 +56,7 @@ def _look(services: Services, pull: Pull, totals: dict[control.Group, control.Co
     if groups:
         slot = pulls.extra_slot(pulls.begun(pull.slot))
         why = f"the overview moved in {len(groups)} of its groups since seal {last[0].seq}"
-        body = ask_again(pull.account, pull.cycle, slot, why, at)
-        services.buckets.work.put_again(pulls.round_again_key(pull.account, pull.cycle, slot), body)
+        services.buckets.work.put_again(pulls.round_again_key(pull.account, pull.cycle, slot), ask_again(why, at))
 
 
 def _sealed_totals(services: Services, seal: Seal) -> dict[control.Group, control.Control] | None:

@@ -6,7 +6,6 @@ still moved. Other steps ask under `again/` for a pull or a round: what is asked
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -73,11 +72,10 @@ def _watched(services: Services, connector: Connector, now: datetime) -> Iterato
 
 def order_again(services: Services, event: ObjectEvent) -> dict[str, Any]:
     """Order what an object under `again/` asks for, then remove it; one that is gone was carried out before."""
+    asked = pulls.from_again_key(event.key)
     work = services.buckets.work
-    body = work.find(event.key)
-    if body is None:
+    if not work.exists(event.key):
         return {"again": event.key, "orders": 0, "note": "carried out before"}
-    asked = _asked(body, event.key)
     if isinstance(asked, Pull):
         # The order is there: written once more, its event goes out once more.
         work.put_again(asked.order_key, order_body(asked))
@@ -99,21 +97,9 @@ def round_of(services: Services, account: str, cycle: Cycle, slot: str) -> list[
     return pulls.pulls_of(slot, account, cycle, connector.since)
 
 
-def ask_again(account: str, cycle: Cycle, slot: str, why: str, at: str) -> bytes:
-    """The object under `again/` that asks for a round."""
-    return canonical_json({"account": account, "cycle": str(cycle), "slot": slot, "why": why, "at": at})
-
-
-def _asked(body: bytes, key: str) -> Pull | tuple[str, Cycle, str]:
-    try:
-        said = json.loads(body)
-        if "order" in said:
-            return pulls.from_order_key(str(said["order"]))
-        account, slot = str(said["account"]), str(said["slot"])
-        pulls.begun(slot, key)
-        return account, Cycle.parse(said["cycle"], key), slot
-    except (ValueError, KeyError, TypeError) as exc:
-        raise BadInputError(f"object {key}", f"asks for nothing ({exc!r})", "remove it") from exc
+def ask_again(why: str, at: str) -> bytes:
+    """An object under `again/`; what it asks for is its name."""
+    return canonical_json({"why": why, "at": at})
 
 
 def order_body(pull: Pull) -> bytes:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.agreement.agreement import Agreement
+from shared.bill.repairs import repair_document
 from shared.chain.entry import Entry
 from shared.control import approvals, months
 from shared.control.approvals import Proposal, StaleProposalError
@@ -27,7 +28,7 @@ from shared.reference.opening import OpeningDocument, PastCharges, opening_body,
 from shared.reference.table import Finding, refuse
 from shared.services import Services
 from shared.steps import state
-from shared.steps.state import CATALOGUE, CONFIG, FX_TABLES
+from shared.steps.state import CATALOGUE, CONFIG, FX_TABLES, REPAIR
 
 # -- exchange rates ---------------------------------------------------------------------------------------------
 
@@ -108,6 +109,31 @@ def _approved_since(entries: list[Entry], proposal: Proposal) -> list[Entry]:
         for entry in entries
         if entry.kind == approvals.APPROVED and entry.body["act"] == proposal.act and entry.seq > proposal.seq
     ]
+
+
+# -- repair rules -----------------------------------------------------------------------------------------------
+
+
+def propose_repair(services: Services, data: Any, name: str, *, by: str, why: str, at: str) -> Proposal:
+    """Propose a version of a repair rule; bills that are read from its approval on are changed by it."""
+    body = repair_document(data, name)
+    rule = {field: data[field] for field in ("repair", "version")}
+    entries = services.chain.read(CONFIG)
+    _refuse_old_repair(entries, rule, name)
+    what = {"document": state.keep_document(services, body), **rule}
+    return approvals.propose(services.chain, CONFIG, REPAIR, what, by=by, why=why, at=at)
+
+
+def _check_repair(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+    _refuse_old_repair(entries, proposal.body, proposal.name)
+
+
+def _refuse_old_repair(entries: list[Entry], rule: Mapping[str, Any], place: str) -> None:
+    """A version is approved once, and in order."""
+    known = [one["version"] for one in approvals.in_force(entries, REPAIR) if one["repair"] == rule["repair"]]
+    if known and rule["version"] <= known[-1]:
+        problem = f"is version {rule['version']} of {rule['repair']!r}, and version {known[-1]} is in force"
+        raise BadInputError(place, problem, f"number it {known[-1] + 1}")
 
 
 # -- openings ---------------------------------------------------------------------------------------------------
@@ -231,4 +257,5 @@ CHECKS: Mapping[str, Callable[[Services, list[Entry], Proposal], None]] = {
     FX_TABLES: _check_fx,
     CATALOGUE: _check_last,
     OPENING: _check_opening,
+    REPAIR: _check_repair,
 }

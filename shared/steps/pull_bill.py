@@ -22,6 +22,7 @@ from shared.ids import canonical_json, digest
 from shared.ports import BillApi, ObjectConflictError, ObjectEvent, ServiceError
 from shared.services import Services
 from shared.steps import state
+from shared.steps.plan_pulls import ask_again
 
 PAGE_ROWS = 300  # the most that DescribeInstanceBill gives
 PAGES_MAX = 99_999
@@ -94,7 +95,7 @@ def _go_on_later(services: Services, pull: Pull, stopped: _OutOfTimeError, at: s
     work, far = services.buckets.work, stopped.far
     work.put_again(pull.progress_key(stopped.attempt), far.body)
     key = pull.again_key(stopped.attempt, len(far.pages))
-    work.put_again(key, canonical_json({"order": pull.order_key, "at": at}))
+    work.put_again(key, ask_again("out of time", at))
     note = f"out of time after {len(far.pages)} pages; goes on"
     services.record("pull_bill", f"{pull.account}/{pull.name}", at, note)
     return {"pull": pull.name, "account": pull.account, "pages": len(far.pages), "note": note}

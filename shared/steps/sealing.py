@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared.bill import control, parts, rows
-from shared.bill.pulls import Pull
+from shared.bill.pulls import CONTROL, MONTHLY, Pull
 from shared.bill.snapshot import OBSERVED, SEALED, Seal, Snapshot, seals, stream_of
 from shared.chain.entry import Draft, Entry
 from shared.columnar import connect
@@ -23,6 +23,14 @@ from shared.steps import comparing, day_parts, state
 _ACTOR = "ingest_bill"
 
 Decide = Callable[[list[Entry]], tuple[Seal, Snapshot] | None]
+
+
+CONTROLS = {control.OVERVIEW: CONTROL, control.MONTHLY: MONTHLY}  # name of a control -> the pull that asks for it
+
+
+def is_sealed(entries: list[Entry], seal: Seal) -> bool:
+    """Whether the observation is one that the cycle is settled from."""
+    return any(entry.seq == seal.seq and entry.kind == SEALED for entry in entries)
 
 
 def append(services: Services, connector: Connector, cycle: Cycle, source: str, decide: Decide, at: str) -> None:
@@ -43,7 +51,7 @@ def append(services: Services, connector: Connector, cycle: Cycle, source: str, 
 def finish(services: Services, seal: Seal, entries: list[Entry]) -> bool:
     """Finish what an entry of the stream began: compare it; of a seal the rows, then its object. False if it was."""
     comparing.compare_newest(services, seal.account, seal.cycle, entries)
-    if not any(entry.seq == seal.seq and entry.kind == SEALED for entry in entries):
+    if not is_sealed(entries, seal):
         return False
     if services.buckets.work.exists(seal.key):
         return False

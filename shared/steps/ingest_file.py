@@ -1,0 +1,304 @@
+"""Ingest a bill file from the inbox: its day parts, then for each bill in it what its source now says, sealed.
+
+An object is read as it is when its event is carried out, and known by its key and eTag: one that is written again is
+read again, and replaces what it said before. Order of the writes: the raw file under its digest (bucket records); the
+parts; the entry in the chain; rows and waking object as for any seal; last the note of what became of the file.
+Whatever cannot be read as a whole is refused with its reason, and lies in the inbox and among the records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from shared.bill import parts, pulls
+from shared.bill.formats import CYCLE, DAY, Format
+from shared.bill.normalise import Reading
+from shared.bill.pulls import Pull
+from shared.bill.snapshot import FINAL, PROVISIONAL, Part, Seal, Snapshot, observations, stream_of
+from shared.chain.entry import Entry
+from shared.columnar import connect
+from shared.cycle import Cycle, stamp
+from shared.errors import BadInputError
+from shared.ids import canonical_json, digest
+from shared.parties.parties import Connector, Parties
+from shared.ports import ObjectEvent, ObjectMissingError, ServiceError
+from shared.services import Services
+from shared.steps import day_parts, sealing, splitting, state
+from shared.steps.splitting import Split
+
+PREFIX = "bills/"
+IMPORTED = "bills/import/"
+_ACTOR = "ingest_bill"
+_TRIES = 5  # at an entry, while others write to the same stream
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the name of an object says of the file; what it does not say is empty."""
+
+    payer: str = ""
+    cycle: str = ""
+    covers: str = CYCLE
+
+
+def ingest_file(services: Services, event: ObjectEvent) -> dict[str, Any]:
+    """Ingest the bill file as it lies in the inbox now."""
+    version = services.buckets.inbox.version(event.key)
+    if version is None:
+        return {"file": event.key, "note": "is no longer there"}
+    noted = services.buckets.work.find(note_key(event.key, version))
+    if noted is not None and _stands(services, event.key, json.loads(noted)):
+        return {**json.loads(noted), "note": "taken before"}
+    with TemporaryDirectory(dir=services.scratch) as folder:
+        try:
+            taken = _Taking(services, event, Path(folder)).take()
+        except BadInputError as exc:
+            _note(services, event.key, version, {"file": event.key, "refused": str(exc)})
+            raise
+        except ObjectMissingError:
+            return {"file": event.key, "note": "is no longer there"}
+    _note(services, event.key, version, taken)
+    services.record(_ACTOR, event.key, stamp(event.at), json.dumps(taken, ensure_ascii=False))
+    return taken
+
+
+def note_key(key: str, version: str) -> str:
+    """What became of a version of an object (bucket work)."""
+    return f"files/{digest(key.encode())[:32]}/{version}.json"
+
+
+def is_taken(services: Services, key: str) -> bool:
+    """Whether the file as it lies in the inbox was taken or refused; one that is gone asks nothing."""
+    version = services.buckets.inbox.version(key)
+    return version is None or services.buckets.work.exists(note_key(key, version))
+
+
+def raw_key(content: str) -> str:
+    """Where a bill file is kept as it came (bucket records)."""
+    return f"raw/files/{content}"
+
+
+def _note(services: Services, key: str, version: str, taken: Mapping[str, Any]) -> None:
+    services.buckets.work.put_again(note_key(key, version), canonical_json(taken))
+
+
+def _stands(services: Services, key: str, noted: Mapping[str, Any]) -> bool:
+    """Whether what was noted of the file is still what its bills say of it, in the kind of entry that is due now."""
+    parties, _ = state.parties(services)
+    for bill in noted.get("bills", []):
+        account, cycle = bill["account"], bill["cycle"]
+        connector = parties.connectors.get(account)
+        entries = services.chain.read(stream_of(account, cycle))
+        last = observations(entries, noted["source"])[-1:]
+        if connector is None or not last or last[0].files.get(key, {}).get("digest", "") != noted["digest"]:
+            return False
+        is_settled = connector.source_in(Cycle.parse(cycle)) == noted["source"]
+        if is_settled != sealing.is_sealed(entries, last[0]):
+            return False
+    return "refused" not in noted
+
+
+class _Taking:
+    """One file on its way."""
+
+    def __init__(self, services: Services, event: ObjectEvent, folder: Path) -> None:
+        self._services, self._event, self._folder = services, event, folder
+        self._parties: Parties = state.parties(services)[0]
+        self._splits: dict[str, Split] = {}
+
+    def take(self) -> dict[str, Any]:
+        """Read the file, and say in each bill's stream what it says; what became of it."""
+        path, key = self._folder / "file", self._event.key
+        self._services.buckets.inbox.download(key, path)
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        self._services.buckets.records.upload_once(raw_key(content), path)
+        split = self._split(key, content, path)
+        if not split.places:
+            problem = f"none of its {split.rows} rows is a line"
+            problem += f": row {split.rejects[0].row}: {split.rejects[0].reason}" if split.rejects else ""
+            raise BadInputError(key, problem, "check the mapping of its form, and the connector of its payer")
+        mine: dict[str, Any] = {
+            "digest": content, "form": split.form.id, "covers": told_by(key, split.form).covers, "rows": split.rows,
+            "lines": sum(split.counts.values()), "totals": split.totals, "at": stamp(self._event.at),
+        }  # fmt: skip
+        bills = []
+        for number, (account, cycle) in enumerate(split.cycles):
+            about = {**mine, "dates": split.dates(account, cycle)}
+            if split.rejects and number == 0:  # rows without a bill of their own are told of in the first
+                about["rejects"] = self._kept_rejects(content, split)
+            bills.append(self._say(account, Cycle.parse(cycle), split, about))
+        source = source_of(split.form)
+        return {"file": key, "source": source, **mine, "rejects": len(split.rejects), "bills": bills}
+
+    # -- reading
+
+    def _split(self, key: str, content: str, path: Path | None = None) -> Split:
+        """The file of this name and content taken apart, once."""
+        if content not in self._splits:
+            folder = self._folder / content[:16]
+            folder.mkdir()
+            if path is None:
+                path = folder / "file"
+                self._services.buckets.records.download(raw_key(content), path)
+            with self._connected() as connection:
+                self._splits[content] = splitting.split(connection, path, key, partial(self._reading, key), folder)
+        return self._splits[content]
+
+    def _connected(self) -> Any:
+        return connect(self._services.scratch, self._services.memory_mb, self._services.threads)
+
+    def _reading(self, key: str, form: Format, first_payer: str) -> Reading:
+        """How a file is read: for the payer that its name tells, else for the one of its first row."""
+        told = told_by(key, form)
+        payer = told.payer or first_payer
+        connector = self._parties.connectors.get(payer)
+        if connector is None:
+            problem = f"is of payer {payer!r}, which has no connector" if payer else "names no payer"
+            raise BadInputError(key, problem, f"add the payer to the party document, or import it for one: {IMPORTED}…")
+        return Reading(
+            form, connector.refund_sign, payer, told.cycle, "", connector.currency, connector.account_names,
+            state.repairs(self._services, payer, form.name),
+        )  # fmt: skip
+
+    def _kept_rejects(self, content: str, split: Split) -> dict[str, Any]:
+        body = parts.rejects_json(split.rejects)
+        key = f"files/rejects/{content[:32]}-{digest(body)[:16]}.json"
+        self._services.buckets.work.put_once(key, body)
+        return {"count": len(split.rejects), "key": key}
+
+    # -- saying it
+
+    def _say(self, account: str, cycle: Cycle, split: Split, about: dict[str, Any]) -> dict[str, Any]:
+        """Say in the bill's stream what the file says of it, and finish what that begins."""
+        services, source, stream = self._services, source_of(split.form), stream_of(account, str(cycle))
+        connector = self._parties.connectors[account]
+        for _ in range(_TRIES):
+            entries = services.chain.read(stream)
+            made = self._observation(connector, cycle, source, entries, about)
+            if isinstance(made, Seal):
+                sealing.finish(services, made, entries)
+                return {"account": account, "cycle": str(cycle), "seq": made.seq, "status": made.status}
+            if isinstance(made, str):
+                return {"account": account, "cycle": str(cycle), "note": made}
+            stood = len(entries)
+
+            def decide(
+                entries: list[Entry], made: tuple[Seal, Snapshot] = made, stood: int = stood
+            ) -> tuple[Seal, Snapshot] | None:
+                return made if len(entries) == stood else None  # else somebody said something meanwhile: look again
+
+            sealing.append(services, connector, cycle, source, decide, stamp(self._event.at))
+        problem = f"was written to by others {_TRIES} times in a row"
+        raise ServiceError(f"cannot append to {stream}", problem, "it is tried again", retryable=True)
+
+    def _observation(
+        self, connector: Connector, cycle: Cycle, source: str, entries: list[Entry], about: dict[str, Any]
+    ) -> tuple[Seal, Snapshot] | Seal | str:
+        """What is to be said now; the observation that says it already; or why nothing is said."""
+        earlier, key = observations(entries, source), self._event.key
+        last = earlier[-1] if earlier else None
+        before = dict(last.files) if last else {}
+        known = sealing.is_sealed(entries, last) == (connector.source_in(cycle) == source) if last else False
+        if last is not None and known and before.get(key, {}).get("digest") == about["digest"]:
+            return last
+        if about["covers"] == DAY:
+            full = [name for name, one in before.items() if one["covers"] == CYCLE]
+            if full:
+                return f"the whole cycle is known from {full[0]}; a day's file changes nothing of it"
+            same = [name for name, one in before.items() if name != key and one["digest"] == about["digest"]]
+            if same:
+                return f"is the same as {same[0]}"
+        now = {key: about} if about["covers"] == CYCLE else {**before, key: about}
+        return self._sealed(connector.account, cycle, source, last, now, entries)
+
+    def _sealed(
+        self, account: str, cycle: Cycle, source: str, last: Seal | None, now: dict[str, Any], entries: list[Entry]
+    ) -> tuple[Seal, Snapshot]:
+        read: dict[str, str] = {}
+        built: dict[str, Part] = {}
+        rejects = {f"file {name}": one["rejects"] for name, one in now.items() if "rejects" in one}
+        for day in sorted({day for one in now.values() for day in one["dates"]}):
+            mine = {name: one["digest"] for name, one in now.items() if day in one["dates"]}
+            described = self._part(account, str(cycle), day, mine)
+            read[day], built[day] = described["source"], Part(**described["part"])
+            if described["rejects"]:
+                where = day_parts.source_key(account, str(cycle), day, described["source"], "rejects.json")
+                rejects[day] = {"count": described["rejects"], "key": where}
+        snapshot = Snapshot(account, str(cycle), built)
+        slot = pulls.file_slot(self._event.at)
+        controls = self._controls(account, cycle, entries)
+        compared, _ = sealing.kept_differences(self._services, snapshot, slot, controls, 1)
+        is_whole = any(one["covers"] == CYCLE for one in now.values()) and self._event.at >= cycle.final_from()
+        is_final = is_whole or (last is not None and last.status == FINAL)
+        taken = dict.fromkeys(built, slot)
+        seal = Seal(
+            account, str(cycle), slot, source, FINAL if is_final else PROVISIONAL, snapshot.id, snapshot.rows,
+            snapshot.totals, taken, rejects, compared, read, now,
+        )  # fmt: skip
+        return seal, snapshot
+
+    def _controls(self, account: str, cycle: Cycle, entries: list[Entry]) -> dict[str, Any]:
+        """The newest control totals that the provider's API gave, whichever source is settled."""
+        for one in reversed(observations(entries, "api")):
+            found = {}
+            for name, what in sealing.CONTROLS.items():
+                body = self._services.buckets.work.find(Pull(account, cycle, what, one.slot).ingested_key)
+                if body is not None:
+                    found[name] = json.loads(body)
+            if found:
+                return found
+        return {}
+
+    def _part(self, account: str, cycle: str, day: str, contents: Mapping[str, str]) -> dict[str, Any]:
+        """The part of a day that these files (object -> content) have rows of."""
+        ordered = sorted(contents.items(), key=lambda one: one[1])
+        splits = [self._split(key, content) for key, content in ordered]
+        reading = replace(splits[0].reading, payer=account, cycle=cycle, date=day)
+        read = day_parts.read_as(reading, [content for _, content in ordered])
+        described = day_parts.known(self._services, account, cycle, day, read)
+        if described is not None:
+            return described
+        relations, pages = [], list[str]()
+        for (_, content), split in zip(ordered, splits, strict=True):
+            rows = splitting.relation(split.places[account, cycle, day])
+            relations.append(f"SELECT * REPLACE (page + {len(pages)} AS page) FROM {rows}")  # noqa: S608
+            pages += [f"{raw_key(content)}#{number}" for number in range(1, len(split.pages) + 1)]
+        folder = self._folder / f"part-{account}-{day}"
+        folder.mkdir(exist_ok=True)
+        with self._connected() as connection:
+            rows = f"({' UNION ALL BY NAME '.join(relations)})"
+            return day_parts.of_rows(self._services, connection, rows, reading, read, folder, {"pages": pages})
+
+
+def source_of(form: Format) -> str:
+    """What an observation of such a file is called: the source, and the grain where it is not the settled one."""
+    return form.source if form.grain == "billing_item" else f"{form.source}-{form.grain}"
+
+
+def told_by(key: str, form: Format) -> Told:
+    """What the name of an object says; one that follows no known pattern covers the cycles of its rows."""
+    if key.startswith(IMPORTED):
+        account, _, rest = key.removeprefix(IMPORTED).partition("/")
+        cycle, _, name = rest.partition("/")
+        told = _told_by_name(name, form)
+        return replace(told, payer=account, cycle=str(Cycle.parse(cycle, key)))
+    return _told_by_name(key.rpartition("/")[2], form)
+
+
+def _told_by_name(name: str, form: Format) -> Told:
+    for known in form.names:
+        match = known.pattern.match(name)
+        if match:
+            said = match.groupdict()
+            month = said.get("cycle") or ""
+            cycle = f"{month[:4]}-{month[-2:]}" if month else ""
+            return Told(said.get("payer") or "", cycle, known.covers)
+    return Told()
