@@ -106,7 +106,7 @@ def test_a_function_takes_the_events_of_its_trigger(world: World, trigger: Trigg
         there = [
             key for key in world.keys(trigger.bucket.removeprefix("clearbook-")) if trigger.takes(trigger.bucket, key)
         ]
-        if here["key"] not in there:
+        if there and here["key"] not in there:  # what is asked for again is removed once it is ordered
             here["key"] = there[0]  # names that end in a digest are the month's own
     before = world.cloud.state()
     answer = json.loads(FUNCTIONS[trigger.function].run(json.dumps(event).encode(), world.services))

@@ -186,7 +186,7 @@ def test_an_answer_with_success_false_is_kept_and_the_next_round_asks_again(worl
 
 def test_a_count_that_the_pages_do_not_reach_is_refused_and_the_next_round_asks_again(world: World) -> None:
     page = envelope({"Items": [dict(item(ACME, "200.00"))], "TotalCount": 2, "NextToken": ""})
-    world.cloud.provider.answers(P1, "DescribeInstanceBill", DAYS[1], page)
+    world.cloud.provider.answers(P1, "DescribeInstanceBill", DAYS[1], page, page, page)
     world.final(0)
 
     [refusal] = world.pump.refusals
