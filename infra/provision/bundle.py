@@ -93,7 +93,8 @@ def _inputs(root: Path, names: list[str], python: str | None) -> str:
         root / "requirements.lock",
         *(Path(module.__file__) for module in (wheels, elf, closures) if module.__file__),
     ]
-    ours += [Path(__file__), *sorted((root / "shared").rglob("*.py")), *(root / "functions" / f"{n}.py" for n in names)]
+    ours += [Path(__file__), *(root / "functions" / f"{n}.py" for n in names)]
+    ours += [path for kind in ("*.py", "*.toml") for path in sorted((root / "shared").rglob(kind))]
     content = hashlib.sha256(f"{python is not None} {names}".encode())
     for path in ours:
         if not path.is_file():
@@ -171,6 +172,10 @@ def _assemble(
         target = folder / (path.name if module.startswith("functions.") else path.relative_to(root))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
+        for beside in closures.data(path):
+            copied = folder / beside.relative_to(root)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copied.write_bytes(beside.read_bytes())
     wheels.compile_all(folder, "/code", python)
     wheels.settle_times(folder)
     sizes = dict(wheels.sizes(folder))

@@ -52,6 +52,17 @@ def source(root: Path, module: str) -> Path | None:
     return found[0] if found else None
 
 
+def data(module: Path) -> list[Path]:
+    """The data files (TOML) of a package: beside its code, and in folders below it that are no packages."""
+    if module.name != "__init__.py":
+        return []
+    found = list(module.parent.glob("*.toml"))
+    for folder in module.parent.iterdir():
+        if folder.is_dir() and not (folder / "__init__.py").exists():
+            found += folder.rglob("*.toml")
+    return sorted(found)
+
+
 def _reached(root: Path, start: str, without: frozenset[str]) -> set[str]:
     waiting, reached = [start], set[str]()
     while waiting:

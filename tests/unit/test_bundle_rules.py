@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.provision import elf, wheels
-from infra.provision.closure import closure
+from infra.provision.closure import closure, data, source
 from tests.pump import ROOT, functions
 
 
@@ -97,6 +97,18 @@ def test_an_adapter_that_nobody_asks_for_is_left_out() -> None:
     assert "shared.cloud.bss" not in needed["settle"].modules
     assert "tzdata" in needed["settle"].packages
     assert not [name for name, one in needed.items() if "pydantic" in one.packages]
+
+
+def test_the_data_of_a_package_goes_where_its_code_goes() -> None:
+    forms = source(ROOT, "shared.bill.formats")
+    assert forms is not None
+    found = {path.relative_to(forms.parent).as_posix() for path in data(forms)}
+
+    assert {"bss-api.toml", "v2.toml", "words/regions.toml"} <= found
+    assert "shared.bill.formats" in closure(ROOT, "ingest_bill").modules
+    whole = source(ROOT, "shared.bill")
+    assert whole is not None
+    assert data(whole) == [], "what belongs to a package below is that package's"
 
 
 def test_metadata_and_tests_of_a_package_are_left_out() -> None:
