@@ -20,7 +20,7 @@ from shared.errors import BadInputError
 from shared.ids import digest
 from shared.reference.opening import CHARGE_COLUMNS
 from shared.steps import decide, propose_reference, state
-from tests.builders import ACME, BIRCH, CYCLE, DAYS, P1, P2, agreement, item, parties
+from tests.builders import ACME, BIRCH, CYCLE, DAYS, P1, P2, agreement, assigned, item, parties
 from tests.pump import World, go_live, small_month
 
 CATALOGUE = """kind,code,parent,name_zh,name_en,category
@@ -299,19 +299,23 @@ def test_what_a_reseller_owes_at_go_live_is_taken_off_and_carried(world: World) 
     assert left_out == [("borealis", "borealis-2025: -25 CNY is carried forward")]
 
 
-def test_the_second_month_carries_what_the_first_left_and_no_opening(world: World) -> None:
-    """Borealis owes 40.00; June 15.00 leaves it owing 25.00; July 30.00 makes 5.00 due."""
+def test_the_second_month_carries_what_the_first_left_and_no_opening(tmp_path: Path) -> None:
+    """Borealis owes 40.00; June's 5.00 leaves it owing 35.00; July's 40.00 makes 5.00 due."""
+    world = World(tmp_path)
+    world.decide_parties(parties([assigned(BIRCH, "birch", "borealis")], payers=[P2], since=DAYS[-1]))
+    world.decide_agreement(agreement("borealis"))
+    world.bill(P2, DAYS[-1], item(BIRCH, "50.00"))
+    world.bill(P2, "2025-07-31", item(BIRCH, "400.00"))
     world.approve(opening(world, reseller="borealis", balances=owed("-40.00", "borealis-2025")))
     world.final()
-    world.lock()
-    world.bill(P2, "2025-07-31", item(BIRCH, "300.00"))
+    world.lock("borealis")
     world.final(cycle="2025-07")
     world.lock("borealis", cycle="2025-07")
     second = statement(world, "borealis", "2025-07")
     [books] = world.keys("records", "journal/2025-07/borealis-")
     [proposal] = world.propose_payouts("2025-07")
 
-    assert (second["payable"], second["carried"], second["balance"]) == ("30.00", "-25.00", "5.00")
+    assert (second["payable"], second["carried"], second["balance"]) == ("40.00", "-35.00", "5.00")
     assert second["opening"] is None
     assert "Equity:Opening opening" not in journal(world, books)
     assert proposal.body["total"] == "5"
