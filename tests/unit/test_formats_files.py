@@ -214,6 +214,7 @@ def test_a_name_says_what_a_file_covers_where_it_can(read: Read, key: str) -> No
         ("v2", "169_2688801000001_consumeDetailBillV2_20250610", "cycle"),
         ("v2", "169-20260325130300_consumedetailbillv2_2025-12.csv", "cycle"),
         ("v2", "169-20260325130300_consumedetailbillv2.csv", None),
+        ("partner", "169_PartnerBillingItemDetail_20250610_0001_02", "day"),
         ("partner", "169_PartnerBillingItemDetail_202506_0001_02", None),
     ],
 )
