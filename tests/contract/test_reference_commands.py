@@ -101,7 +101,7 @@ def test_the_starter_catalogue_is_taken_and_shown(home: Path, capsys: pytest.Cap
 
     assert answer(home, capsys, "reference", "show", "catalogue")["products"]["ecs"]["names"]["zh"] == "云服务器ECS"
     assert run(home, "reference", "list") == 0
-    assert "catalogue version 1: 22 products in 10 categories" in capsys.readouterr().out
+    assert "catalogue version 1: 28 products in 11 categories" in capsys.readouterr().out
 
 
 def test_an_opening_with_its_past_charges_is_taken_from_beside_the_document(
