@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from shared.control.months import LOCK, stream_of
 from shared.cycle import stamp
 from shared.documents import read_yaml
 from shared.errors import ClearbookError
+from shared.money import EXACT, text
 from shared.parties.parties import OPERATOR, STREAM, NoPartiesError
-from shared.payout.batch import parse_batch
+from shared.payout.batch import balance, parse_batch
 from shared.services import Services
 from shared.settlement.examples import settle_example
 from shared.steps import decide, state
@@ -138,10 +141,8 @@ def _shown(work: Services, proposal: Proposal) -> list[str]:
     """What the approver is to look at: the figures, the payments, or what a document changes."""
     body = proposal.body
     if proposal.act == LOCK:
-        figures = [
-            f"{one['agreement']} total {one['total']}, payable {one['payable']} {one['currency']}"
-            for one in body["statements"]
-        ]
+        entries = work.chain.read(proposal.stream)
+        figures = [_figures(one, balance(entries, one["agreement"], body["cycle"])) for one in body["statements"]]
         return [*figures, f"settlement {body['settlement']}, {body['open_cases']} open cases"]
     if proposal.act == decide.PAYOUT:
         _, members = parse_batch(work.buckets.records.get(decide.batch_key(body["cycle"], body["batch"])))
@@ -151,6 +152,15 @@ def _shown(work: Services, proposal: Proposal) -> list[str]:
     if proposal.act == state.FX_TABLES:
         return changed_rates(work, proposal)
     return _difference(work, proposal)
+
+
+def _figures(statement: Mapping[str, Any], carried: Decimal) -> str:
+    """What a lock fixes, and what is owed with it where something is carried into the month."""
+    figures = f"{statement['agreement']} total {statement['total']}, payable {statement['payable']}"
+    if carried:
+        owed = EXACT.add(carried, Decimal(statement["payable"]))
+        figures += f", with {text(carried)} carried {text(owed)}"
+    return f"{figures} {statement['currency']}"
 
 
 def _difference(work: Services, proposal: Proposal) -> list[str]:

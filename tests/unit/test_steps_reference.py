@@ -13,6 +13,7 @@ from typing import Any
 import openpyxl
 import pytest
 
+from infra.clearbook.decisions import say
 from infra.clearbook.people import APPROVER, PREPARER
 from shared.control.approvals import NotAllowedError, Proposal, StaleProposalError
 from shared.documents import DocumentRefusedError
@@ -285,6 +286,20 @@ def test_the_workbook_shows_the_opening_balance_and_what_is_owed_with_it(world: 
         shown[reseller] = {row[0]: row[1] for row in cells if row[0] in ("Opening balance", "Payable", "Balance")}
 
     assert shown == {"aurora": {"Payable": 160, "Opening balance": 250, "Balance": 410}, "borealis": {"Payable": 15}}
+
+
+def test_who_approves_a_lock_is_shown_what_is_owed_with_what_is_carried(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.approve(opening(world, balances=owed("250.00")))
+    world.final()
+    locks = [world.propose_lock("aurora"), world.propose_lock("borealis")]
+    capsys.readouterr()
+    say(world.services, locks, None)
+    shown = capsys.readouterr().out
+
+    assert "aurora-2025 total 160.00, payable 160.00, with 250 carried 410 CNY" in shown
+    assert "borealis-2025 total 15.00, payable 15.00 CNY" in shown
 
 
 def test_what_a_reseller_owes_at_go_live_is_taken_off_and_carried(world: World) -> None:
