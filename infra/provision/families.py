@@ -14,8 +14,9 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "inbox": ("bills/", "payouts/"),
     "work": (
         *("work/pull/", "work/settle/", "work/publish/", "work/pay/"),
+        *("again/", "pulling/", "customers/"),
         *("sources/", "ingested/", "parts/", "snapshots/", "controls/", "seals/"),
-        *("drafts/", "settlements/", "cases/", "quarantine/", "stuck/"),
+        *("drafts/", "settlements/", "cases/", "quality/", "quarantine/", "stuck/"),
     ),
     "records": ("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "answers/"),
     "reports": ("reports/",),

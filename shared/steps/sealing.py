@@ -18,7 +18,7 @@ from shared.cycle import Cycle
 from shared.ids import canonical_json, digest
 from shared.parties.parties import Connector
 from shared.services import Services
-from shared.steps import comparing, day_parts, state
+from shared.steps import comparing, day_parts, quality, state
 
 _ACTOR = "ingest_bill"
 
@@ -49,14 +49,17 @@ def append(services: Services, connector: Connector, cycle: Cycle, source: str, 
 
 
 def finish(services: Services, seal: Seal, entries: list[Entry]) -> bool:
-    """Finish what an entry of the stream began: compare it; of a seal the rows, then its object. False if it was."""
+    """Finish what an entry of the stream began: compare it; of a seal the rows, then its object. False if it was.
+
+    The quality figures come last: nothing waits for them, and whoever repeats this keeps them anew.
+    """
     comparing.compare_newest(services, seal.account, seal.cycle, entries)
-    if not is_sealed(entries, seal):
-        return False
-    if services.buckets.work.exists(seal.key):
-        return False
-    _write_rows(services, seal, entries)
-    return services.buckets.work.put_once(seal.key, canonical_json({**seal.body(), "seq": seal.seq}))
+    is_new = is_sealed(entries, seal) and not services.buckets.work.exists(seal.key)
+    if is_new:
+        _write_rows(services, seal, entries)
+        is_new = services.buckets.work.put_once(seal.key, canonical_json({**seal.body(), "seq": seal.seq}))
+    quality.keep(services, seal.account, seal.cycle, entries)
+    return is_new
 
 
 def kept_differences(
