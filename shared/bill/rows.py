@@ -69,18 +69,22 @@ def changed(
     parameters = {"new": str(new)} | ({"old": str(old)} if old else {})
     names = (*_KEYS, *COLUMNS)
     query = f"SELECT {_KEY.format('n')}, t.page, t.row, {_columns('n', names)} FROM {there}"  # noqa: S608
-    seen: dict[str, Value] = {"seal": seal, STANDING: 2 * seal + 1}
+    sources: dict[int, str] = {}
     for key, page, row, *values in _fetched(connection, query, {**parameters, "trace": str(trace)}):
-        place: dict[str, Value] = {"source": source_of(page), "source_row": row}
-        yield (("line", key),), _filled(names, values) | place | seen
+        if page not in sources:
+            sources[page] = source_of(page)
+        columns = _filled(names, values)
+        columns.update(source=sources[page], source_row=row, seal=seal, standing=2 * seal + 1)
+        yield (("line", key),), columns
     if old is None:
         return
     names = (*_KEYS, *_KEPT)
     gone = "read_parquet($old) o ANTI JOIN read_parquet($new) n USING (line_id)"
     query = f"SELECT {_KEY.format('o')}, {_columns('o', names)} FROM {gone}"  # noqa: S608
-    seen = {"gone": True, "seal": seal, STANDING: 2 * seal}
     for key, *values in _fetched(connection, query, parameters):
-        yield (("line", key),), _filled(names, values) | seen
+        columns = _filled(names, values)
+        columns.update(gone=True, seal=seal, standing=2 * seal)
+        yield (("line", key),), columns
 
 
 def _fetched(

@@ -219,7 +219,8 @@ class TablestoreRows:
 
     def _put_batch(self, table: str, batch: list[_Item], column: str) -> tuple[int, list[tuple[_Item, PassingError]]]:
         """How many rows of a batch were put, and which are worth another try; those that are not newer are left."""
-        items = [ots.PutRowItem(ots.Row(list(k), list(c.items())), _newer(column, c[column])) for k, c in batch]
+        newer = {value: _newer(column, value) for value in {columns[column] for _, columns in batch}}
+        items = [ots.PutRowItem(ots.Row(list(k), list(c.items())), newer[c[column]]) for k, c in batch]
         request = ots.BatchWriteRowRequest()
         request.add(ots.TableInBatchWriteRowItem(table, items))
         doing = f"write rows of {table}"
@@ -282,9 +283,11 @@ def _newer(column: str, value: Value) -> Any:
 
 def _weight(row: _Item) -> int:
     """At most what a row takes in a request, in bytes."""
-    # Characters take up to 4 bytes; names, types and checksums add about 24 bytes a cell.
-    cells = [*row[0], *row[1].items()]
-    return sum(24 + len(name) + 4 * len(str(value)) for name, value in cells)
+    # Characters take up to 4 bytes; names, types and checksums add about 24 bytes a cell. Every row is weighed, so
+    # its texts are measured as one.
+    key, columns = row
+    cells = 24 * len(columns) + len("".join(columns)) + 4 * len("".join(map(str, columns.values())))
+    return cells + sum(24 + len(name) + 4 * len(str(value)) for name, value in key)
 
 
 def _row(row: Any) -> Row:

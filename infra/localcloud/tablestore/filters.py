@@ -7,6 +7,7 @@ or with `latest_version_only` false whether any of them fits.
 
 from __future__ import annotations
 
+import functools
 import operator
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -62,8 +63,9 @@ def row_filter(data: bytes, key_names: Sequence[bytes]) -> RowFilter:
     return RowFilter(_question(message, key_names))
 
 
-def column_condition(data: bytes, key_names: Sequence[bytes]) -> Question:
-    """The column condition of a write."""
+@functools.lru_cache(maxsize=64)
+def column_condition(data: bytes, key_names: tuple[bytes, ...]) -> Question:
+    """The column condition of a write; most rows of a batch have the same."""
     return _question(_parse(filter_pb.Filter, data, "Deserialize filter failed."), key_names)
 
 

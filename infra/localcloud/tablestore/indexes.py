@@ -11,7 +11,7 @@ the difference is not tried out by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from infra.localcloud.tablestore import plainbuffer as plain
@@ -35,37 +35,47 @@ class Index(NamedTuple):
     columns: tuple[tuple[bytes, int], ...]
     attributes: tuple[bytes, ...]
 
-    def entry(self, row: plain.Row) -> Entry | None:
-        """What stands in the index for a row of the table; None when the row is not in it.
+    def entry(self, values: Mapping[bytes, bytes], cells: Mapping[bytes, bytes]) -> Entry | None:
+        """What stands in the index for a row of these values and cells; None when the row is not in it.
 
         From memory: a value of another type than the column was predefined with is as good as none.
         """
-        base = plain.key_values(row.key)
-        values, encoded = [], []
-        for name, kind in self.columns:
-            value = base.get(name)
-            if value is None:
-                if name not in row.cells:
-                    return None
-                value = plain.cell_value(name, row.cells[name])
-                if value[0] != kind:
-                    return None
-            values.append((name, value))
-            encoded.append(encode(name, kind, value))
-        part, checks = plain.key_part(values)
-        cells = {name: row.cells[name] for name in self.attributes if name in row.cells}
-        return b"".join(encoded), plain.join_row(part, checks, cells)
+        named = [(name, values.get(name, b"")) for name, _ in self.columns]
+        if any(value[:1] != plain.KIND_BYTES[kind] for (_, value), (_, kind) in zip(named, self.columns, strict=True)):
+            return None
+        encoded = [encode(name, kind, values[name]) for name, kind in self.columns]
+        part, checks = plain.key_part(named)
+        attributes = {name: cells[name] for name in self.attributes if name in cells}
+        return b"".join(encoded), plain.join_row(part, checks, attributes)
 
 
-def moves(
-    indexes: tuple[Index, ...], old: bytes | None, new: bytes | None
-) -> Iterator[tuple[int, bytes, bytes | None]]:
+class Indexes(NamedTuple):
+    """The indexes of one table, and what they hold of it: the columns, and the last of them by name."""
+
+    all: tuple[Index, ...]
+    names: frozenset[bytes]
+    last: bytes
+
+    @classmethod
+    def of(cls, indexes: Iterable[Index]) -> Indexes:
+        """These indexes."""
+        made = tuple(indexes)
+        named = frozenset(name for index in made for name in (*(name for name, _ in index.columns), *index.attributes))
+        return cls(made, named, max(named, default=b""))
+
+    def entries(self, row: bytes | None) -> list[Entry | None]:
+        """What stands in each index for a row of the table."""
+        if row is None:
+            return [None] * len(self.all)
+        taken = plain.split_off(row, self.names, self.last)
+        values = {name: plain.cell_value(name, cell) for name, cell in taken.cells.items()}
+        values |= plain.key_values(taken.key)
+        return [index.entry(values, taken.cells) for index in self.all]
+
+
+def moves(indexes: Indexes, old: bytes | None, new: bytes | None) -> Iterator[tuple[int, bytes, bytes | None]]:
     """What a change of a row from `old` to `new` changes in the indexes: number, key, and the row or None."""
-    before = None if old is None else plain.split_row(old)
-    after = None if new is None else plain.split_row(new)
-    for index in indexes:
-        was = None if before is None else index.entry(before)
-        becomes = None if after is None else index.entry(after)
+    for index, was, becomes in zip(indexes.all, indexes.entries(old), indexes.entries(new), strict=True):
         if was == becomes:
             continue
         if was is not None and (becomes is None or was[0] != becomes[0]):

@@ -308,6 +308,24 @@ def split_row(row: bytes) -> Row:
     return Row(key, checks, cells)
 
 
+def split_off(row: bytes, names: frozenset[bytes], last: bytes) -> Row:
+    """As `split_row`, of the columns in `names` only; `last` is the last of them by name, as the columns lie."""
+    position, checks = _split_key(row)
+    key, cells = row[:position], {}
+    if row[position] == DATA:
+        position += 1
+        while row[position] == CELL:
+            name_end = position + 6 + _u32(row, position + 2)[0]
+            end = name_end + 5 + _u32(row, name_end + 1)[0] + _STAMP_SIZE + _CHECK_SIZE
+            name = row[position + 6 : name_end]
+            if name in names:
+                cells[name] = row[position:end]
+            if name >= last:
+                break
+            position = end
+    return Row(key, checks, cells)
+
+
 def split_versions(row: bytes) -> Row:
     """As `split_row`, when a column may have several cells."""
     position, checks = _split_key(row)

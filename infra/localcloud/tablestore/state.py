@@ -35,6 +35,7 @@ from infra.localcloud.tablestore.versions import Sight
 
 TABLES_MAX = 64
 FOREVER = -1
+_NOTHING_READ: tuple[int, bytes, bytes | None] = (0, b"", None)
 _PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = NORMAL",
@@ -136,6 +137,7 @@ class Store:
         self._tables = {name: self._table(number, body) for number, name, body in found}
         self._indexes = {table.number: self._indexes_of(table) for table in self._tables.values()}
         self._row_number = 0
+        self._read = _NOTHING_READ  # the row read last, until the next write
 
     def close(self) -> None:
         """Write back the log and let go of the file."""
@@ -174,6 +176,7 @@ class Store:
             yield
         except BaseException:
             self._sql.execute("ROLLBACK")
+            self._read = _NOTHING_READ
             raise
         self._sql.execute("COMMIT")
 
@@ -261,20 +264,23 @@ class Store:
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The row under `key`."""
         found = self._sql.execute(f"SELECT row FROM rows_{table.number} WHERE key = ?", (key,)).fetchone()  # noqa: S608
-        return None if found is None else found[0]
+        row = None if found is None else found[0]
+        self._read = (table.number, key, row)
+        return row
 
     def put(self, table: Table, key: bytes, row: bytes) -> None:
         """Store the row, in place of one that may be there."""
-        if self._indexes[table.number]:
-            self._move(table, self.get(table, key), row)
+        if self._indexes[table.number].all:
+            self._move(table, self._old(table, key), row)
         self._put(table.number, key, row)
 
     def put_if_absent(self, table: Table, key: bytes, row: bytes) -> bool:
         """Store the row if there is none; whether it was stored."""
-        if self._indexes[table.number]:
-            if self.get(table, key) is not None:
+        if self._indexes[table.number].all:
+            if self._old(table, key) is not None:
                 return False
             self._move(table, None, row)
+        self._read = _NOTHING_READ
         done = self._sql.execute(
             f"INSERT INTO rows_{table.number} (key, row) VALUES (?, ?) ON CONFLICT DO NOTHING",  # noqa: S608
             (key, row),
@@ -283,8 +289,8 @@ class Store:
 
     def delete(self, table: Table, key: bytes) -> None:
         """Remove the row if it is there."""
-        if self._indexes[table.number]:
-            self._move(table, self.get(table, key), None)
+        if self._indexes[table.number].all:
+            self._move(table, self._old(table, key), None)
         self._delete(table.number, key)
 
     def scan(self, table: Table, start: bytes, end: bytes, backward: bool) -> Generator[bytes, None, None]:
@@ -308,6 +314,11 @@ class Store:
             yield from cursor.execute(_select("key, row", table, backward), (start, end))
         finally:
             cursor.close()
+
+    def _old(self, table: Table, key: bytes) -> bytes | None:
+        """The row that a write finds: a condition has mostly just read it."""
+        read, self._read = self._read, _NOTHING_READ
+        return read[2] if read[:2] == (table.number, key) else self.get(table, key)
 
     def _refuse_taken(self, *names: str) -> None:
         if any(name in self._tables for name in names):
@@ -339,9 +350,9 @@ class Store:
     def _forget(self, table: Table) -> None:
         del self._tables[table.name], self._indexes[table.number]
 
-    def _indexes_of(self, table: Table) -> tuple[indexes.Index, ...]:
+    def _indexes_of(self, table: Table) -> indexes.Indexes:
         made = (self._tables[meta.name] for meta in table.description.index_metas)
-        return tuple(indexes.index_of(one.number, one.description.table_meta) for one in made)
+        return indexes.Indexes.of(indexes.index_of(one.number, one.description.table_meta) for one in made)
 
     def _move(self, table: Table, old: bytes | None, new: bytes | None) -> None:
         """Let the indexes of a table follow a change of one row; a value no key can hold refuses the change."""
@@ -353,10 +364,11 @@ class Store:
 
     def _fill(self, base: Table, index: indexes.Index) -> None:
         for (row,) in self._sql.execute(f"SELECT row FROM rows_{base.number}").fetchall():  # noqa: S608
-            for number, key, made in indexes.moves((index,), None, row):
+            for number, key, made in indexes.moves(indexes.Indexes.of([index]), None, row):
                 self._put(number, key, made or b"")
 
     def _put(self, number: int, key: bytes, row: bytes) -> None:
+        self._read = _NOTHING_READ
         self._sql.execute(
             f"INSERT INTO rows_{number} (key, row) VALUES (?, ?)"  # noqa: S608 - a number of ours
             " ON CONFLICT (key) DO UPDATE SET row = excluded.row",
@@ -364,6 +376,7 @@ class Store:
         )
 
     def _delete(self, number: int, key: bytes) -> None:
+        self._read = _NOTHING_READ
         self._sql.execute(f"DELETE FROM rows_{number} WHERE key = ?", (key,))  # noqa: S608
 
     def _table(self, number: int, body: bytes) -> Table:
