@@ -37,6 +37,7 @@ def start_local(
     settings = {
         "CLEARBOOK_BUCKET_PREFIX": BUCKET_PREFIX,
         "CLEARBOOK_SECRETS": f"file:{secrets}",
+        "CLEARBOOK_BSS_CALLS_PER_S": str(describe_qps),
         **_scratch(home),
         "CLEARBOOK_THREADS": "1",  # here the functions share one machine's cores
     }
@@ -61,6 +62,8 @@ def reach(cloud: LocalCloud) -> dict[str, str]:
         "CLEARBOOK_TABLESTORE_INSTANCE": ends["tablestore"]["instance"],
         "CLEARBOOK_BSS_ENDPOINT": ends["bss"]["endpoint"],
         "CLEARBOOK_BSS_PROTOCOL": ends["bss"]["protocol"],
+        "CLEARBOOK_STS_ENDPOINT": ends["bss"]["endpoint"],
+        "CLEARBOOK_STS_PROTOCOL": ends["bss"]["protocol"],
         "CLEARBOOK_RAM_ENDPOINT": ends["ram"]["endpoint"],
         "CLEARBOOK_RAM_PROTOCOL": ends["ram"]["protocol"],
         "CLEARBOOK_SLS_ENDPOINT": ends["sls"]["endpoint"],

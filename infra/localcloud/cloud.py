@@ -168,6 +168,8 @@ def _endpoint_settings(cloud: LocalCloud) -> dict[str, str]:
         "CLEARBOOK_TABLESTORE_INSTANCE": cloud.keys.instance,
         "CLEARBOOK_BSS_ENDPOINT": cloud._url("bss").removeprefix("http://"),
         "CLEARBOOK_BSS_PROTOCOL": "HTTP",
+        "CLEARBOOK_STS_ENDPOINT": cloud._url("bss").removeprefix("http://"),
+        "CLEARBOOK_STS_PROTOCOL": "HTTP",
         "CLEARBOOK_REGION": cloud.keys.region,
     }
 

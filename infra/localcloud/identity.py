@@ -61,9 +61,11 @@ class Caller:
 MAIN_ACCOUNT = Caller("", "", "")
 
 
-def issue(keys: Keys, role: str, function: str, instance: str, now: datetime) -> Credentials:
-    """Credentials of `role` for one instance, good for LIFETIME from `now` (the system's time)."""
-    said = {"role": role, "function": function, "instance": instance, "expires": (now + LIFETIME).timestamp()}
+def issue(
+    keys: Keys, role: str, function: str, instance: str, now: datetime, lifetime: timedelta = LIFETIME
+) -> Credentials:
+    """Credentials of `role` for one instance, good for `lifetime` from `now` (the system's time)."""
+    said = {"role": role, "function": function, "instance": instance, "expires": (now + lifetime).timestamp()}
     payload = json.dumps(said, separators=(",", ":")).encode()
     token = base64.urlsafe_b64encode(_mac(keys, "token", payload) + payload).decode()
     key_id = _key_id(keys, payload)

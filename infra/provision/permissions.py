@@ -20,6 +20,7 @@ from shared.errors import ClearbookError
 FOLDER = Path(__file__).resolve().parent / "policies"
 EVIDENCE = "evidence.json"
 _OBJECT = re.compile(r"acs:oss:[^:]*:[^:]*:(?P<bucket>[a-z0-9-]+)(?:/(?P<key>.+))?", re.DOTALL)
+_ROLE = re.compile(r"acs:ram::\d+:role/.+")
 _TABLE = re.compile(r"acs:ots:[^:]*:[^:]*:instance/[^/]+/table/(?P<table>\w+)")
 # Nothing may take back what the chain says, whatever was called.
 NEVER = {("chain", action) for action in ("DeleteRow", "UpdateRow", "BatchWriteRow", "DeleteTable", "UpdateTable")}
@@ -63,6 +64,9 @@ def needed(action: str, resource: str, prefix: str) -> Evidence:
             raise PolicyProblemError(f"{action} was called on {table['table']}, which nobody may; find who does")
         name = f"acs:ots:${{region}}:${{account}}:instance/${{instance}}/table/{table['table']}"
         return Evidence(Permission(action, name), name, "")
+    if _ROLE.fullmatch(resource):
+        # Which payers' roles there are is data; that one may be assumed is for its owner to say, in what it trusts.
+        return Evidence(Permission(action, "acs:ram:*:*:role/*"), resource, "")
     found = _OBJECT.fullmatch(resource)
     bucket = None if found is None else next((one for one in FAMILIES if found["bucket"].endswith(f"-{one}")), None)
     if found is None or bucket is None:

@@ -17,7 +17,10 @@ TABLES: Mapping[str, list[tuple[str, str]]] = {
     "settlements": [("cycle", "STRING"), ("id", "STRING")],
     "cases": [("cycle", "STRING"), ("id", "STRING")],
     "payouts": [("cycle", "STRING"), ("id", "STRING")],
+    "quotas": [("quota", "STRING"), ("place", "INTEGER")],
 }
+# Rows that go by themselves, in seconds; those of the other tables stay.
+KEPT_S: Mapping[str, int] = {"quotas": 86_400}
 
 # Index columns by index of a table; all are text. What a table has no key column for is predefined in it.
 INDEXES: Mapping[str, Mapping[str, tuple[str, ...]]] = {rows.TABLE: rows.INDEXES}
@@ -29,17 +32,17 @@ def indexes_of(table: str) -> list[Index]:
 
 
 def checks(admin: TableAdmin) -> Iterator[Check]:
-    """Every table: rows that stay, one version of a cell, exactly its key, and its indexes."""
+    """Every table: how long rows stay, one version of a cell, exactly its key, and its indexes."""
     there = admin.names()
     for name, keys in TABLES.items():
         indexes = indexes_of(name)
         what = f"table {name} ({', '.join(column for column, _ in keys)})"
         if name not in there:
-            yield missing(what, partial(admin.create, name, keys, indexes))
+            yield missing(what, partial(admin.create, name, keys, indexes, KEPT_S.get(name, FOREVER)))
             continue
         found = admin.describe(name)
         lacking = [index for index in indexes if index.name not in found.indexes]
-        problem = _problem(found, keys, indexes)
+        problem = _problem(found, keys, indexes, KEPT_S.get(name, FOREVER))
         if problem is not None:
             yield wrong(what, *problem)
         elif not lacking:
@@ -49,13 +52,16 @@ def checks(admin: TableAdmin) -> Iterator[Check]:
             yield missing(described, partial(admin.add_index, name, index))
 
 
-def _problem(found: TableFound, keys: list[tuple[str, str]], indexes: list[Index]) -> tuple[str, str] | None:
+def _problem(
+    found: TableFound, keys: list[tuple[str, str]], indexes: list[Index], keeps_s: int
+) -> tuple[str, str] | None:
     """What is wrong with a table that is there, and what to do; a missing index alone is not wrong."""
     if found.keys != keys:
         return f"has the key {found.keys}, expected {keys}", "use another instance, or move it away"
-    if (found.keeps_s, found.versions) != (FOREVER, ONE_VERSION):
+    if (found.keeps_s, found.versions) != (keeps_s, ONE_VERSION):
         kept = f"keeps {found.versions} versions for {found.keeps_s} seconds"
-        return f"{kept}, expected one for good", "set max_versions to 1 and time_to_live to -1"
+        expected = "for good" if keeps_s == FOREVER else f"for {keeps_s} seconds"
+        return f"{kept}, expected one {expected}", f"set max_versions to 1 and time_to_live to {keeps_s}"
     wanted = {column for index in indexes for column in index.columns}
     for name, column in found.defined.items():
         if name in wanted and column != "STRING":

@@ -92,8 +92,10 @@ class TableAdmin:
             keys, found.table_options.time_to_live, found.table_options.max_version, defined, indexes
         )  # fmt: skip
 
-    def create(self, table: str, keys: Sequence[tuple[str, str]], indexes: Sequence[Index] = ()) -> None:
-        """Create a table with one version a cell and rows that stay, and its indexes."""
+    def create(
+        self, table: str, keys: Sequence[tuple[str, str]], indexes: Sequence[Index] = (), keeps_s: int = FOREVER
+    ) -> None:
+        """Create a table with one version a cell and rows that stay so long, and its indexes."""
         import tablestore as ots
 
         own = {name for name, _ in keys}
@@ -101,7 +103,7 @@ class TableAdmin:
         meta = ots.TableMeta(table, list(keys), [(column, "STRING") for column in defined])
         with translated(f"create table {table}"):
             throughput = ots.ReservedThroughput(ots.CapacityUnit(0, 0))
-            options = ots.TableOptions(FOREVER, ONE_VERSION)
+            options = ots.TableOptions(keeps_s, ONE_VERSION)
             self._client.create_table(meta, options, throughput, [_index_meta(index) for index in indexes])
 
     def add_index(self, table: str, index: Index) -> None:

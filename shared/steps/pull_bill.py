@@ -196,22 +196,20 @@ class _Puller:
         """The pages of a try, from the last that is kept; raises PullInconsistentError, or _OutOfTimeError."""
         far = self.resumed(attempt) if first is not None or attempt > 1 else _Progress()
         known, is_new = len(far.pages), False
-        if far.pages:
-            first = None
         while not far.is_whole:
-            if self.stop() and is_new:
-                raise _OutOfTimeError(attempt, far)
-            if self.stop() and len(far.pages) > known:
+            if len(far.pages) > known and self.stop():
+                if is_new:
+                    raise _OutOfTimeError(attempt, far)
                 raise PullTooSlowError(f"{self.doing} read {len(far.pages)} kept pages and had no time for another")
             if len(far.pages) == PAGES_MAX:
                 remedy = "split the account's bill, or raise PAGES_MAX"
                 raise BadInputError(self.doing, f"has more than {PAGES_MAX} pages", remedy)
             key = self.pull.page_key(len(far.pages) + 1, attempt)
-            body = first or self.kept(key)
+            # Whether the very first page is there was looked at before.
+            body = first if attempt == 1 and not far.pages else self.kept(key)
             if body is None:
                 body, was_kept = self.fetch_page(far.next_token, key)
                 is_new = is_new or was_kept
-            first = None
             far.add(key, body, self.checked(body, key))
         return far.pages
 

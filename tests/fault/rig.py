@@ -47,7 +47,8 @@ PREFIX = "clearbook"
 # What an SDK waits for an answer here; only calls that are made to time out wait so long.
 PATIENCE_S = "0.5"
 FIRST_PAUSE_S = 0.002  # before a call is tried again; in the cloud a tenth of a second
-UNCOMPARED_TABLES = ("steps",)  # the diary for people; no correctness rests on it
+# The diary for people, on which no correctness rests; the quota's places, which are moments of the system's time.
+UNCOMPARED_TABLES = ("steps", "quotas")
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -138,6 +139,7 @@ class Services:
             "CLEARBOOK_TABLESTORE_INSTANCE": self.keys.instance,
             "CLEARBOOK_BSS_ENDPOINT": f"{LOOPBACK}:{self.ports['bss']}",
             "CLEARBOOK_BSS_PROTOCOL": "HTTP",
+            "CLEARBOOK_BSS_CALLS_PER_S": "1000",  # as the provider here: no call waits for its place
             "CLEARBOOK_SECRETS": f"file:{self.home / 'secrets.json'}",
             "CLEARBOOK_THREADS": "1",
             "CLEARBOOK_MEMORY_MB": "512",

@@ -48,6 +48,16 @@ def subscribed_already(subscribe_type: str, bucket: str, path: str) -> BssError:
     return BssError(400, "InvalidParameter", text)
 
 
+def invalid_token() -> BssError:
+    """A security token that was not issued, or goes with another key."""
+    return BssError(400, "InvalidSecurityToken.Malformed", "Specified SecurityToken is malformed.")
+
+
+def expired_token() -> BssError:
+    """A security token that was good once."""
+    return BssError(400, "InvalidSecurityToken.Expired", "Specified SecurityToken is expired.")
+
+
 def owner_not_of_caller() -> BssError:
     """An account that is no sub-account of the caller's."""
     return BssError(400, "InvalidOwner", "The specified owner doesn't belong to caller.")

@@ -55,6 +55,11 @@ def add_payer(
         connection.close()
 
 
+def add_role(home: Path, account: str, name: str, trusts: str) -> None:
+    """Give the payer `account` a role that may read its bill and trusts the account `trusts`; again, it trusts anew."""
+    _set(home, "INSERT OR REPLACE INTO payer_role VALUES(?, ?, ?)", account, name, trusts)
+
+
 def enable_split_bill(home: Path, account: str, since: datetime) -> None:
     """Let the payer `account` ask for split bills, which the console does; the first answer comes a day later."""
     if since.tzinfo is None:

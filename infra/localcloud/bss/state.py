@@ -69,6 +69,8 @@ CREATE TABLE IF NOT EXISTS tally(
     {", ".join(f"{name} NOT NULL" for name in TALLY_KEY)}, product_name TEXT, product_detail TEXT,
     items INT NOT NULL, round_down INT NOT NULL, {", ".join(f"{name} INT NOT NULL" for name in SUMS)},
     PRIMARY KEY({", ".join(TALLY_KEY)})) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS payer_role(
+    payer TEXT, name TEXT, trusts TEXT NOT NULL, PRIMARY KEY(payer, name)) WITHOUT ROWID;
 INSERT OR IGNORE INTO setting VALUES('token_key', randomblob(32));
 """
 
@@ -90,7 +92,7 @@ def connect(home: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=WRITE_WAIT_S, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'file_format'").fetchone() is None:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'payer_role'").fetchone() is None:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
     connection.create_function("split_item", 1, _split_item, deterministic=True)
     connection.create_function("carries_tag", 2, _carries_tag, deterministic=True)
@@ -136,6 +138,18 @@ class State:
         first = self.connection.execute(f"{query} ORDER BY rowid LIMIT 1").fetchone()
         account, name, _, not_applicable = first or (self._keys.account_id, self._keys.account_id, "", 0)
         return Caller(account, name, self._keys.access_key_secret, not not_applicable)
+
+    def assumed(self, payer: str, secret: str) -> Caller | None:
+        """A caller in an assumed role of the payer, who signs with `secret`."""
+        query = "SELECT account, name, not_applicable FROM payer WHERE account = ?"
+        row = self.connection.execute(query, (payer,)).fetchone()
+        return None if row is None else Caller(row[0], row[1], secret, not row[2])
+
+    def trusted(self, payer: str, role: str) -> str | None:
+        """The account that a role of the payer trusts; None where there is no such role."""
+        query = "SELECT trusts FROM payer_role WHERE payer = ? AND name = ?"
+        row = self.connection.execute(query, (payer, role)).fetchone()
+        return None if row is None else str(row[0])
 
     def customers(self, payer: str) -> list[str]:
         """The accounts that pay through `payer`."""

@@ -12,11 +12,13 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from infra.localcloud import identity
 from infra.localcloud.bss import errors, misbehave, sign
 from infra.localcloud.bss.answer import Value, account_item, instance_items, overview_item, split_items, write
 from infra.localcloud.bss.bills import BUSINESS_ZONE, Bill, Filters, Grain, is_kept
@@ -27,9 +29,11 @@ from infra.localcloud.bss.quota import Quota, Quotas
 from infra.localcloud.bss.records import KINDS, Records, position, settle_item
 from infra.localcloud.bss.state import Caller, State, transaction
 from infra.localcloud.bss.subscribe import BillFiles
-from infra.localcloud.common import BODY_MAX, Clock, load_keys
+from infra.localcloud.common import BODY_MAX, Clock, Keys, load_keys
 from infra.localcloud.faults.plan import Fault
 from infra.localcloud.faults.service import Misbehaviour
+from infra.localcloud.ram.authority import Authority
+from infra.localcloud.sts import assume
 
 VERSION = "2017-12-14"
 DESCRIBE_QPS = 10
@@ -74,6 +78,7 @@ class Service:
         self._keys = load_keys(home)
         self._state = State(home, self._keys)
         self._clock = Clock(home)
+        self._authority = Authority(home, "sts")
         self._quotas = Quotas(
             {
                 "DescribeInstanceBill": Quota(describe_qps, 1.0),
@@ -106,6 +111,11 @@ class Service:
         try:
             if fault is not None:
                 raise misbehave.refusal(fault)
+            if (
+                http.headers.get("x-acs-action") == assume.ACTION
+                and http.headers.get("x-acs-version") == assume.VERSION
+            ):
+                return _json(200, {"RequestId": request_id, **self._assume_role(_request(http, body))}, request_id)
             data = self._call(http, body)
         except errors.BssError as refusal:
             return _refused(refusal, request_id, http.host)
@@ -128,8 +138,9 @@ class Service:
     def _call(self, http: web.Request, body: bytes) -> Value | None:
         request = _request(http, body)
         now = datetime.now(UTC)
-        key_id = sign.verify(request, now, self._secret, self._take_nonce)
-        caller = self._state.caller(key_id)
+        token = request.headers.get("x-acs-security-token", "")
+        key_id = sign.verify(request, now, lambda key_id: self._secret(key_id, token, now), self._take_nonce)
+        caller = self._caller(key_id, token, now)
         if caller is None:
             raise errors.unknown_access_key()
         if request.headers["x-acs-version"] != VERSION:
@@ -145,8 +156,28 @@ class Service:
         with transaction(self._state.connection):
             return self._actions[action](caller, Parameters(request))
 
-    def _secret(self, key_id: str) -> str | None:
-        caller = self._state.caller(key_id)
+    def _assume_role(self, request: sign.Request) -> dict[str, Value]:
+        now, token = datetime.now(UTC), request.headers.get("x-acs-security-token", "")
+
+        def secret(key_id: str) -> str | None:
+            return _issued(self._keys, key_id, token, now)[1]
+
+        key_id = sign.verify(request, now, secret, self._take_nonce)
+        caller, _ = _issued(self._keys, key_id, token, now)
+        asked = Parameters(request)
+        may = partial(self._authority.decide, caller)
+        return assume.assume(self._keys, caller, asked.text, self._state.trusted, may, now)
+
+    def _caller(self, key_id: str, token: str, now: datetime) -> Caller | None:
+        """Whose bill a key may read: a payer's own, or that of the payer whose role it was assumed for."""
+        if not key_id.startswith(identity.PREFIX):
+            return self._state.caller(key_id)
+        who, secret = _issued(self._keys, key_id, token, now)
+        payer = assume.payer_of(who.role)
+        return None if payer is None else self._state.assumed(payer, secret)
+
+    def _secret(self, key_id: str, token: str, now: datetime) -> str | None:
+        caller = self._caller(key_id, token, now)
         return None if caller is None else caller.secret
 
     def _take_nonce(self, key_id: str, nonce: str) -> bool:
@@ -298,6 +329,22 @@ class Service:
                 self._counts.clear()
             self._counts[asked] = count()
         return self._counts[asked]
+
+
+def _issued(keys: Keys, key_id: str, token: str, now: datetime) -> tuple[identity.Caller, str]:
+    """Who signs with a key of the local cloud, and its secret."""
+    try:
+        return identity.caller_of(keys, key_id, token, now)
+    except identity.ExpiredTokenError:
+        raise errors.expired_token() from None
+    except identity.InvalidTokenError:
+        raise errors.invalid_token() from None
+    except identity.UnknownKeyError:
+        raise errors.unknown_access_key() from None
+
+
+def _asks(http: web.Request) -> tuple[str | None, str | None]:
+    return http.headers.get("x-acs-action"), http.headers.get("x-acs-version")
 
 
 def _request(http: web.Request, body: bytes) -> sign.Request:
