@@ -156,14 +156,19 @@ def propose_opening(
     _refuse_after_lock(entries, name)
     agreements = _by_id(state.all_agreements(services, entries))
     refuse(name, [*_of_balances(document, agreements), *_of_totals(document, agreements, parties)])
-    charges = None
+    charges, body = None, b""
     if document.past_charges is not None:
         body = past(document.past_charges)
         charges = read_past_charges(body, document.past_charges, Cycle.parse(document.as_of))
         refuse(document.past_charges, _of_charges(charges, agreements, parties))
+    opened = opening_body(document, charges)
+    in_force = months.opening(entries)
+    if in_force is not None and in_force["document"] == digest(opened):
+        raise BadInputError(name, f"is the opening of {document.reseller} in force", "there is nothing to propose")
+    if charges is not None:
         services.buckets.records.put_once(past_charges_key(charges.digest), body)
     what = {
-        "document": state.keep_document(services, opening_body(document, charges)),
+        "document": state.keep_document(services, opened),
         "as_of": document.as_of,
         "balances": [one.model_dump() for one in document.balances],
     }

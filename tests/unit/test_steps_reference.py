@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ import pytest
 
 from infra.clearbook.decisions import say
 from infra.clearbook.people import APPROVER, PREPARER
+from infra.localcloud.faults.plan import Fault
 from shared.control.approvals import NotAllowedError, Proposal, StaleProposalError
 from shared.documents import DocumentRefusedError
 from shared.errors import BadInputError
 from shared.ids import digest
+from shared.ports import ServiceError
 from shared.reference.opening import CHARGE_COLUMNS
 from shared.steps import decide, propose_reference, state
 from tests.builders import ACME, BIRCH, CYCLE, DAYS, P1, P2, agreement, assigned, item, parties
+from tests.fakes import KilledError
 from tests.pump import World, go_live, small_month
 
 CATALOGUE = """kind,code,parent,name_zh,name_en,category
@@ -464,3 +468,50 @@ def test_rates_may_come_before_anybody_is_known(tmp_path: Path) -> None:
     world.decide_parties(parties())
 
     assert state.fx_table(world.services, CYCLE)[1] == {("USD", "CNY"): Decimal("7.1")}
+
+
+# -- interrupted --------------------------------------------------------------------------------------------------
+
+PAST = (
+    f"{','.join(CHARGE_COLUMNS)}\n"
+    "c-1,2025-05-31,1001,acme,ecs,ecs,cpu,i-1,PayAsYouGo,usage,CNY,100,60.5,aurora-2025,sells-ecs,1,100,10\n"
+).encode()
+Act = Callable[[World], Proposal]
+ACTS: Mapping[str, Act] = {
+    "rates": lambda world: fx(world, f"USD,CNY,{CYCLE},7.1", "USD,CNY,2025-07,7.2"),
+    "catalogue": catalogue,
+    "opening": lambda world: opening(world, {"past.csv": PAST}, balances=owed("250.00"), past_charges="past.csv"),
+}
+
+
+@pytest.mark.parametrize("what", ACTS)
+def test_an_act_that_is_cut_off_at_any_call_and_repeated_leaves_what_one_clean_act_leaves(
+    world: World, what: str
+) -> None:
+    world.bill(P1, DAYS[0], item(ACME, "3.00", "iovcc"))
+    world.final()
+    cloud, before = world.cloud, world.cloud.state()
+
+    def decided(name: str | None) -> str:
+        """Propose and approve; who comes back to it finds it proposed, or in force, and approves it again."""
+        try:
+            name = ACTS[what](world).name
+        except BadInputError:
+            assert name is not None
+        decide.approve(world.services, name, by=APPROVER, at=world.at)
+        return name
+
+    cloud.calls.begin()
+    name = decided(None)
+    calls, clean = len(cloud.calls.made), cloud.state()
+    assert clean.tables["chain"] != before.tables["chain"]
+    for call in range(calls):
+        for how in (Fault.LOSE_REQUEST, Fault.LOSE_RESPONSE, Fault.KILL_AFTER):
+            cloud.restore(before)
+            cloud.calls.begin(call, how)
+            with contextlib.suppress(ServiceError, KilledError):
+                decided(None)
+            cloud.calls.begin()
+            assert decided(name) == name
+            now = cloud.state()
+            assert (now.objects, now.tables["chain"]) == (clean.objects, clean.tables["chain"]), (call, how)
