@@ -7,15 +7,19 @@ models hold floats and drop fields they do not know. Shapes: DescribeInstanceBil
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shared.bill import formats
+from shared.bill.files import ROW_MAX
 from shared.errors import BadInputError
 
 FORM = "bss-api"
 BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
+_COUNT = re.compile("[0-9]{1,12}")
+_SHOWN = 200  # characters of an item's text that no line comes from
 
 
 def fields() -> list[str]:
@@ -44,7 +48,9 @@ class RefusedByProviderError(BadInputError):
 def parse_body(body: bytes, place: str) -> Mapping[str, Any]:
     """The `Data` of a successful answer, numbers as text; `place` names the call or object in errors."""
     try:
-        answer = json.loads(body, parse_float=str, parse_int=str, parse_constant=_refuse_constant)
+        answer = json.loads(
+            body, parse_float=str, parse_int=str, parse_constant=_refuse_constant, object_pairs_hook=_object
+        )
     except (ValueError, RecursionError) as exc:
         raise BadInputError(place, f"the answer is no JSON ({exc})", "the raw bytes are kept; pull again") from exc
     if not isinstance(answer, dict):
@@ -52,8 +58,8 @@ def parse_body(body: bytes, place: str) -> Mapping[str, Any]:
     if answer.get("Success") is not True or answer.get("Code") not in ("Success", "200"):
         raise RefusedByProviderError(
             place,
-            f"the provider answered Success={answer.get('Success')} Code={answer.get('Code')} "
-            f"Message={answer.get('Message')} RequestId={answer.get('RequestId')}",
+            "the provider answered "
+            + " ".join(f"{name}={_shown(answer.get(name))}" for name in ("Success", "Code", "Message", "RequestId")),
             "check the account's connector and its right to bssapi:DescribeInstanceBill",
         )
     data = answer.get("Data")
@@ -68,10 +74,13 @@ def parse_page(body: bytes, place: str) -> Page:
     items, total = data.get("Items"), data.get("TotalCount")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise BadInputError(place, "'Data.Items' is no list of objects", "the raw bytes are kept; pull again")
-    if not isinstance(total, str) or not total.isdecimal():
+    if not isinstance(total, str) or not _COUNT.fullmatch(total):
         raise BadInputError(place, f"'Data.TotalCount' is {total!r}, no count", "the raw bytes are kept; pull again")
+    token = data.get("NextToken")
+    if token is not None and not isinstance(token, str):
+        raise BadInputError(place, "'Data.NextToken' is no text", "the raw bytes are kept; pull again")
     account, cycle = (str(data.get(name) or "") for name in ("AccountID", "BillingCycle"))
-    return Page(items, data.get("NextToken") or "", int(total), account, cycle)
+    return Page(items, token or "", int(total), account, cycle)
 
 
 def parse_overview(body: bytes, place: str) -> list[Mapping[str, Any]]:
@@ -100,10 +109,11 @@ def raw_rows(page: Page, page_number: int) -> Iterator[list[str]]:
             problem = ""
         except AttributeError:
             problem = _unusable(item, names)
-            row = [str(item.get(field) or "") for field in names]
-        if "\x00" in "".join(row):
+            row = [value if isinstance(value := item.get(field), str) else "" for field in names]
+        text = "".join(row)
+        if "\x00" in text or len(text) > ROW_MAX or not _is_utf8(text):
             problem = problem or _unusable(item, names)
-            row = [value.replace("\x00", "\\u0000") for value in row]
+            row = [_shown(value[:_SHOWN]).replace("\x00", "\\u0000") for value in row]
         yield [*row, problem, str(page_number), str(number)]
 
 
@@ -119,9 +129,35 @@ def _unusable(item: Mapping[str, Any], names: list[str]) -> str:
         if isinstance(value, str):
             if "\x00" in value:
                 return f"{field} holds a NUL character"
+            if not _is_utf8(value):
+                return f"{field} holds half a character"
         elif value is not None:
-            return f"{field} holds {json.dumps(value)[:60]}, expected text or a number"
-    return "unusable"
+            what = (
+                str(value).lower() if isinstance(value, bool) else "a list" if isinstance(value, list) else "an object"
+            )
+            return f"{field} holds {what}, expected text or a number"
+    return f"has more than {ROW_MAX} characters"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()  # JSON may name half a character
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    """A value as a message can hold it."""
+    text = value if isinstance(value, str) else str(value) if value is None or isinstance(value, bool) else "(no text)"
+    return text[:1000].encode(errors="backslashreplace").decode()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a field twice, and nothing says which counts")
+    return found
 
 
 def _refuse_constant(name: str) -> str:

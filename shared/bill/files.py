@@ -9,6 +9,8 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,11 +24,19 @@ MEMBERS_MAX = 1_000
 UNPACKED_MAX = 32 * 1024**3  # beyond any bill (a line takes some 500 bytes), and what a function's disk bounds anyway
 # A packed byte of a real bill yields 10 to 40 bytes; what yields more after the first megabytes is made to fill disks.
 RATIO_MAX, RATIO_FREE = 200, 64 * 1024**2
+DIRECTORY_MAX = MEMBERS_MAX * 1024  # bytes of a zip file's list of members
 LINE_MAX = 16 * 1024**2  # characters of a line
-CELL_MAX = 1024**2  # characters of a cell
+PLAIN_LINE_MAX = 1024**2  # bytes of a line that a plain reader takes; a longer one is read row by row
+_OPEN_MAX = 4 * 1024**2  # bytes of a cell that a plain reader takes
+ROW_MAX = CELL_MAX = 1024**2  # characters
+COLUMNS_MAX = 1_000
+_BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
 _CHUNK = 1 << 20
 _ZIP, _ZIP_EMPTY, _GZIP, _PARQUET = b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"PAR1"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# Text whose quotes stand around whole cells, or are doubled within.
+_CLOSED = re.compile(rb'(?:[^"]++|(?<=[,\n])"[^"]*+(?:""[^"]*+)*+"(?=[,\r\n]))*+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,7 @@ def _member(path: Path, name: str, magic: bytes) -> Member:
 
 
 def _unzip(path: Path, name: str, folder: Path) -> list[Member]:
+    _check_directory(path, name)
     try:
         with zipfile.ZipFile(path) as archive:
             infos = sorted((one for one in archive.infolist() if not one.is_dir()), key=lambda one: one.filename)
@@ -81,10 +92,28 @@ def _unzip(path: Path, name: str, folder: Path) -> list[Member]:
                 if magic.startswith((_ZIP, _GZIP)):
                     raise BadInputError(f"{name}, {info.filename}", "is packed twice", "unpack it once")
                 members.append(_member(target, f"{name}, {info.filename}", magic))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError, ValueError) as exc:
-        # RuntimeError: a password is asked for. NotImplementedError: a method of packing that nobody uses for bills.
+    except (
+        zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, struct.error, EOFError, ValueError
+    ) as exc:  # fmt: skip
+        # RuntimeError: a password is asked for. NotImplementedError: patches, and encryption of another kind.
         raise BadInputError(name, f"is no readable zip file ({exc})", "export it again, unencrypted") from exc
     return members
+
+
+def _check_directory(path: Path, name: str) -> None:
+    """Refuse a list of members so long that reading it alone takes the memory; zipfile reads it as a whole."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 65_557))  # the end record and the longest comment
+        tail = file.read()
+    place = tail.rfind(_ZIP_EMPTY)
+    # A file beyond 4 GiB says 0xFFFFFFFF, and its size elsewhere: no bill has so many members that it comes to that.
+    size = int.from_bytes(tail[place + 12 : place + 16], "little") if place >= 0 else 0
+    if size == 0xFFFFFFFF:
+        place = tail.rfind(b"PK\x06\x06")
+        size = int.from_bytes(tail[place + 40 : place + 48], "little") if place >= 0 else size
+    if size > DIRECTORY_MAX:
+        problem = f"has a list of members of {size} bytes, at most {DIRECTORY_MAX} are read"
+        raise BadInputError(name, problem, "split it, or check where it comes from")
 
 
 def _check_members(infos: list[zipfile.ZipInfo], name: str, packed: int) -> None:
@@ -92,6 +121,8 @@ def _check_members(infos: list[zipfile.ZipInfo], name: str, packed: int) -> None
         raise BadInputError(name, "is a zip file without members", "export it again")
     if len(infos) > MEMBERS_MAX:
         raise BadInputError(name, f"has {len(infos)} members, at most {MEMBERS_MAX} are read", "split it")
+    if any(one.compress_type not in _PACKINGS for one in infos):
+        raise BadInputError(name, "is packed in a way that bills are not", "zip it with the usual method, deflate")
     told = sum(one.file_size for one in infos)
     if told > UNPACKED_MAX or told > max(RATIO_FREE, packed * RATIO_MAX):
         problem = f"says it unpacks from {packed} to {told} bytes, which no bill does"
@@ -126,31 +157,47 @@ class Text:
     """How a text file is written, and whether a plain reader will do."""
 
     line_end: str  # "\n" or "\r\n"
-    is_plain: bool  # UTF-8 without NUL, empty lines, or ends of another kind
+    is_plain: bool  # UTF-8 without NUL, empty lines, ends of another kind, or quotes but around whole cells
 
 
 def look_through(path: Path) -> Text:
-    """Read the whole file once for what a plain CSV reader would stumble over."""
+    """Read the whole file once for what a plain CSV reader would stumble over, or pass over in silence."""
     decode = codecs.getincrementaldecoder("utf-8")("strict").decode
-    is_plain, line_end, before = True, "", b""
+    is_plain, line_end, before, rest = True, "", b"", b"\n"
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+        while is_plain and (chunk := file.read(_CHUNK)):
             both = before[-3:] + chunk
             line_end = line_end or _line_end(both)
-            if not before and chunk.removeprefix(codecs.BOM_UTF8).startswith((b"\r", b"\n")):
+            text = chunk if before else chunk.removeprefix(codecs.BOM_UTF8)
+            if not before and text.startswith((b"\r", b"\n")):
                 is_plain = False
-            if is_plain:
-                try:
-                    decode(chunk)
-                except UnicodeDecodeError:
-                    is_plain = False
-                is_plain = is_plain and not _is_odd(both, line_end)
-            before = chunk
+            try:
+                decode(chunk)
+            except UnicodeDecodeError:
+                is_plain = False
+            open_ = _open_end(rest + text)
+            is_plain = is_plain and open_ is not None and len(open_) <= _OPEN_MAX and not _is_odd(both, line_end)
+            before, rest = chunk, open_ or b""
     try:
         decode(b"", True)
     except UnicodeDecodeError:
         is_plain = False
+    at_end = _open_end(rest + b"\n")
+    is_plain = is_plain and at_end is not None and b'"' not in at_end
     return Text(line_end or "\n", is_plain)
+
+
+def _open_end(text: bytes) -> bytes | None:
+    """What of the text is still open at its end, with the byte before it; None where quotes are not around cells.
+
+    A plain reader drops what follows a quote that is never closed, and reads over blanks beside quotes.
+    """
+    closed = _CLOSED.match(text)
+    end = closed.end() if closed else 0
+    if end == len(text):
+        return text[-1:]
+    # The cell may go on in the next chunk. Where it should have ended by now, the next look finds that out.
+    return text[end - 1 :] if text[end - 1 : end] in (b",", b"\n") else None
 
 
 def _line_end(chunk: bytes) -> str:
@@ -162,7 +209,9 @@ def _is_odd(chunk: bytes, line_end: str) -> bool:
     if b"\0" in chunk or b"\n\n" in chunk:
         return True
     if line_end == "\r\n":
-        return b"\n\r\n" in chunk or chunk.count(b"\r\n") < max(chunk.count(b"\n"), chunk.count(b"\r") - 1)
+        # Of a pair that lies across two chunks one half may be seen alone.
+        whole = chunk.removesuffix(b"\r").removeprefix(b"\n")
+        return b"\n\r\n" in chunk or whole.count(b"\r\n") < max(whole.count(b"\n"), whole.count(b"\r"))
     return b"\r" in chunk
 
 
@@ -176,7 +225,30 @@ def header_of(path: Path, name: str) -> list[str]:
         raise BadInputError(f"{name}, row 0", f"cannot be read ({exc})", "expected a header row") from exc
     if first is None:
         raise BadInputError(name, "has no header row", "export it again")
-    return [cell.strip(" \t\r\n\v\f\u00a0\u3000\ufeff") for cell in first]
+    check_width(len(first), name)
+    text = "".join(first)
+    if not _is_utf8(text):
+        raise BadInputError(name, "has a header that is no UTF-8", "save it as CSV in UTF-8; it may be GBK")
+    if "\x00" in text:
+        raise BadInputError(
+            name, "has a header that holds a NUL character", "save it as CSV in UTF-8; it may be UTF-16"
+        )
+    return [cell.strip(_BLANKS) for cell in first]
+
+
+def check_width(columns: int, name: str) -> None:
+    """Refuse what has so many columns that only to compare them takes long."""
+    if columns > COLUMNS_MAX:
+        problem = f"has {columns} columns, at most {COLUMNS_MAX} are read"
+        raise BadInputError(name, problem, "expected a bill file with its header row")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def lines_of(path: Path, name: str) -> Iterator[str]:
@@ -207,21 +279,25 @@ def tidy_rows(path: Path, name: str, width: int) -> Iterator[list[str]]:
             number += 1
     except csv.Error as exc:
         problem = f"cannot be told from what follows ({exc})"
+        if "field larger" in str(exc):
+            problem = f"has a cell of more than {CELL_MAX} characters, or a quote that is never closed"
         remedy = "correct the quotes there, or export it again; nothing of the file was taken"
         raise BadInputError(f"{name}, row {max(number, 0)}", problem, remedy) from exc
 
 
 def _tidied(cells: list[str], width: int) -> list[str]:
+    text = "".join(cells)
     problem = ""
     if len(cells) != width:
         problem = f"has {len(cells)} cells, expected {width}"
-    elif any("\x00" in cell for cell in cells):
+    elif len(text) > ROW_MAX:
+        problem = f"has {len(text)} characters, at most {ROW_MAX} are read"
+    elif "\x00" in text:
         problem = "holds a NUL character"
-    try:
-        "".join(cells).encode()
-    except UnicodeEncodeError:
+    if not _is_utf8(text):
         problem = problem or "holds bytes that are no UTF-8"
-        cells = [cell.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for cell in cells]
+        cells = [cell.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for cell in cells[:width]]
     if problem:
-        cells = [cell.replace("\x00", "\\u0000") for cell in cells]
-    return [*cells[:width], *[""] * (width - len(cells)), problem]
+        longest = ROW_MAX // (8 * width)  # what is left of it is shown to people, and read no more
+        cells = [cell[:longest].replace("\x00", "\\u0000") for cell in cells[:width]]
+    return [*cells, *[""] * (width - len(cells)), problem]

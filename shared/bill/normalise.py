@@ -161,8 +161,11 @@ def _kind(form: Format, texts: _Texts) -> str:
 
 
 def _number(name: str, plain: str, type_: str) -> str:
-    pattern = f"({plain})|({_SCIENTIFIC})"
-    return f"CASE WHEN regexp_full_match({name}, '{pattern}') THEN try_cast({name} AS {type_}) END AS exact_{name}"
+    number = f"try_cast({name} AS {type_})"
+    is_plain = f"regexp_full_match({name}, '{plain}')"
+    # A small exponent may put digits beyond those of an amount, and a cast would round them off.
+    is_exact = f"regexp_full_match({name}, '{_SCIENTIFIC}') AND {number} = try_cast({name} AS {QUANTITY})"
+    return f"CASE WHEN {is_plain} THEN {number} WHEN {is_exact} THEN {number} END AS exact_{name}"
 
 
 def _time(name: str) -> str:
@@ -198,7 +201,7 @@ def _checked(reading: Reading, texts: _Texts, typed: str) -> str:
     is_total = _is_total(reading.form, texts)
     lines = (
         f"SELECT {', '.join(select)}, CAST({source_id} AS VARCHAR) AS source_id, page, row, "  # noqa: S608
-        f"{f'coalesce({is_total}, false) AS is_total, ' if is_total else ''}"
+        f"{f'coalesce({is_total}, false) AND {_is_read(texts)} AS is_total, ' if is_total else ''}"
         f"{_reason_of_texts(reading, texts)} AS reason FROM ({typed}) t {' '.join(joins)}"
     )
     without = f"EXCLUDE ({', '.join(checked)})" if checked else ""
@@ -218,6 +221,12 @@ def _is_total(form: Format, texts: _Texts) -> str:
     columns = [(form.column_of(header), known) for header, known in form.total.items()]
     found = [f"t.{column} IN ({_texts_of(known)})" for column, known in columns if column and column in texts]
     return " OR ".join(found)
+
+
+def _is_read(texts: _Texts) -> str:
+    """Whether a row's settled amounts are numbers; sums that are none check nothing, so their row is a reject."""
+    names = [name for amount in ("gross", "pretax") for name in texts.columns.get(amount, ())]
+    return f"t.problem IS NULL AND {' AND '.join(f'(t.{one} IS NULL OR t.exact_{one} IS NOT NULL)' for one in names)}"
 
 
 def _values(reading: Reading, texts: _Texts) -> dict[str, str]:

@@ -74,10 +74,12 @@ def tidied(member: Member, table: Table, page: int, folder: Path) -> Table:
 
 def _csv(path: Path, columns: Sequence[str], *, has_header: bool = False) -> str:
     types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in columns)
-    # parallel = false: a quoted cell may hold line ends.
+    # parallel = false: a quoted cell may hold line ends. A cell too many is passed over where it is empty, unless empty
+    # is not what stands for NULL: then a row whose cells have moved is none that can be read.
+    null, longest = ("chr(0)", files.PLAIN_LINE_MAX) if has_header else ("''", files.LINE_MAX)
     return (
         f"read_csv({quoted(str(path))}, header={str(has_header).lower()}, columns={{{types}}}, delim=',', quote='\"', "
-        f"escape='\"', nullstr='', strict_mode=true, parallel=false, max_line_size={files.LINE_MAX}, auto_detect=false)"
+        f"escape='\"', nullstr={null}, strict_mode=true, parallel=false, max_line_size={longest}, auto_detect=false)"
     )
 
 
@@ -86,6 +88,7 @@ def _numbered(source: str, page: int, *, has_problem: bool) -> str:
     return f"(SELECT *, row_number() OVER () - 1 AS row, {page} AS page{problem} FROM {source})"  # noqa: S608
 
 
+_ROWS_FREE = 1_000_000  # a row of a real bill takes more than a byte
 _EXACT_TYPES = ("VARCHAR", "DECIMAL", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DATE", "TIMESTAMP", "BOOLEAN")
 
 
@@ -97,12 +100,45 @@ def _parquet(connection: duckdb.DuckDBPyConnection, member: Member, page: int) -
         described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
     except duckdb.Error as exc:
         raise BadInputError(member.name, f"is no readable Parquet ({exc})", "export it again") from exc
+    files.check_width(len(described), member.name)
     types = {name: str(type_) for name, type_, *_ in described if name != "file_row_number"}
     form = formats.recognise([name.strip() for name in types], member.name)
     for name, type_ in types.items():
         if form.column_of(name.strip()) and type_.partition("(")[0] not in _EXACT_TYPES:
             problem = f"column {name} is {type_}, which does not hold amounts to their last digit"
             raise BadInputError(member.name, problem, "write it as text, DECIMAL, signed whole numbers or dates")
+    _read_through(connection, member, source, list(types))
     texts = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name.strip()}"' for name in types)
-    rows = f"(SELECT {texts}, '' AS problem, {page} AS page, file_row_number AS row FROM {source})"  # noqa: S608
+    rows = f"(SELECT {texts}, {_odd(types)} AS problem, {page} AS page, file_row_number AS row FROM {source})"  # noqa: S608
     return Table(form, rows, tuple(name.strip() for name in types))
+
+
+def _read_through(connection: duckdb.DuckDBPyConnection, member: Member, source: str, names: list[str]) -> None:
+    """Read the whole file once while nothing rests on it: damage shows, and what would unpack to far more."""
+    import duckdb
+
+    size = member.path.stat().st_size
+    groups = (
+        f"SELECT DISTINCT row_group_id, row_group_num_rows AS rows FROM parquet_metadata({quoted(str(member.path))})"  # noqa: S608
+    )
+    length = " + ".join(f'coalesce(strlen(CAST("{name}" AS VARCHAR)), 0)' for name in names)
+    try:
+        [(told,)] = connection.execute(f"SELECT coalesce(sum(rows), 0) FROM ({groups})").fetchall()  # noqa: S608
+        if not 0 <= told <= max(_ROWS_FREE, size):
+            problem = f"says it holds {told} rows in {size} bytes, which no bill does"
+            raise BadInputError(member.name, problem, "check where it comes from; split it if it is a bill")
+        [(length_,)] = connection.execute(f"SELECT coalesce(sum({length}), 0) FROM {source}").fetchall()  # noqa: S608
+    except (duckdb.Error, RuntimeError) as exc:  # RuntimeError: what a decoder of a column throws
+        raise BadInputError(member.name, f"is no readable Parquet ({exc})", "export it again") from exc
+    if length_ > min(files.UNPACKED_MAX, max(files.RATIO_FREE, size * files.RATIO_MAX)):
+        problem = f"unpacks from {size} to {length_} bytes, which no bill does"
+        raise BadInputError(member.name, problem, "check where it comes from; split it if it is a bill")
+
+
+def _odd(names: Iterable[str]) -> str:
+    """What is wrong with a row of Parquet as such, in the words of `files.tidy_rows`."""
+    whole = "concat(" + ", ".join(f'"{name}"' for name in names) + ")"
+    return (
+        f"CASE WHEN length({whole}) > {files.ROW_MAX} THEN 'has ' || length({whole}) || ' characters, at most "
+        f"{files.ROW_MAX} are read' WHEN contains({whole}, chr(0)) THEN 'holds a NUL character' ELSE '' END"
+    )
