@@ -23,6 +23,7 @@ import urllib3  # noqa: E402
 from tablestore.credentials import Credentials, CredentialsProvider  # noqa: E402
 from tablestore.retry import NoRetryPolicy  # noqa: E402
 
+from shared.cloud.ahead import ahead  # noqa: E402
 from shared.cloud.credentials import AccessKey, KeySource  # noqa: E402
 from shared.cloud.patience import PassingError, Patience  # noqa: E402
 from shared.ports import Key, Row, ServiceError, Value  # noqa: E402
@@ -130,9 +131,14 @@ class TablestoreRows:
 
         Rows of a batch whose answer was lost are sent again, and then count only if they had not been put.
         """
+        if isinstance(rows, Sequence):
+            return self._put_newer(table, iter(rows), column)
+        with ahead(rows) as source:  # a batch is made ready while the one before is written
+            return self._put_newer(table, source, column)
+
+    def _put_newer(self, table: str, source: Iterator[_Item], column: str) -> int:
         tries, count = self._patience.begin(), 0
         waiting: deque[_Item] = deque()
-        source = iter(rows)
         while batch := self._next_batch(waiting, source):
             try:
                 put, refused = self._put_batch(table, batch, column)

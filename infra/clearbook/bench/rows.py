@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 RATIO_MAX = 1.2
-PART_LINES, LINES_MAX = 2_000, 50_000
+PART_LINES, LINES_MAX = 5_000, 50_000
 CHANGED_EVERY = 100  # of the lines that are pulled again, one in so many has changed
 _BARE = "bare_lines"
 
