@@ -67,14 +67,15 @@ def _texts(row: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
 
 
 def between_sources(
-    connection: duckdb.DuckDBPyConnection, settled: Sequence[str], other: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, settled: Sequence[str], other: Sequence[str], *, is_daily: bool = True
 ) -> dict[str, Any]:
-    """How two sources differ: by line where they name lines alike, else by account, product, date and currency."""
+    """How two sources differ: by line where they name lines alike, else in sums, by date where both have dates."""
     ours, theirs = _relation(settled), _relation(other)
     shared = connection.execute(
         f"SELECT count(*) FROM {ours} o JOIN {theirs} n USING (line_id)"  # noqa: S608
     ).fetchall()[0][0]
-    group = ("line_id", "currency") if shared else _GROUP
+    summed = _GROUP if is_daily else tuple(name for name in _GROUP if name != "date")
+    group = ("line_id", "currency") if shared else summed
     grouped = ", ".join(group)
     sums = f"SELECT {grouped}, count(*) AS lines, sum(pretax) AS pretax, sum(gross) AS gross"
     # How many lines make up a sum is told, and no difference: some sources list what cost nothing, others do not.
@@ -97,5 +98,5 @@ def between_sources(
                 named = {name: str(value) for name, value in zip(group, row, strict=False) if value is not None}
                 counts = {"lines": row[len(group)], "other_lines": row[len(group) + 1]}
                 kept.append({**named, **counts, **{name: text(value) for name, value in amounts.items()}})
-    by = "line" if shared else "product, account, date"
+    by = "line" if shared else ", ".join(summed)
     return {"by": by, "count": count, "amount": text(total), "differences": kept}

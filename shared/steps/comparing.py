@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from shared.bill import difference
+from shared.bill.formats import MONTH
 from shared.bill.snapshot import OBSERVED, SEALED, Seal, observations, seals
 from shared.chain.entry import Entry
 from shared.columnar import connect
@@ -51,7 +52,8 @@ def compare(services: Services, settled: Seal, other: Seal) -> dict[str, Any]:
             [str(state.local_part(services, one.part_key(day))) for day, part in one.parts.items() if part.rows]
             for one in snapshots
         ]
-        found = difference.between_sources(connection, *paths)
+        is_daily = not other.source.endswith(f"-{MONTH}")
+        found = difference.between_sources(connection, *paths, is_daily=is_daily)
     return {
         "account": settled.account, "cycle": settled.cycle,
         "settled": {"source": settled.source, "snapshot": settled.snapshot, "rows": settled.rows},

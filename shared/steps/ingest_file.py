@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from shared.bill import parts, pulls
-from shared.bill.formats import CYCLE, DAY, Format
+from shared.bill.formats import CYCLE, DAY, MONTH, Format
 from shared.bill.normalise import Reading
 from shared.bill.pulls import Pull
 from shared.bill.snapshot import FINAL, PROVISIONAL, Part, Seal, Snapshot, observations, stream_of
@@ -46,6 +46,8 @@ class Told:
     payer: str = ""
     cycle: str = ""
     covers: str = CYCLE
+    by: str = DAY  # of what a row is: a day, or a month and so without a date
+    whole: str = ""  # of one of several parts: what the names of all have in common
 
 
 def ingest_file(services: Services, event: ObjectEvent) -> dict[str, Any]:
@@ -125,8 +127,9 @@ class _Taking:
             problem = f"none of its {split.rows} rows is a line"
             problem += f": row {split.rejects[0].row}: {split.rejects[0].reason}" if split.rejects else ""
             raise BadInputError(key, problem, "check the mapping of its form, and the connector of its payer")
+        told = told_by(key, split.form)
         mine: dict[str, Any] = {
-            "digest": content, "form": split.form.id, "covers": told_by(key, split.form).covers, "rows": split.rows,
+            "digest": content, "form": split.form.id, "covers": told.covers, "whole": told.whole, "rows": split.rows,
             "lines": sum(split.counts.values()), "totals": split.totals, "at": stamp(self._event.at),
         }  # fmt: skip
         bills = []
@@ -135,7 +138,7 @@ class _Taking:
             if split.rejects and number == 0:  # rows without a bill of their own are told of in the first
                 about["rejects"] = self._kept_rejects(content, split)
             bills.append(self._say(account, Cycle.parse(cycle), split, about))
-        source = source_of(split.form)
+        source = source_of(self._event.key, split.form)
         return {"file": key, "source": source, **mine, "rejects": len(split.rejects), "bills": bills}
 
     # -- reading
@@ -178,7 +181,11 @@ class _Taking:
 
     def _say(self, account: str, cycle: Cycle, split: Split, about: dict[str, Any]) -> dict[str, Any]:
         """Say in the bill's stream what the file says of it, and finish what that begins."""
-        services, source, stream = self._services, source_of(split.form), stream_of(account, str(cycle))
+        services, source, stream = (
+            self._services,
+            source_of(self._event.key, split.form),
+            stream_of(account, str(cycle)),
+        )
         connector = self._parties.connectors[account]
         for _ in range(_TRIES):
             entries = services.chain.read(stream)
@@ -205,7 +212,7 @@ class _Taking:
         """What is to be said now; the observation that says it already; or why nothing is said."""
         earlier, key = observations(entries, source), self._event.key
         last = earlier[-1] if earlier else None
-        before = dict(last.files) if last else {}
+        before: dict[str, Any] = dict(last.files) if last else {}
         known = sealing.is_sealed(entries, last) == (connector.source_in(cycle) == source) if last else False
         if last is not None and known and before.get(key, {}).get("digest") == about["digest"]:
             return last
@@ -216,7 +223,11 @@ class _Taking:
             same = [name for name, one in before.items() if name != key and one["digest"] == about["digest"]]
             if same:
                 return f"is the same as {same[0]}"
-        now = {key: about} if about["covers"] == CYCLE else {**before, key: about}
+        now: dict[str, Any] = {key: about}
+        if about["covers"] == DAY:
+            now = {**before, key: about}
+        elif about["whole"]:
+            now = {**{name: one for name, one in before.items() if one["whole"] == about["whole"]}, key: about}
         return self._sealed(connector.account, cycle, source, last, now, entries)
 
     def _sealed(
@@ -278,9 +289,10 @@ class _Taking:
             return day_parts.of_rows(self._services, connection, rows, reading, read, folder, {"pages": pages})
 
 
-def source_of(form: Format) -> str:
+def source_of(key: str, form: Format) -> str:
     """What an observation of such a file is called: the source, and the grain where it is not the settled one."""
-    return form.source if form.grain == "billing_item" else f"{form.source}-{form.grain}"
+    grain = [form.grain] if form.grain != "billing_item" else []
+    return "-".join([form.source, *grain, *([MONTH] if told_by(key, form).by == MONTH else [])])
 
 
 def told_by(key: str, form: Format) -> Told:
@@ -300,5 +312,7 @@ def _told_by_name(name: str, form: Format) -> Told:
             said = match.groupdict()
             month = said.get("cycle") or ""
             cycle = f"{month[:4]}-{month[-2:]}" if month else ""
-            return Told(said.get("payer") or "", cycle, known.covers)
+            part = match.span("part") if said.get("part") else (0, 0)
+            whole = f"{name[: part[0]]}*{name[part[1] :]}" if part != (0, 0) else ""
+            return Told(said.get("payer") or "", cycle, known.covers, known.by, whole)
     return Told()

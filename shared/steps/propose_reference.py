@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.agreement.agreement import Agreement
-from shared.bill.repairs import repair_document
+from shared.bill.repair_document import repair_document
 from shared.chain.entry import Entry
 from shared.control import approvals, months
 from shared.control.approvals import Proposal, StaleProposalError

@@ -22,7 +22,7 @@ from shared.cycle import Cycle, stamp
 from shared.errors import ClearbookError
 from shared.parties.parties import OPERATOR, NoPartiesError
 from shared.services import Services
-from shared.steps.losses import answers, bills, given_up, lists, shares, tries
+from shared.steps.losses import answers, bills, files, given_up, lists, shares, tries
 from shared.steps.losses.books import Books, bill_matters, open_books, shares_matter
 from shared.steps.losses.loss import KINDS, Loss, Losses
 from shared.steps.losses.tries import Tried
@@ -152,6 +152,7 @@ def _places(services: Services, books: Books, now: datetime) -> Iterator[tuple[s
         yield f"shares of {cycle}", partial(_shares, services, books, cycle, now)
         yield f"lists of {cycle}", partial(lists.losses, services, books, cycle)
     yield "answers of the bank", partial(answers.losses, services, now)
+    yield "bill files", partial(files.losses, services, now)
 
 
 def _shares(services: Services, books: Books, cycle: str, now: datetime) -> Losses:

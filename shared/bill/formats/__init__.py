@@ -6,7 +6,7 @@ equations its amounts obey. Adding a form is adding a file. `version` rises when
 
     format, version     the name of the form, and which reading of it
     source              api, classic, v2 or partner: whose bill it is, for settling and comparing
-    grain               billing_item, instance or split; only billing items are settled
+    grain               billing_item, instance or split: of what a row is; only billing items by day are settled
     tags                how tags are written: "api" (key:K value:V; ...), "pairs" (K:V;K2:V2) or "json"
     unique              a header whose value occurs once in a bill and names the line
     required, optional  header -> column; two headers of one amount are added up
@@ -19,7 +19,9 @@ equations its amounts obey. Adding a form is adding a file. `version` rises when
                         proven one is no line; others are counted
     total               header -> texts by which a row of sums is known: it is checked against the lines, and is none
     names               {pattern, covers}: what an object of that name holds: the whole "cycle", or what has come to
-                        light on a "day"; groups payer, cycle (YYYYMM) and day (YYYYMMDD) are checked against the rows
+                        light on a "day"; groups payer and cycle (YYYYMM) are checked against the rows; objects whose
+                        names differ in group part alone belong together. `by` is
+                        "month" where a row is of a whole month, and so has no date
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +40,7 @@ from shared.errors import BadInputError
 
 SOURCES = ("api", "classic", "v2", "partner")
 GRAINS = ("billing_item", "instance", "split")
-CYCLE, DAY = "cycle", "day"  # what an object covers
+CYCLE, DAY, MONTH = "cycle", "day", "month"  # what an object covers, and by what its rows are
 # What a row may hold beside the columns of a line, to find those or to check them.
 HELPERS = ("paid_at", "payer_name", "account_name", "item", "fee", "trade", "source_id")
 # Amounts that are read to check equations, and not kept.
@@ -75,6 +78,7 @@ class Name:
 
     pattern: re.Pattern[str]
     covers: str
+    by: str  # "day", or "month": its rows have no date
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +141,11 @@ def load(name: str) -> Format:
 
 def recognise(headers: Sequence[str], place: str) -> Format:
     """The form whose headers these are; UnknownFormatError says which form comes nearest and what it lacks."""
-    repeated = sorted({one for one in headers if headers.count(one) > 1})
+    repeated = sorted(one for one, count in Counter(headers).items() if count > 1)
     if repeated:
         remedy = "each column is named once"
-        raise UnknownFormatError(place, f"has these columns more than once: {', '.join(repeated)[:300]}", remedy)
+        named = ", ".join(one or "(no name)" for one in repeated)[:300]
+        raise UnknownFormatError(place, f"has these columns more than once: {named}", remedy)
     fitting = [one for one in known().values() if not one.missing(headers) and not one.unknown(headers)]
     if fitting:
         # A form that asks for more is the more exact reading of the same headers.
@@ -194,7 +199,10 @@ def _format(data: Mapping[str, Any]) -> Format:
             Identity(one["equation"], _terms(one["equation"]), one["proven"]) for one in data.get("identities", [])
         ),
         total={header: tuple(texts) for header, texts in data.get("total", {}).items()},
-        names=tuple(Name(re.compile(one["pattern"], re.ASCII), one["covers"]) for one in data.get("names", [])),
+        names=tuple(
+            Name(re.compile(one["pattern"], re.ASCII), one["covers"], one.get("by", DAY))
+            for one in data.get("names", [])
+        ),
     )
 
 
@@ -257,6 +265,7 @@ def _problems(form: Format, data: Mapping[str, Any]) -> Iterable[str]:
     yield from (f"values of {column}, which is not read" for column in form.values.keys() - used)
     yield from (f"not_negative: {name} is no amount" for name in form.not_negative if name not in amounts)
     yield from (f"covers {one.covers!r}: say cycle or day" for one in form.names if one.covers not in (CYCLE, DAY))
+    yield from (f"by {one.by!r}: say day or month" for one in form.names if one.by not in (DAY, MONTH))
 
 
 def _listed(names: Sequence[str]) -> str:

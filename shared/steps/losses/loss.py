@@ -46,6 +46,12 @@ KINDS: Mapping[str, Kind] = {
         "as for the pull it reads",
         "read the problem; compare the raw pages with their digests, or let a newer round ask for the date again",
     ),
+    "file": Kind(
+        _NOW,
+        _DAY,
+        "the bill that it holds is not known, or not as it is now",
+        "read the problem; the file lies in the inbox under bills/ and can be put there again",
+    ),
     "round": Kind(
         _ROUND_GRACE,
         _DAY,
