@@ -6,6 +6,7 @@ as Function Compute does. A `World` is the pump with a bill, the people who deci
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import random
@@ -71,7 +72,8 @@ class Function:
         return run
 
 
-def functions() -> dict[str, Function]:
+@functools.cache
+def functions() -> Mapping[str, Function]:
     """Every function of s.yaml by its name."""
     text = (ROOT / "s.yaml").read_text(encoding="utf-8").replace("${vars.buckets}", PREFIX)
     template = yaml.safe_load(re.sub(r"\$\{[^}]*\}", "given", text))

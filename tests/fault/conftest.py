@@ -1,0 +1,16 @@
+"""What the months of these tests have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.known import KnownSettlements
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known() -> Iterator[KnownSettlements]:
+    """Each settlement is computed once; what differs between months is what befalls them around it."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield KnownSettlements(patch)
