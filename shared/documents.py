@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.errors import ClearbookError
+from shared.errors import DocumentRefusedError as DocumentRefusedError  # apart: who handles it needs no models
 
 BYTES_MAX = 4 * 1024 * 1024
 M = TypeVar("M", bound="Model")
@@ -19,17 +19,6 @@ class Model(BaseModel):
     """The base of every document model: unknown names are refused, nothing is converted in silence."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
-
-
-class DocumentRefusedError(ClearbookError):
-    """A document cannot be used; `findings` are (place, what is wrong and what to do)."""
-
-    code = "document_refused"
-
-    def __init__(self, name: str, findings: list[tuple[str, str]]) -> None:
-        lines = "\n".join(f"  {place}: {problem}" for place, problem in findings)
-        super().__init__(f"{name} cannot be used, nothing was changed:\n{lines}")
-        self.findings = findings
 
 
 class _Loader(yaml.SafeLoader):

@@ -31,3 +31,14 @@ class SettingError(ClearbookError):
     def __init__(self, name: str, problem: str, remedy: str) -> None:
         super().__init__(f"setting {name} {problem}; {remedy}")
         self.name = name
+
+
+class DocumentRefusedError(ClearbookError):
+    """A document cannot be used; `findings` are (place, what is wrong and what to do)."""
+
+    code = "document_refused"
+
+    def __init__(self, name: str, findings: list[tuple[str, str]]) -> None:
+        lines = "\n".join(f"  {place}: {problem}" for place, problem in findings)
+        super().__init__(f"{name} cannot be used, nothing was changed:\n{lines}")
+        self.findings = findings

@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.documents import DocumentRefusedError
+from shared.errors import DocumentRefusedError
 
 Finding = tuple[str, str]
 BYTES_MAX = 16 * 1024 * 1024
