@@ -5,10 +5,13 @@ Compute's bootstrap, `-S -s -P`, standard input closed), with nothing but the fu
 
 - *import*: from the start of the process until the handler's module is imported. SDKs are imported by the first
   event that touches them, so this is small.
-- *first answer*: from the start of the process until the answer to its first event is there. The event is one of a
-  small month that was played to its end, the last that the function answered, delivered again: everything is there
-  and nothing is left to do, yet the function goes to every service it needs to find that out, as with a real event.
-  The local cloud behind it is real, and the instance's temporary folder empty, so what it reads it fetches.
+- *first answer*: from the start of the process until the answer to its first event is there. The local cloud behind
+  it is real, holds a small month that was played to its end, and the instance's temporary folder is empty, so what
+  it reads it fetches. For `pull_bill` the event is an order that was never carried out, another each time: it asks
+  the provider for a date and keeps the page, as a new instance does (an order whose pages are there needs neither
+  the provider's SDK nor the tables). For the others it is the last that the function answered, delivered again:
+  nothing is left to do, yet the function goes to every service it needs to find that out. `plan_pulls` and `sweep`
+  do then what they do each time.
 - *SDKs*: from the start of such a process until exactly those SDKs are imported that the first answer loaded
   (observed in a run of its own), from the same directory. Runs of both kinds take turns.
 - *ratio*: first answer over SDKs, medians of the clock's time. *CPU ratio*: the same of the processor time each took,
@@ -17,6 +20,7 @@ Compute's bootstrap, `-S -s -P`, standard input closed), with nothing but the fu
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -26,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +52,8 @@ from shared.cycle import Cycle
 TARGET = 1.2
 RUNS = 7
 LINES, CYCLE = 300, "2025-06"
+BESIDE = "20250710"
+_ORDER = re.compile(rb"(work/pull/[0-9]+/)[0-9-]+/[a-zA-Z0-9-]+([.]json)")
 _LIMIT_S = 60.0
 # How each SDK is imported by the adapter that uses it.
 SDKS: Mapping[str, str] = {
@@ -57,6 +63,7 @@ SDKS: Mapping[str, str] = {
     "alibabacloud_tea_openapi": "import alibabacloud_tea_openapi.client",
     "duckdb": "import duckdb",
     "xlsxwriter": "import xlsxwriter",
+    "jmespath": "import jmespath",
 }
 
 
@@ -106,9 +113,27 @@ def measure(runs: int = RUNS, only: Collection[str] = (), console: Console | Non
             for one in built.functions:
                 if not only or one.function in only:
                     say.print(f"  {one.function}: {2 * runs} processes", highlight=False)
-                    function, event = functions[one.function], events[one.function]
-                    figures.append(_function(function, event, one, built.out, reach, Path(folder), runs))
+                    coming = _coming(one.function, events[one.function])
+                    figures.append(
+                        _function(
+                            functions[one.function], coming, cloud.host.idle, one, built.out, reach, Path(folder), runs
+                        )
+                    )
             return figures
+
+
+def _coming(function: str, last: bytes) -> Iterator[bytes]:
+    """The events that instances of the function get one after the other, given the last that it answered."""
+    if function != "pull_bill":
+        yield from itertools.repeat(last)
+    day = Cycle.parse(CYCLE).last
+    for number in itertools.count():
+        # Ordered beside the rounds, each in a minute of its own: nobody has pulled it.
+        name = f"{CYCLE}/{day}-b{BESIDE}T{number // 60:02d}{number % 60:02d}"
+        event, count = _ORDER.subn(rb"\g<1>" + name.encode() + rb"\g<2>", last)
+        if count != 1:
+            raise LocalCloudError(f"pull_bill's last event names no order: {last!r}")
+        yield event
 
 
 def _events_of_a_month(cloud: LocalCloud, functions: Collection[str], console: Console) -> dict[str, bytes]:
@@ -138,7 +163,8 @@ def _is_for_functions(name: str) -> bool:
 
 def _function(
     function: template.Function,
-    event: bytes,
+    events: Iterator[bytes],
+    idle: Callable[[], object],
     built: bundle.Built,
     out: Path,
     reach: Mapping[str, str],
@@ -147,7 +173,8 @@ def _function(
 ) -> Cold:
     code = out / function.name
     settings = {**function.environment, **reach, "PYTHONPATH": str(code / "python"), "FC_FUNC_CODE_PATH": str(code)}
-    observed = _run(code, function.handler, event, {**settings, "PYTHONPROFILEIMPORTTIME": "1"}, scripts)
+    observed = _run(code, function.handler, next(events), {**settings, "PYTHONPROFILEIMPORTTIME": "1"}, scripts)
+    idle()
     imported = set(re.findall(r"\|\s+(\w+)\s*$", observed.log, re.MULTILINE))
     sdks = tuple(name for name in SDKS if name in imported)
     beside = scripts / f"sdks_of_{function.name}"
@@ -156,7 +183,8 @@ def _function(
     (beside / "sdks.py").write_text(body, encoding="utf-8")
     mine, bare = [], []
     for _ in range(runs):
-        mine.append(_run(code, function.handler, event, settings, scripts))
+        mine.append(_run(code, function.handler, next(events), settings, scripts))
+        idle()  # what it woke is not to run beside the next measurement
         bare.append(_run(beside, "sdks.handler", b"{}", settings, scripts))
     first, sdks_ms = _median(mine, "answered_ms"), _median(bare, "loaded_ms")
     return Cold(
