@@ -21,10 +21,11 @@ from infra.localcloud.tablestore import plainbuffer
 MAY_DIFFER = {
     "table steps": "the diary for people: what was killed after its last write has no note, and what found its work "
     "done by the attempt before notes that; no correctness rests on it",
+    "table quotas": "the places that calls took among those of a second, in moments of the system's time",
     "RequestId in raw pages": "the provider names each of its answers anew; the rest of the page is equal",
     "digests of raw pages in _complete.json": "they cover the RequestId; the pages that they name are equal",
 }
-_DIARY = "steps"
+_UNCOMPARED = ("steps", "quotas")
 _COMPLETE = "/_complete.json"
 _TEXT_HEAD = 5  # the kind and the length before a text in a cell
 _REQUEST_ID = re.compile(rb'"RequestId": ?"[^"]*"')
@@ -46,8 +47,7 @@ class Kept:
 
 def kept(home: Path) -> Kept:
     """What the home keeps, without what may differ."""
-    tables = _tables(home)
-    del tables[_DIARY]
+    tables = {name: rows for name, rows in _tables(home).items() if name not in _UNCOMPARED}
     return Kept(_objects(home), {name: _texts(rows) for name, rows in tables.items()}, _heads(tables["chain"]))
 
 
