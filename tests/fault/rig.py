@@ -176,6 +176,7 @@ class _Served:
 
     def __init__(self, home: Path, keys: Keys, line: Connection) -> None:
         self._line, self.watch = line, Watch()
+        self._known: dict[int, dict[str, dict[str, Any]]] = {}
         self._objects = OssStore(home / "oss", keys.account_id, keys.region)
         self._rows = TableStore(home / "tablestore", keys.instance, Clock(home))
         for database in (self._database, self._table_database):
@@ -226,7 +227,22 @@ class _Served:
         self._database.deserialize(saved[0])
         self._table_database.deserialize(saved[1])
 
-    def state(self) -> dict[str, dict[str, Any]]:
+    def know(self, number: int) -> None:
+        """Remember what is kept now, under a number."""
+        self._known[number] = self._state()
+
+    def differing(self, number: int) -> list[str]:
+        """What is kept now and was not, or was and is not, when this number was remembered."""
+        known, now = self._known[number], self._state()
+        return sorted(
+            f"{table}/{key}"
+            for table in known
+            if known[table] != now[table]
+            for key in known[table].keys() | now[table].keys()
+            if known[table].get(key) != now[table].get(key)
+        )
+
+    def _state(self) -> dict[str, dict[str, Any]]:
         """What is kept, as far as it must be the same: objects by bucket and key, rows by table and key."""
         objects = self._database.execute("SELECT bucket, key, etag, size FROM object")
         found: dict[str, dict[str, Any]] = {"objects": {f"{b}/{bytes(k).decode()}": (e, s) for b, k, e, s in objects}}
@@ -333,7 +349,9 @@ def handler_of(module: str, timeout_s: int) -> Callable[[bytes], str]:
 
 def preload() -> None:
     """Import what the functions import when they are first used, so that instances need not."""
+    import aws_lambda_powertools.logging  # noqa: F401
     import duckdb  # noqa: F401
+    import xlsxwriter  # noqa: F401
 
     import shared.cloud.bss
     import shared.cloud.oss

@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -67,11 +69,11 @@ class Delivery:
 class Step:
     """A delivery of the clean month: what was there before it, what it asked for, what it left."""
 
+    number: int  # under which the services know what it left
     delivery: Delivery
     before: tuple[bytes, bytes]
     mark: int
     calls: tuple[Made, ...]
-    after: dict[str, dict[str, Any]]
     told: Counter[str]
 
     @property
@@ -204,15 +206,15 @@ class Stage:
 
     def play(self) -> list[Step]:
         """The clean month, step by step."""
-        steps = []
+        steps: list[Step] = []
         for happen in self.script():
             happen()
             while self.waiting:
-                steps.append(self._clean(self.waiting.pop(0)))
+                steps.append(self._clean(len(steps), self.waiting.pop(0)))
                 self.collect()
         return steps
 
-    def _clean(self, delivery: Delivery) -> Step:
+    def _clean(self, number: int, delivery: Delivery) -> Step:
         self._clock.set(delivery.at)
         before, mark = self.services.ask("save"), self._mark
         instance = self.instance(delivery)
@@ -221,7 +223,8 @@ class Stage:
         if outcome.answer is None or _refusals(outcome.answer):
             raise AssertionError(f"{delivery.function} {delivery.what}: {outcome}")
         calls = tuple(self.services.ask("made"))
-        return Step(delivery, before, mark, calls, self.services.ask("state"), self.told(mark))
+        self.services.ask("know", number)
+        return Step(number, delivery, before, mark, calls, self.told(mark))
 
     def retry(self, step: Step, case: Case) -> str | None:
         """Let the step go wrong and come again; what is then not as it should be, or None."""
@@ -260,15 +263,8 @@ class Stage:
     def _difference(self, step: Step, outcome: Outcome) -> str | None:
         if refusals := _refusals(outcome.answer or ""):
             return f"it was refused: {refusals}"
-        after = self.services.ask("state")
-        differing = [
-            f"{table}/{key}"
-            for table in step.after
-            for key in step.after[table].keys() | after[table].keys()
-            if step.after[table].get(key) != after[table].get(key)
-        ]
-        if differing:
-            return f"{len(differing)} differ: {', '.join(sorted(differing)[:4])}"
+        if differing := self.services.ask("differing", step.number):
+            return f"{len(differing)} differ: {', '.join(differing[:4])}"
         told = self.told(step.mark)
         if step.told - told or told.keys() - step.told.keys():
             return f"told of {told}, should be {step.told}"
@@ -309,6 +305,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--since", type=int, default=28, help="the day of June on which the operator goes live")
     parser.add_argument("--shard", default="1/1", help="N/M: every M-th case, from the N-th on")
+    parser.add_argument("--jobs", type=int, default=1, help="so many shards side by side, each in a process")
     parser.add_argument("--no-drafts", action="store_true", help="leave out the daily round")
     parser.add_argument(
         "--distinct", action="store_true", help="of deliveries with the same kinds of calls, the longest"
@@ -316,6 +313,8 @@ def main() -> int:
     parser.add_argument("--kinds", action="store_true", help="of a delivery's calls of one kind to one place the first")
     parser.add_argument("--only", default="", help="only functions or faults whose name holds this")
     arguments = parser.parse_args()
+    if arguments.jobs > 1:
+        return _side_by_side(arguments.jobs)
     number, of = map(int, arguments.shard.split("/"))
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="clearbook-") as folder:
@@ -350,6 +349,32 @@ def main() -> int:
     }  # fmt: skip
     print(json.dumps(result))
     return 1 if differing or ungranted else 0
+
+
+def _side_by_side(jobs: int) -> int:
+    """Run the cases in so many processes; what each prints, then the sum of their results."""
+
+    def run(number: int) -> tuple[int, dict[str, Any]]:
+        # The last of an option that is given twice counts.
+        command = [sys.executable, "-m", "tests.fault.stage", *sys.argv[1:], "--jobs=1", f"--shard={number}/{jobs}"]
+        last = "{}"
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                last = line
+                if not line.startswith("{"):
+                    print(f"[{number}] {line}", end="", flush=True)
+        return process.returncode, json.loads(last) if last.startswith("{") else {}
+
+    with ThreadPoolExecutor(jobs) as pool:
+        done = list(pool.map(run, range(1, jobs + 1)))
+    results = [result for _, result in done]
+    by_fault = sum((Counter(result.get("by_fault", {})) for result in results), Counter[str]())
+    sums = {name: sum(result.get(name, 0) for result in results) for name in ("cases", "differing", "ungranted")}
+    once = {name: results[0].get(name) for name in ("deliveries", "calls")}
+    seconds = max(result.get("seconds", 0) for result in results)
+    print(json.dumps({**once, **sums, "by_fault": by_fault, "seconds": seconds}))
+    return max(abs(code) for code, _ in done)
 
 
 def _named(step: Step, case: Case) -> str:
