@@ -30,8 +30,8 @@ test: $(STAMP) lint ## everything that must hold
 fast: $(STAMP) ## the tests that take seconds
 	$(BIN)/python -m pytest tests/unit tests/property tests/golden
 
-faults: $(STAMP) ## every call of the whole month failed once, in every way (hours)
-	$(BIN)/python -m tests.fault.stage --since 1
+faults: $(STAMP) ## each distinct delivery of a month of thirty dates, every call failed once, in every way
+	$(BIN)/python -m tests.fault.stage --since 1 --distinct --jobs 2
 
 interop: $(STAMP) ## the local cloud under independent clients (needs Node.js with npm)
 	$(BIN)/python -m tests.interop.run

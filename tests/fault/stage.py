@@ -1,9 +1,10 @@
 """The demo's month on the rig: what time and people do, delivery by delivery, with what each left behind.
 
-    python -m tests.fault.stage --since 28 --shard 1/2
+    python -m tests.fault.stage --since 28 --distinct --jobs 2
 
 plays the month from the 28th on (30 dates instead of 3 with `--since 1`), goes back to each of its deliveries, and
-lets each of its calls go wrong once, in each way there is. After the event has come again everything that is kept
+lets each of its calls go wrong once, in each way there is. With `--distinct` it goes back to one delivery of each sort:
+the longest of those to one function that make the same kinds of calls; without, to every pull of every date. After the event has come again everything that is kept
 must be what the clean delivery left. It prints how many cases that were, each that differs, and what a function
 called on the way that its policy does not grant.
 """
@@ -50,7 +51,6 @@ CALL_FAULTS = (
     Fault.DOUBTFUL_ERROR, Fault.TIME_OUT, Fault.DELAY, Fault.REFUSE_SIGNATURE, Fault.FAIL_ROWS,
     Fault.KILL_BEFORE, Fault.KILL_AFTER, Fault.KILL_WITHIN,
 )  # fmt: skip
-TOLD_EVERY = 10
 DISKS = (0, 3000)  # bytes a file may grow to: nothing is written, or a part
 
 
@@ -328,10 +328,10 @@ def main() -> int:
         seconds = time.monotonic() - begun
         print(f"{len(played)} deliveries, {len(steps)} of them with {calls} calls are gone back to, {seconds:.1f} s")
         for index, step in enumerate(steps):
-            if index % TOLD_EVERY == 0:
-                print(f"{index} of {len(steps)} gone back to, {counted.total()} cases", flush=True)
+            at = f"{step.delivery.function} ({step.delivery.what})"
+            print(f"{counted.total()} cases; {index + 1} of {len(steps)}: {at}", flush=True)
             for position, case in enumerate(cases(step, kinds=arguments.kinds)):
-                name = f"{step.delivery.function} ({step.delivery.what}): {case}"
+                name = f"{at}: {case}"
                 if (index + position) % of != number - 1 or arguments.only not in name:
                     continue
                 counted[str(case).partition(" at ")[0]] += 1
