@@ -4,9 +4,9 @@
 
 plays the month from the 28th on (30 dates instead of 3 with `--since 1`), goes back to each of its deliveries, and
 lets each of its calls go wrong once, in each way there is. With `--distinct` it goes back to one delivery of each sort:
-the longest of those to one function that make the same kinds of calls; without, to every pull of every date. After the event has come again everything that is kept
-must be what the clean delivery left. It prints how many cases that were, each that differs, and what a function
-called on the way that its policy does not grant.
+the longest of those to one function that make the same kinds of calls; without, to every pull of every date. After
+the event has come again everything that is kept must be what the clean delivery left. It prints how many cases that
+were, each that differs, and what a function called on the way that its policy does not grant.
 """
 
 from __future__ import annotations
