@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 local = typer.Typer(help="The local cloud: OSS, Tablestore, BSS OpenAPI and the function host.", no_args_is_help=True)
 party = typer.Typer(help="Payers, resellers, customers, and whose account is whose.", no_args_is_help=True)
+bill = typer.Typer(help="The provider's bills: asked for, handed in, looked at, compared.", no_args_is_help=True)
 agreement = typer.Typer(help="What a reseller earns on which lines.", no_args_is_help=True)
 reference = typer.Typer(
     help="What bills are read against: exchange rates, product codes, positions at go-live.", no_args_is_help=True
@@ -41,6 +42,7 @@ app.add_typer(local, name="local")
 app.add_typer(bench, name="bench")
 app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
+app.add_typer(bill, name="bill")
 app.add_typer(reference, name="reference")
 reference.add_typer(reference_import, name="import")
 
@@ -51,6 +53,7 @@ Home = Annotated[
 By = Annotated[str, typer.Option("--by", help="Who acts, such as paula (a preparer) or amir (an approver).")]
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the chain.")]
 CycleOption = Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")]
+Payer = Annotated[str, typer.Option("--account", help="The payer account whose bill it is.")]
 CsvFile = Annotated[Path, typer.Argument(help="A CSV file, UTF-8.")]
 Json = Annotated[
     Optional[str],  # noqa: UP045
@@ -315,6 +318,108 @@ def reference_show(
     from infra.clearbook.references.commands import show_one
 
     show_one(kind, cycle, reseller, home, json)
+
+
+@bill.command("pull")
+def bill_pull(
+    account: Annotated[str, typer.Option(help="The payer account.")],
+    first: Annotated[Optional[str], typer.Option("--from", metavar="YYYY-MM", help="The first cycle.")] = None,  # noqa: UP045
+    last: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--to", metavar="YYYY-MM", help="The last cycle; without it the last whole one."),
+    ] = None,
+    day: Annotated[Optional[str], typer.Option("--date", metavar="YYYY-MM-DD", help="One date instead.")] = None,  # noqa: UP045
+    wait: Annotated[bool, typer.Option("--wait", help="Until all of it is sealed, an hour at most.")] = False,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Ask the provider for cycles or a date once more: at most 18 months back, beside the planned rounds."""
+    from infra.clearbook.bills.pull import Asked, show
+
+    show(Asked(account, first, last, day), home, json, wait=wait)
+
+
+@bill.command("import")
+def bill_import(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="Bill files.")],
+    account: Payer,
+    cycle: CycleOption,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow each file until it is read, or only hand it in.")
+    ] = True,
+    timeout: Annotated[int, typer.Option(min=1, help="How many seconds to wait for a file.")] = 900,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Hand in bill files of one payer and cycle: CSV, zipped or gzipped CSV, or Parquet, in any form that is known.
+
+    Each is checked first; where one cannot be used none is sent. A file replaces an earlier one of the same name.
+    """
+    from infra.clearbook.bills.importing import import_files
+
+    import_files(files, account, cycle, home, json, wait=wait, timeout=timeout)
+
+
+@bill.command("show")
+def bill_show(
+    account: Payer,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="The billing cycle, YYYY-MM. Default: all.")] = None,  # noqa: UP045
+    line: Annotated[Optional[str], typer.Option("--line", metavar="ID", help="Instead: one line of the bills.")] = None,  # noqa: UP045
+    raw: Annotated[bool, typer.Option("--raw", help="With --line: also the row as the provider sent it.")] = False,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What each source said of a bill and when, its dates, and the rows that are no lines; or one line of it."""
+    from infra.clearbook.bills import showing
+
+    if raw and line is None:
+        raise typer.BadParameter("--raw goes with --line")
+    if line is None:
+        showing.show_bill(account, cycle, home, json)
+    else:
+        showing.show_line(account, line, home, json, raw=raw, cycle=cycle)
+
+
+@bill.command("diff")
+def bill_diff(
+    account: Payer,
+    cycle: CycleOption,
+    before: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(
+            metavar="[FROM]", help="The seq of an entry, a snapshot's id or its first digits, or source:NAME."
+        ),
+    ] = None,
+    after: Annotated[Optional[str], typer.Argument(metavar="[TO]", help="As FROM. Default: the last seal.")] = None,  # noqa: UP045
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Instead: how the other sources differ from the settled one.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=0, help="How many differences to list; 0 for all.")] = 100,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Which lines were added, removed or changed between two snapshots of a bill, the last two seals by default."""
+    from infra.clearbook.bills import differing
+
+    if not sources:
+        differing.show_diff(account, cycle, before, after, home, json, limit=limit)
+    elif before is not None:
+        raise typer.BadParameter("--sources takes neither FROM nor TO")
+    else:
+        differing.show_sources(account, cycle, home, json, limit=limit)
+
+
+@bill.command("quality")
+def bill_quality(
+    account: Annotated[Optional[str], typer.Option("--account", help="One payer. Default: all.")] = None,  # noqa: UP045
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="One cycle, YYYY-MM. Default: all.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """How fresh and how good the bills are: when last seen, what differs, what could not be read, what is missing."""
+    from infra.clearbook.bills.judging import show_quality
+
+    show_quality(account, cycle, home, json)
 
 
 @app.command()
