@@ -62,9 +62,10 @@ class BssApi:
         doing = f"cannot call {action} for {query.get('BillingCycle', '')} {query.get('BillingDate', '')}".rstrip()
 
         def once(_: bool) -> bytes:
+            client = self._client()  # first: a role's key may have to be assumed, and a place in time does not wait
             self._keep_pace(doing, action)
             try:
-                body = self._call(action, query)
+                body = self._call(client, action, query)
             except TeaException as exc:
                 error = _translated(doing, exc)
                 if isinstance(error, PassingError) and error.is_throttling:
@@ -88,7 +89,7 @@ class BssApi:
             raise ServiceError(doing, problem, "it is asked again later", retryable=True)
         self._patience.sleep(wait_s)
 
-    def _call(self, action: str, query: Mapping[str, str | int | bool]) -> bytes:
+    def _call(self, client: Client, action: str, query: Mapping[str, str | int | bool]) -> bytes:
         params = Params(
             action=action, version=VERSION, protocol="HTTPS", pathname="/", method="POST", auth_type="AK", style="RPC",
             req_body_type="formData", body_type="byte",
@@ -96,7 +97,7 @@ class BssApi:
         connect_s, read_s = self._patience.timeouts_s()
         runtime = RuntimeOptions(connect_timeout=int(connect_s * 1000), read_timeout=int(read_s * 1000))
         text = {name: str(value) for name, value in query.items()}
-        answer = self._client().call_api(params, OpenApiRequest(query=text), runtime)
+        answer = client.call_api(params, OpenApiRequest(query=text), runtime)
         return bytes(answer["body"])
 
     def _client(self) -> Client:

@@ -1,8 +1,8 @@
 """A quota that many instances share: places in time, each of which one of them takes.
 
-The provider allows so many calls in any second, over all instances. Time is cut into places, eight for every ten
+The provider allows so many calls in any second, over all instances. Time is cut into places, seven for every ten
 calls that are allowed; whoever creates the row of a place may call once, in it. A window of a second touches at most
-nine of them, which leaves one call for what is late on its way. The Python SDK of Tablestore gives no counter back
+eight of them, which leaves two calls for what is late on its way. The Python SDK of Tablestore gives no counter back
 from an increment, so that a place is taken by creating its row.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from shared.ports import Rows, ServiceError
 
 TABLE = "quotas"
-_SHARE = 0.8
+_SHARE = 0.7
 _TRIED_MOST = 10_000
 
 

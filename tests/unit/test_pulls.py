@@ -259,7 +259,7 @@ def test_what_nobody_ordered_again_is_ordered_by_the_sweep(world: World) -> None
 def test_slots_compare_in_the_order_they_were_begun() -> None:
     slots = ["d20250605", "b20250605T1430", "b20250605T1430d03", "d20250606", "f20250703T1230", "b20250703T1300"]
 
-    assert sorted(slots[::-1], key=pulls.asked) == slots
+    assert sorted(set(slots), key=pulls.asked) == slots
     assert pulls.asked("") < pulls.asked(slots[0])
 
 
@@ -418,8 +418,8 @@ def test_no_window_of_a_second_holds_more_calls_than_the_quota_however_many_inst
         time.now += 0.013
     at.sort()
 
-    assert max(sum(one <= other < one + 1.0 for other in at) for one in at) <= 9
-    assert at[-1] - at[0] < 200 / 8 + 1.0
+    assert max(sum(one <= other < one + 1.0 for other in at) for one in at) <= 8
+    assert at[-1] - at[0] < 200 / 7 + 1.0
 
 
 def test_instances_that_start_together_never_share_a_place() -> None:
@@ -431,7 +431,7 @@ def test_instances_that_start_together_never_share_a_place() -> None:
         for _ in range(20):
             wait = places.wait_s("call")
             with lock:
-                taken.append(round(wait * 8))
+                taken.append(round(wait * 7))
 
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
@@ -439,7 +439,7 @@ def test_instances_that_start_together_never_share_a_place() -> None:
     for thread in threads:
         thread.join()
 
-    assert sorted(rows.tables["quotas"]) == [("100", 8_000_000 + n) for n in range(80)]
+    assert sorted(rows.tables["quotas"]) == [("100", 7_000_000 + n) for n in range(80)]
     assert len(taken) == 80
 
 
