@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import errno
 import gzip
 import re
 import struct
@@ -97,6 +98,10 @@ def _unzip(path: Path, name: str, folder: Path) -> list[Member]:
     ) as exc:  # fmt: skip
         # RuntimeError: a password is asked for. NotImplementedError: patches, and encryption of another kind.
         raise BadInputError(name, f"is no readable zip file ({exc})", "export it again, unencrypted") from exc
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise  # of the disk
+        raise BadInputError(name, "names places outside of itself", "export it again") from exc
     return members
 
 

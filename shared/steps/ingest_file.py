@@ -311,7 +311,7 @@ def _told_by_name(name: str, form: Format) -> Told:
         if match:
             said = match.groupdict()
             month = said.get("cycle") or ""
-            cycle = f"{month[:4]}-{month[-2:]}" if month else ""
+            cycle = str(Cycle.parse(f"{month[:4]}-{month[-2:]}", name)) if month else ""
             part = match.span("part") if said.get("part") else (0, 0)
             whole = f"{name[: part[0]]}*{name[part[1] :]}" if part != (0, 0) else ""
             return Told(said.get("payer") or "", cycle, known.covers, known.by, whole)
