@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from infra.provision.tables import INDEXES, TABLES
+from shared.access.scope import Scope
 from shared.bill import rows
 from shared.bill.line import COLUMNS
+from shared.bill.lookup import BillLines
 from shared.columnar import connect
+from shared.cycle import Cycle
+from shared.parties.document import party_document
+from shared.parties.parties import parse_parties
 from shared.ports import Key, Value
 from tests.bill_parts import Line, bill_line, write_part
-from tests.builders import ACME
+from tests.builders import ACME, parties
 from tests.fakes import MemoryRows
+from tests.pump import World, go_live, small_month
 
 KEY_DIGITS = 32
 Written = list[tuple[Key, dict[str, Value]]]
@@ -135,3 +141,21 @@ def test_the_same_line_id_of_another_payer_or_cycle_is_another_row(tmp_path: Pat
         [(key, _)] = changes(tmp_path, [one], None, 1)
         keys.add(key)
     assert len(keys) == 3
+
+
+def test_a_month_that_came_in_is_looked_up_by_those_it_belongs_to(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    small_month(world)
+    go_live(world)
+    world.final()
+    lookup, june = BillLines(world.cloud.rows), Cycle(2025, 6)
+    document = parse_parties(party_document(parties(), "parties"))
+
+    [day, *_] = whole = lookup.of_account(Scope.operator(), ACME, june).lines
+    assert [line["account"] for line in whole] == [ACME] * len(whole)
+    assert lookup.line(Scope.operator(), str(day["line_id"])).lines == (day,)
+    mine = lookup.of_account(Scope.customer(document, "acme"), ACME, june)
+    assert [line["line_id"] for line in mine.lines] == [line["line_id"] for line in whole]
+    assert (mine.outside, {"pretax", "payer"} & set(mine.lines[0])) == ((), set())
+    others = lookup.of_account(Scope.customer(document, "atlas"), ACME, june)
+    assert (others.lines, others.outside_days) == ((), 30)
