@@ -21,6 +21,7 @@ Compute's bootstrap, `-S -s -P`, standard input closed), with nothing but the fu
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import signal
@@ -174,6 +175,7 @@ def _function(
     code = out / function.name
     settings = {**function.environment, **reach, "PYTHONPATH": str(code / "python"), "FC_FUNC_CODE_PATH": str(code)}
     observed = _run(code, function.handler, next(events), {**settings, "PYTHONPROFILEIMPORTTIME": "1"}, scripts)
+    _check(function.name, observed.answer)
     idle()
     imported = set(re.findall(r"\|\s+(\w+)\s*$", observed.log, re.MULTILINE))
     sdks = tuple(name for name in SDKS if name in imported)
@@ -202,6 +204,14 @@ def _function(
         unpacked_mb=round(built.unpacked / 1e6, 1),
         packed_mb=round(built.packed / 1e6, 1),
     )
+
+
+def _check(function: str, answer: bytes) -> None:
+    """Refuse to measure an event that was refused, and an order of which there was nothing to pull."""
+    outcomes = json.loads(answer)
+    listed = outcomes if isinstance(outcomes, list) else [outcomes]
+    if any("code" in one for one in listed) or (function == "pull_bill" and not all(one["pages"] for one in listed)):
+        raise LocalCloudError(f"{function} had nothing to do, or refused it: {answer.decode(errors='replace')}")
 
 
 def _median(runs: list[_Run], what: str) -> float:
