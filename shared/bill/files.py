@@ -70,6 +70,11 @@ def _magic(path: Path) -> bytes:
         return file.read(4)
 
 
+def said(exc: Exception) -> str:
+    """The part of a library's message that is for people; the rest may be the file itself."""
+    return str(exc).partition("\n")[0][:300].encode(errors="backslashreplace").decode()
+
+
 def _member(path: Path, name: str, magic: bytes) -> Member:
     if not magic:
         raise BadInputError(name, "is empty", "export it again")
@@ -86,18 +91,18 @@ def _unzip(path: Path, name: str, folder: Path) -> list[Member]:
             _check_members(infos, name, path.stat().st_size)
             members, left = [], UNPACKED_MAX
             for number, info in enumerate(infos, 1):
-                target = folder / f"member-{number}"
+                target, place = folder / f"member-{number}", f"{name}, {info.filename[:200]}"
                 with archive.open(info) as packed:
-                    left -= _copy(packed, target, min(left, info.file_size), f"{name}, {info.filename}")
+                    left -= _copy(packed, target, min(left, info.file_size), place)
                 magic = _magic(target)
                 if magic.startswith((_ZIP, _GZIP)):
-                    raise BadInputError(f"{name}, {info.filename}", "is packed twice", "unpack it once")
-                members.append(_member(target, f"{name}, {info.filename}", magic))
+                    raise BadInputError(place, "is packed twice", "unpack it once")
+                members.append(_member(target, place, magic))
     except (
         zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, struct.error, EOFError, ValueError
     ) as exc:  # fmt: skip
         # RuntimeError: a password is asked for. NotImplementedError: patches, and encryption of another kind.
-        raise BadInputError(name, f"is no readable zip file ({exc})", "export it again, unencrypted") from exc
+        raise BadInputError(name, f"is no readable zip file ({said(exc)})", "export it again, unencrypted") from exc
     except OSError as exc:
         if exc.errno != errno.EINVAL:
             raise  # of the disk
@@ -142,7 +147,7 @@ def _gunzip(path: Path, name: str, target: Path) -> None:
     except (OSError, EOFError, zlib.error) as exc:
         if isinstance(exc, OSError) and not isinstance(exc, gzip.BadGzipFile):
             raise  # of the disk
-        raise BadInputError(name, f"is no readable gzip file ({exc})", "export it again") from exc
+        raise BadInputError(name, f"is no readable gzip file ({said(exc)})", "export it again") from exc
 
 
 def _copy(packed: IO[bytes] | gzip.GzipFile, target: Path, allowed: int, name: str) -> int:

@@ -72,11 +72,6 @@ def tidied(member: Member, table: Table, page: int, folder: Path) -> Table:
     return Table(table.form, _numbered(_csv(tidy, [*table.headers, "problem"]), page, has_problem=True), table.headers)
 
 
-def said(exc: Exception) -> str:
-    """The part of a database's message that is for people; the rest may be the file itself."""
-    return str(exc).partition("\n")[0][:300].encode(errors="backslashreplace").decode()
-
-
 def _csv(path: Path, columns: Sequence[str], *, has_header: bool = False) -> str:
     types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in columns)
     # parallel = false: a quoted cell may hold line ends. A cell too many is passed over where it is empty, unless empty
@@ -104,7 +99,7 @@ def _parquet(connection: duckdb.DuckDBPyConnection, member: Member, page: int) -
     try:
         described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
     except duckdb.Error as exc:
-        raise BadInputError(member.name, f"is no readable Parquet ({said(exc)})", "export it again") from exc
+        raise BadInputError(member.name, f"is no readable Parquet ({files.said(exc)})", "export it again") from exc
     files.check_width(len(described), member.name)
     types = {name: str(type_) for name, type_, *_ in described if name != "file_row_number"}
     form = formats.recognise([name.strip() for name in types], member.name)
@@ -134,7 +129,7 @@ def _read_through(connection: duckdb.DuckDBPyConnection, member: Member, source:
             raise BadInputError(member.name, problem, "check where it comes from; split it if it is a bill")
         [(length_,)] = connection.execute(f"SELECT coalesce(sum({length}), 0) FROM {source}").fetchall()  # noqa: S608
     except (duckdb.Error, RuntimeError) as exc:  # RuntimeError: what a decoder of a column throws
-        raise BadInputError(member.name, f"is no readable Parquet ({said(exc)})", "export it again") from exc
+        raise BadInputError(member.name, f"is no readable Parquet ({files.said(exc)})", "export it again") from exc
     if length_ > min(files.UNPACKED_MAX, max(files.RATIO_FREE, size * files.RATIO_MAX)):
         problem = f"unpacks from {size} to {length_} bytes, which no bill does"
         raise BadInputError(member.name, problem, "check where it comes from; split it if it is a bill")

@@ -111,7 +111,7 @@ def _take(
         return
     except (duckdb.InvalidInputException, duckdb.ConversionException) as exc:
         if member.is_parquet or (folder / f"tidy-{page}.csv").exists():
-            raise BadInputError(member.name, f"cannot be read ({raw.said(exc)})", "export it again") from exc
+            raise BadInputError(member.name, f"cannot be read ({files.said(exc)})", "export it again") from exc
     shutil.rmtree(target, ignore_errors=True)
     found.rows += _copy(connection, found, raw.tidied(member, table, page, folder), target)
 
