@@ -1,6 +1,6 @@
 # `make demo` plays a month end to end; `make test` proves it. Each sets up everything it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup bundle demo test fast faults interop lint lock clean
+.PHONY: help setup bundle demo test fast faults fuzz interop lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,6 +32,9 @@ fast: $(STAMP) ## the tests that take seconds
 
 faults: $(STAMP) ## each distinct delivery of a month of thirty dates, every call failed once, in every way
 	$(BIN)/python -m tests.fault.stage --since 1 --distinct --jobs 2
+
+fuzz: $(STAMP) ## what reads bills, against bytes that nobody thought of (an hour; SECONDS=N of each target)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),720)
 
 interop: $(STAMP) ## the local cloud under independent clients (needs Node.js with npm)
 	$(BIN)/python -m tests.interop.run

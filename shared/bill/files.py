@@ -93,7 +93,10 @@ def _unzip(path: Path, name: str, folder: Path) -> list[Member]:
             for number, info in enumerate(infos, 1):
                 target, place = folder / f"member-{number}", f"{name}, {info.filename[:200]}"
                 with archive.open(info) as packed:
-                    left -= _copy(packed, target, min(left, info.file_size), place)
+                    written = _copy(packed, target, min(left, info.file_size), place)
+                if written != info.file_size:
+                    raise BadInputError(place, f"has {written} bytes and says {info.file_size}", "export it again")
+                left -= written
                 magic = _magic(target)
                 if magic.startswith((_ZIP, _GZIP)):
                     raise BadInputError(place, "is packed twice", "unpack it once")
@@ -181,6 +184,8 @@ def look_through(path: Path) -> Text:
             text = chunk if before else chunk.removeprefix(codecs.BOM_UTF8)
             if not before and text.startswith((b"\r", b"\n")):
                 is_plain = False
+            if len(chunk) == _CHUNK and b"\n" not in chunk:
+                is_plain = False  # a plain reader takes gigabytes of memory before it says that a line is too long
             try:
                 decode(chunk)
             except UnicodeDecodeError:

@@ -345,7 +345,7 @@ def _wrong(condition: str, header: str, column: str, what: str) -> str:
 
 def _reason_of_line(reading: Reading, texts: _Texts) -> str:
     """Why a line that reads well cannot be one."""
-    account = texts.header_of("account_name")
+    account = texts.header_of("account_name" if "account_name" in texts else "account")
     reasons = [
         "CASE WHEN cycle IS NULL THEN 'no cycle is known' END",
         "CASE WHEN CAST(date_trunc('month', date) AS DATE) <> CAST(cycle || '-01' AS DATE) "

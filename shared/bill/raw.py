@@ -56,7 +56,7 @@ def open_table(connection: duckdb.DuckDBPyConnection, member: Member, page: int)
     BadInputError where it cannot be read at all. Reading its rows may still fail; `tidied` reads any text file.
     """
     if member.is_parquet:
-        return _parquet(connection, member, page)
+        return _parquet(member, page)
     headers = files.header_of(member.path, member.name)
     form = formats.recognise(headers, member.name)
     rows = _numbered(_csv(member.path, headers, has_header=True), page, has_problem=False)
@@ -92,47 +92,49 @@ _ROWS_FREE = 1_000_000  # a row of a real bill takes more than a byte
 _EXACT_TYPES = ("VARCHAR", "DECIMAL", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DATE", "TIMESTAMP", "BOOLEAN")
 
 
-def _parquet(connection: duckdb.DuckDBPyConnection, member: Member, page: int) -> Table:
-    import duckdb
-
+def _parquet(member: Member, page: int) -> Table:
     source = f"read_parquet({quoted(str(member.path))}, file_row_number=true)"
-    try:
-        described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
-    except duckdb.Error as exc:
-        raise BadInputError(member.name, f"is no readable Parquet ({files.said(exc)})", "export it again") from exc
-    files.check_width(len(described), member.name)
-    types = {name: str(type_) for name, type_, *_ in described if name != "file_row_number"}
+    types = _read_through(member, source)
     form = formats.recognise([name.strip() for name in types], member.name)
     for name, type_ in types.items():
         if form.column_of(name.strip()) and type_.partition("(")[0] not in _EXACT_TYPES:
             problem = f"column {name} is {type_}, which does not hold amounts to their last digit"
             raise BadInputError(member.name, problem, "write it as text, DECIMAL, signed whole numbers or dates")
-    _read_through(connection, member, source, list(types))
     texts = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name.strip()}"' for name in types)
     rows = f"(SELECT {texts}, {_odd(types)} AS problem, {page} AS page, file_row_number AS row FROM {source})"  # noqa: S608
     return Table(form, rows, tuple(name.strip() for name in types))
 
 
-def _read_through(connection: duckdb.DuckDBPyConnection, member: Member, source: str, names: list[str]) -> None:
-    """Read the whole file once while nothing rests on it: damage shows, and what would unpack to far more."""
+def _read_through(member: Member, source: str) -> dict[str, str]:
+    """Read the whole file once while nothing rests on it: damage shows, and what would unpack to far more.
+
+    The type of each column. Some damage breaks the database that meets it, for good: so this is one of its own.
+    """
     import duckdb
 
-    size = member.path.stat().st_size
-    groups = (
-        f"SELECT DISTINCT row_group_id, row_group_num_rows AS rows FROM parquet_metadata({quoted(str(member.path))})"  # noqa: S608
-    )
-    length = " + ".join(f'coalesce(strlen(CAST("{name}" AS VARCHAR)), 0)' for name in names)
+    size, path = member.path.stat().st_size, quoted(str(member.path))
+    groups = f"SELECT DISTINCT row_group_id, row_group_num_rows AS rows FROM parquet_metadata({path})"  # noqa: S608
     try:
-        [(told,)] = connection.execute(f"SELECT coalesce(sum(rows), 0) FROM ({groups})").fetchall()  # noqa: S608
-        if not 0 <= told <= max(_ROWS_FREE, size):
-            problem = f"says it holds {told} rows in {size} bytes, which no bill does"
-            raise BadInputError(member.name, problem, "check where it comes from; split it if it is a bill")
-        [(length_,)] = connection.execute(f"SELECT coalesce(sum({length}), 0) FROM {source}").fetchall()  # noqa: S608
+        with duckdb.connect(config={"threads": 1, "memory_limit": "512MB"}) as own:
+            described = own.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
+            files.check_width(len(described), member.name)
+            types = {name: str(type_) for name, type_, *_ in described if name != "file_row_number"}
+            [(told,)] = own.execute(f"SELECT coalesce(sum(rows), 0) FROM ({groups})").fetchall()  # noqa: S608
+            if not 0 <= told <= max(_ROWS_FREE, size):
+                problem = f"says it holds {told} rows in {size} bytes, which no bill does"
+                raise BadInputError(member.name, problem, "check where it comes from; split it if it is a bill")
+            length = " + ".join(f"coalesce(strlen(CAST({_identifier(name)} AS VARCHAR)), 0)" for name in types)
+            [(length_,)] = own.execute(f"SELECT coalesce(sum({length}), 0) FROM {source}").fetchall()  # noqa: S608
     except (duckdb.Error, RuntimeError) as exc:  # RuntimeError: what a decoder of a column throws
         raise BadInputError(member.name, f"is no readable Parquet ({files.said(exc)})", "export it again") from exc
     if length_ > min(files.UNPACKED_MAX, max(files.RATIO_FREE, size * files.RATIO_MAX)):
         problem = f"unpacks from {size} to {length_} bytes, which no bill does"
         raise BadInputError(member.name, problem, "check where it comes from; split it if it is a bill")
+    return types
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _odd(names: Iterable[str]) -> str:
