@@ -108,8 +108,7 @@ def test_rows_that_are_no_lines_count_by_the_class_of_their_reason(world: World)
 
 
 def test_fields_that_nobody_knows_and_equations_that_do_not_hold_are_told(world: World) -> None:
-    odd: dict[str, Decimal | str] = {"PretaxGrossAmount": Decimal("9.00"), "NewThing": "x"}
-    world.bill(P1, DAYS[0], item(ACME, "100.00", **odd))
+    world.bill(P1, DAYS[0], item(ACME, "100.00", PretaxGrossAmount=Decimal("9.00"), NewThing="x"))
     world.final()
 
     assert of(world)["unknown_fields"] == ["NewThing"]

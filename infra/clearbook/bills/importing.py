@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -150,15 +150,13 @@ def put(work: Services, one: Checked, *, forget: bool) -> str:
     return version
 
 
-def await_note(
-    work: Services, key: str, version: str, timeout_s: float, pause: Callable[[float], None] = time.sleep
-) -> dict[str, Any]:
+def await_note(work: Services, key: str, version: str, timeout_s: float) -> dict[str, Any]:
     """What became of the file, once it is noted: `refused`, or its counts and what each bill says now."""
     ends = time.monotonic() + timeout_s
     while (body := work.buckets.work.find(note_key(key, version))) is None:
         if time.monotonic() >= ends:
             raise NotReadYetError(key, timeout_s)
-        pause(LOOK_S)
+        time.sleep(LOOK_S)
     noted = dict(json.loads(body))
     if "refused" in noted:
         return {"refused": noted["refused"]}
