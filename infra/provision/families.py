@@ -16,6 +16,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         *("work/pull/", "work/settle/", "work/publish/", "work/pay/"),
         *("again/", "pulling/", "customers/"),
         *("sources/", "ingested/", "parts/", "snapshots/", "controls/", "seals/"),
+        *("files/", "comparisons/"),
         *("drafts/", "settlements/", "cases/", "quality/", "quarantine/", "stuck/"),
     ),
     "records": ("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "answers/"),
