@@ -75,7 +75,9 @@ def parse_page(body: bytes, place: str) -> Page:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise BadInputError(place, "'Data.Items' is no list of objects", "the raw bytes are kept; pull again")
     if not isinstance(total, str) or not _COUNT.fullmatch(total):
-        raise BadInputError(place, f"'Data.TotalCount' is {total!r}, no count", "the raw bytes are kept; pull again")
+        raise BadInputError(
+            place, f"'Data.TotalCount' is {_shown(total)[:40]}, no count", "the raw bytes are kept; pull again"
+        )
     token = data.get("NextToken")
     if token is not None and not isinstance(token, str):
         raise BadInputError(place, "'Data.NextToken' is no text", "the raw bytes are kept; pull again")

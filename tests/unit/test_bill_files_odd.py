@@ -1,6 +1,6 @@
 """Odd bill files, each with its decided answer: refused as a whole, or rows that are no line beside the others.
 
-The answers are listed in shared/DESIGN.md. `python -m tests.fuzz` found many of these, and begins at the others.
+The answers are listed in shared/bill/formats/README.md. `python -m tests.fuzz` found many of them.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import json
 import resource
 import struct
 import sys
@@ -19,13 +20,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from shared.bill import files, formats, parts
+from shared.bill import api, files, formats, parts, raw, tags
 from shared.bill.formats import Format
 from shared.bill.normalise import Reading
 from shared.errors import BadInputError
 from shared.steps import splitting
 from shared.steps.ingest_file import told_by
 from shared.steps.splitting import Split
+from tests.fuzz import seeds, targets
 
 PAYER, OWNER = "1234567890123456", "2234567890123456"
 HEADERS = (
@@ -248,6 +250,25 @@ def test_any_line_end_will_do_and_blank_lines_are_none(room: Room, end: str) -> 
         assert (found.rows, sum(found.counts.values()), found.rejects) == (3, 3, [])
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\r\nb", "\r", "\n\n", "a\n\rb"])
+def test_line_ends_of_any_kind_may_stand_in_a_quoted_cell(room: Room, text: str, end: str) -> None:
+    found = room.take(bill(row(Instance_Name=f'"{text}"'), end=end))
+
+    assert found.rejects == []
+    assert room.amounts(found, "instance_name") == ["first", text.strip() or None, "last"]
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\r\nb"])
+def test_line_ends_may_stand_in_an_item_of_a_page(room: Room, text: str) -> None:
+    page = api.Page([seeds.ITEM | {"NickName": text}, seeds.ITEM], "", 2)
+    table, _ = raw.write_pages(room.folder / "rows.csv", [page])
+
+    found = room.connection.execute(f'SELECT "ProductName", row FROM {table.rows} ORDER BY row').fetchall()
+
+    assert found == [("弹性", 0), ("弹性", 1)]
+
+
 @pytest.mark.parametrize("lone", ["\r", "\n"])
 def test_mixed_line_ends_lose_no_row(room: Room, lone: str) -> None:
     found = room.take(bill(row() + lone + row(), *[row()] * 5, end="\r\n"))
@@ -354,6 +375,13 @@ def test_a_zip_whose_members_overlap_lie_outside_or_are_locked_is_refused(room: 
         assert "bill.csv" in room.refused(body)
 
 
+def test_a_zip_whose_names_differ_is_refused_in_few_words(room: Room) -> None:
+    body = bytearray(zipped(bill(*[row()] * 500)))
+    struct.pack_into("<H", body, 26, 400)  # the name's length: the packed bytes are then its end
+
+    assert "no readable zip file" in room.refused(bytes(body))
+
+
 def test_other_packings_than_a_zip_usually_has_are_refused(room: Room) -> None:
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         assert "is packed in a way that bills are not" in room.refused(zipped(bill(), method=method))
@@ -402,8 +430,9 @@ def test_a_row_of_sums_that_cannot_be_read_is_told_of(room: Room, total: str) ->
 
 def parquet(room: Room, select: str) -> bytes:
     """A partner's bill as Parquet."""
-    room.connection.execute(f"COPY (SELECT {select}) TO '{room.folder / 'made'}' (FORMAT parquet)")
-    return (room.folder / "made").read_bytes()
+    path = room.folder / "made"
+    room.connection.execute(f"COPY (SELECT {select}) TO '{path}' (FORMAT parquet, COMPRESSION uncompressed)")
+    return path.read_bytes()
 
 
 def columns(**changed: str) -> str:
@@ -432,6 +461,12 @@ def test_damaged_parquet_is_refused_wherever_the_damage_lies(room: Room) -> None
             found = room.take(bytes(body))
             assert sum(found.counts.values()) + len(found.rejects) == found.rows == 5000
     assert room.take(good).rows == 5000, "the database has survived it"
+
+
+def test_text_of_parquet_that_is_no_utf8_is_refused(room: Room) -> None:
+    good = parquet(room, columns(Instance="'here ' || range") + " FROM range(50)")
+
+    assert "is no readable Parquet" in room.refused(good.replace(b"here 7", b"\xffere 7"))
 
 
 def test_parquet_that_unpacks_to_far_more_is_refused(room: Room) -> None:
@@ -490,3 +525,63 @@ def _peak_mb() -> float:
 def test_a_name_with_a_month_that_is_none_is_refused() -> None:
     with pytest.raises(BadInputError, match="2025-13"):
         told_by(f"bills/{PAYER}_BillingItemDetail_202513", formats.load("classic-en"))
+
+
+# -- pages of the API
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"Success": true, "Code": "Success", "Data": {"Items": [], "TotalCount": "１"}}', "no count"),
+        ('{"Success": true, "Code": "Success", "Data": {"Items": [], "TotalCount": %s}}' % ("9" * 5000), "no count"),
+        ('{"Success": true, "Code": "Success", "Data": {"Items": [], "TotalCount": 0, "NextToken": []}}', "no text"),
+        ('{"Success": true, "Code": "Success", "Data": {"Items": [{"A": 1, "A": 2}], "TotalCount": 1}}', "twice"),
+        ('{"Success": true, "Code": "Success", "Data": {"Items": [{"A": NaN}], "TotalCount": 1}}', "NaN"),
+        ('{"Success": false, "Message": "\\ud800"}', "Message="),
+        ("[" * 100_000, "no JSON"),
+        ("\x00", "no JSON"),
+    ],
+)
+def test_a_page_that_is_wrong_is_refused_with_what_is_wrong(text: str, said: str) -> None:
+    with pytest.raises(BadInputError, match=said) as caught:
+        api.parse_page(text.encode(), "page 1")
+
+    targets.readable(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "value", ["\ud800", "a\x00", ["a"], {"a": 1}, True, "x" * (files.ROW_MAX + 1), "1.5e-10", "NaN"]
+)
+def test_an_item_that_is_wrong_is_a_reject_of_its_page(value: object) -> None:
+    item = {**seeds.ITEM, "PretaxAmount": value}
+    data = {"BillingCycle": "2025-06", "AccountID": PAYER, "TotalCount": 2, "Items": [item, seeds.ITEM]}
+
+    assert targets.pages(json.dumps({"Success": True, "Code": "Success", "Data": data}).encode()) == 2
+
+
+# -- tags
+
+
+@pytest.mark.parametrize(
+    ("notation", "text"),
+    [
+        ("api", "key:a value:1; key:a value:2"),
+        ("pairs", "a:1;b:2;a:3"),
+        ("pairs", ":1"),
+        ("json", '{"a": "1", "a": "2"}'),
+        ("json", '{"a": "\\ud800"}'),
+        ("json", '{"a": 1}'),
+        ("json", '{"a": NaN}'),
+        ("json", "[" * 100_000),
+    ],
+)
+def test_tags_that_say_two_things_or_none_are_refused(notation: str, text: str) -> None:
+    with pytest.raises(BadInputError) as caught:
+        tags.parse_tags(text, notation)
+
+    targets.readable(str(caught.value))
+
+
+def test_a_tag_that_is_said_twice_alike_is_one() -> None:
+    assert tags.parse_tags("a:1;b:2;a:1", "pairs") == '{"a":"1","b":"2"}'
