@@ -129,6 +129,11 @@ class MemoryStore:
         with self._calls.one(f"look for {key}"):
             return key in self.objects
 
+    def version(self, key: str) -> str | None:
+        with self._calls.one(f"look at {key}"):
+            body = self.objects.get(key)
+            return None if body is None else hashlib.md5(body, usedforsecurity=False).hexdigest()
+
     def put_once(self, key: str, body: bytes) -> bool:
         with self._calls.one(f"create {key}"):
             if key not in self.objects:
