@@ -171,15 +171,17 @@ class Text:
 
     line_end: str  # "\n" or "\r\n"
     is_plain: bool  # UTF-8 without NUL, empty lines, ends of another kind, or quotes but around whole cells
+    has_quotes: bool = False  # only then may a cell hold the end of a line
 
 
 def look_through(path: Path) -> Text:
     """Read the whole file once for what a plain CSV reader would stumble over, or pass over in silence."""
     decode = codecs.getincrementaldecoder("utf-8")("strict").decode
-    is_plain, line_end, before, rest = True, "", b"", b"\n"
+    is_plain, has_quotes, line_end, before, rest = True, False, "", b"", b"\n"
     with path.open("rb") as file:
         while is_plain and (chunk := file.read(_CHUNK)):
             both = before[-3:] + chunk
+            has_quotes = has_quotes or b'"' in chunk
             line_end = line_end or _line_end(both)
             text = chunk if before else chunk.removeprefix(codecs.BOM_UTF8)
             if not before and text.startswith((b"\r", b"\n")):
@@ -199,7 +201,24 @@ def look_through(path: Path) -> Text:
         is_plain = False
     at_end = _open_end(rest + b"\n")
     is_plain = is_plain and at_end is not None and b'"' not in at_end
-    return Text(line_end or "\n", is_plain)
+    return Text(line_end or "\n", is_plain, has_quotes)
+
+
+def pieces(path: Path, folder: Path, size: int) -> list[tuple[Path, int]]:
+    """A text file without quotes cut at ends of lines into pieces of some `size` bytes; the first row of each, from 0.
+
+    The first piece begins with the header; it alone has one.
+    """
+    found: list[tuple[Path, int]] = []
+    row = 0
+    with path.open("rb") as file:
+        while chunk := file.read(size):
+            chunk += file.readline()
+            piece = folder / f"{path.name}-{len(found) + 1}"
+            piece.write_bytes(chunk)
+            found.append((piece, row))
+            row += chunk.count(b"\n") - (len(found) == 1)
+    return found
 
 
 def _open_end(text: bytes) -> bytes | None:

@@ -57,22 +57,23 @@ def build(
     `rows` is SQL for what `normalise.checked_sql` gives, of one payer, cycle and date; `tags` is how tags are written
     there, and `equations` are those that `broken` counts.
     """
-    # A table of its own: reading text is by far the largest query, and several others stand on it.
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE checked AS SELECT * FROM {rows}")  # noqa: S608
-    _load_tags(connection, tags)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE numbered AS {_numbered_sql(_strange_currencies(connection))}")
-    connection.execute("CREATE OR REPLACE TEMP VIEW part AS SELECT * FROM numbered WHERE reason IS NULL")
+    _load_tags(connection, rows, tags)
+    named = _named_sql(rows, _strange_currencies(connection, rows))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE equal AS {_equal_sql(connection, named)}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE refused AS {_refused_sql(named)}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS {_part_sql(named)}")
     _write(connection, part_path, trace_path)
     built = Built(_describe(connection), _rejects(connection), _broken(connection, equations), _repaired(connection))
-    connection.execute("DROP VIEW part; DROP TABLE numbered; DROP TABLE checked")
+    connection.execute("DROP TABLE part; DROP TABLE refused; DROP TABLE equal; DROP TABLE tag")
     return built
 
 
-def _load_tags(connection: duckdb.DuckDBPyConnection, notation: str) -> None:
+def _load_tags(connection: duckdb.DuckDBPyConnection, rows: str, notation: str) -> None:
     """Read each distinct tag text once, in Python, for the join back."""
     connection.execute("CREATE OR REPLACE TEMP TABLE tag (raw VARCHAR, parsed VARCHAR, problem VARCHAR)")
     found: list[tuple[str, str | None, str | None]] = []
-    for (written,) in connection.execute("SELECT DISTINCT tags FROM checked WHERE tags IS NOT NULL").fetchall():
+    query = f"SELECT DISTINCT tags FROM {rows} WHERE tags IS NOT NULL"  # noqa: S608
+    for (written,) in connection.execute(query).fetchall():
         try:
             found.append((written, parse_tags(written, notation), None))
         except BadInputError as exc:
@@ -84,62 +85,82 @@ def _load_tags(connection: duckdb.DuckDBPyConnection, notation: str) -> None:
         )
 
 
-def _strange_currencies(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _strange_currencies(connection: duckdb.DuckDBPyConnection, rows: str) -> list[str]:
     """The texts that stand for a currency and are none."""
-    found = connection.execute("SELECT DISTINCT currency FROM checked WHERE currency IS NOT NULL").fetchall()
-    return sorted(currency for (currency,) in found if not currencies.known(currency))
+    query = f"SELECT DISTINCT currency FROM {rows} WHERE currency IS NOT NULL"  # noqa: S608
+    return sorted(currency for (currency,) in connection.execute(query).fetchall() if not currencies.known(currency))
 
 
-def _numbered_sql(strange: list[str]) -> str:
-    """Every checked row with its line id: the source's own, or a hash of the identity and an ordinal among equals."""
-    absent = "chr(30)"
-    identity = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {absent})" for name in IDENTITY)
-    content = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {absent})" for name in COLUMNS if name != "line_id")
-    ordered = ", ".join([*AMOUNTS, "usage"])
-    reasons = ["c.reason", "tag.problem"]
+_ABSENT = "chr(30)"
+_CONTENT = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {_ABSENT})" for name in COLUMNS if name != "line_id")
+
+
+def _named_sql(rows: str, strange: list[str]) -> str:
+    """Every row with what names its line: the source's own id, or a hash of its identity."""
+    identity = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {_ABSENT})" for name in IDENTITY)
+    reasons = ["r.reason", "tag.problem"]
     if strange:
         codes = ", ".join(quoted(code) for code in strange)
-        said = "'currency ' || left(c.currency, 60) || ' is no ISO 4217 code'"
-        reasons.append(f"CASE WHEN c.currency IN ({codes}) THEN {said} END")
+        said = "'currency ' || left(r.currency, 60) || ' is no ISO 4217 code'"
+        reasons.append(f"CASE WHEN r.currency IN ({codes}) THEN {said} END")
     own = "'id' || chr(31) || payer || chr(31) || source_id"
+    return f"""(
+        SELECT r.* REPLACE (tag.parsed AS tags, coalesce({", ".join(reasons)}) AS reason),
+               left(sha256(coalesce({own}, concat_ws(chr(31), {identity}))), 32) AS identity
+        FROM {rows} r LEFT JOIN tag ON tag.raw = r.tags)"""  # noqa: S608 - names from our own schema
+
+
+# One that has an id of its own, and is there already, is no second charge.
+_REPEATED = "source_id IS NOT NULL AND coalesce(ordinal, 1) > 1"
+_LINE_ID = "CASE WHEN source_id IS NULL THEN identity || '-' || coalesce(ordinal, 1) ELSE identity END"
+
+
+def _equal_sql(connection: duckdb.DuckDBPyConnection, named: str) -> str:
+    """The ordinals of equal lines. They are rare, so only they are put in order: two of them are two charges."""
+    found = connection.execute(
+        f"SELECT identity FROM {named} WHERE reason IS NULL GROUP BY identity HAVING count(*) > 1"  # noqa: S608
+    ).fetchall()
+    if not found:
+        return "SELECT 0 AS page, 0::BIGINT AS row, 0::BIGINT AS ordinal WHERE false"
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE repeated AS SELECT unnest(?::VARCHAR[]) AS identity", [[one for (one,) in found]]
+    )
+    ordered = f"{', '.join([*AMOUNTS, 'usage'])}, concat_ws(chr(31), {_CONTENT}), page, row"
     return f"""
-        WITH tagged AS (
-            SELECT c.* REPLACE (tag.parsed AS tags, coalesce({", ".join(reasons)}) AS reason)
-            FROM checked c LEFT JOIN tag ON tag.raw = c.tags
-        ), hashed AS (
-            SELECT *, left(sha256(coalesce({own}, concat_ws(chr(31), {identity}))), 32) AS identity,
-                   concat_ws(chr(31), {content}) AS content
-            FROM tagged
-        ), placed AS (
-            SELECT *, row_number() OVER (
-                PARTITION BY identity, reason IS NULL ORDER BY {ordered}, content, page, row) AS ordinal
-            FROM hashed
-        ), named AS (
-            SELECT * EXCLUDE (identity, ordinal),
-                   CASE WHEN source_id IS NULL THEN identity || '-' || ordinal ELSE identity END AS line_id,
-                   CASE WHEN source_id IS NOT NULL AND ordinal > 1
-                        THEN 'the line ' || left(source_id, 60) || ' is there already' END AS repeated
-            FROM placed
-        )
-        SELECT * EXCLUDE (content, repeated) REPLACE (coalesce(reason, repeated) AS reason),
-               sha256(line_id || chr(31) || content) AS row_hash
-        FROM named"""  # noqa: S608 - names from our own schema
+        SELECT page, row, row_number() OVER (PARTITION BY identity ORDER BY {ordered}) AS ordinal
+        FROM {named} SEMI JOIN repeated USING (identity) WHERE reason IS NULL"""  # noqa: S608
+
+
+def _refused_sql(named: str) -> str:
+    said = "'the line ' || left(source_id, 60) || ' is there already'"
+    return f"""
+        SELECT page, row, coalesce(reason, {said}) AS reason FROM {named} LEFT JOIN equal USING (page, row)
+        WHERE reason IS NOT NULL OR ({_REPEATED})"""  # noqa: S608
+
+
+def _part_sql(named: str) -> str:
+    return f"""
+        SELECT *, sha256(line_id || chr(31) || concat_ws(chr(31), {_CONTENT})) AS row_hash
+        FROM (SELECT named.*, {_LINE_ID} AS line_id FROM {named} named LEFT JOIN equal USING (page, row)
+              WHERE reason IS NULL AND NOT ({_REPEATED}))
+        ORDER BY account, line_id"""  # noqa: S608
 
 
 def _write(connection: duckdb.DuckDBPyConnection, part_path: Path, trace_path: Path) -> None:
+    """Write the lines as they lie in the table, which is in order."""
     for select, path in (
         (f"{', '.join(COLUMNS)}, row_hash", part_path),
         ("line_id, page, row", trace_path),
     ):
         connection.execute(
-            f"COPY (SELECT {select} FROM part ORDER BY account, line_id) TO {quoted(str(path))} "  # noqa: S608
+            f"COPY (SELECT {select} FROM part) TO {quoted(str(path))} "  # noqa: S608
             "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
         )
 
 
 def _describe(connection: duckdb.DuckDBPyConnection) -> Part:
     hashes = hashlib.sha256(canonical_json([FORMAT, list(COLUMNS)]))
-    found = connection.execute("SELECT row_hash FROM part ORDER BY account, line_id")
+    found = connection.execute("SELECT row_hash FROM part")
     rows = 0
     while batch := found.fetchmany(_DIGESTED_AT_ONCE):
         rows += len(batch)
@@ -157,8 +178,7 @@ def _describe(connection: duckdb.DuckDBPyConnection) -> Part:
 
 
 def _rejects(connection: duckdb.DuckDBPyConnection) -> list[Reject]:
-    rows = connection.execute("SELECT page, row, reason FROM numbered WHERE reason IS NOT NULL ORDER BY ALL").fetchall()
-    return [Reject(*row) for row in rows]
+    return [Reject(*row) for row in connection.execute("SELECT page, row, reason FROM refused ORDER BY ALL").fetchall()]
 
 
 def _broken(connection: duckdb.DuckDBPyConnection, equations: list[str]) -> dict[str, int]:

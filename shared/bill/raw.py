@@ -59,8 +59,19 @@ def open_table(connection: duckdb.DuckDBPyConnection, member: Member, page: int)
         return _parquet(member, page)
     headers = files.header_of(member.path, member.name)
     form = formats.recognise(headers, member.name)
-    rows = _numbered(_csv(member.path, headers, has_header=True), page, has_problem=False)
+    rows = _numbered(_csv(member.path, headers, is_plain=True, has_header=True), page, has_problem=False)
     return Table(form, rows, tuple(headers))
+
+
+def pieces(member: Member, table: Table, page: int, folder: Path, size: int) -> list[Table]:
+    """The same table of a plain text file without quotes in pieces, which several can read at the same time."""
+    found = []
+    for number, (path, first) in enumerate(files.pieces(member.path, folder, size)):
+        rows = _numbered(
+            _csv(path, table.headers, is_plain=True, has_header=number == 0), page, first, has_problem=False
+        )
+        found.append(Table(table.form, rows, table.headers))
+    return found
 
 
 def tidied(member: Member, table: Table, page: int, folder: Path) -> Table:
@@ -72,13 +83,13 @@ def tidied(member: Member, table: Table, page: int, folder: Path) -> Table:
     return Table(table.form, _numbered(_csv(tidy, [*table.headers, "problem"]), page, has_problem=True), table.headers)
 
 
-def _csv(path: Path, columns: Sequence[str], *, has_header: bool = False) -> str:
+def _csv(path: Path, columns: Sequence[str], *, is_plain: bool = False, has_header: bool = False) -> str:
     types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in columns)
     # parallel = false: a quoted cell may hold line ends. A cell too many is passed over where it is empty, unless empty
     # is not what stands for NULL: then a row whose cells have moved is none that can be read.
     # In files that we wrote the line end is known; where it is guessed, one of another kind in a cell breaks a row.
     null, longest, end = (
-        ("chr(0)", files.PLAIN_LINE_MAX, "") if has_header else ("''", files.LINE_MAX, "new_line='\\n', ")
+        ("chr(0)", files.PLAIN_LINE_MAX, "") if is_plain else ("''", files.LINE_MAX, "new_line='\\n', ")
     )
     return (
         f"read_csv({quoted(str(path))}, header={str(has_header).lower()}, columns={{{types}}}, delim=',', quote='\"', "
@@ -87,9 +98,9 @@ def _csv(path: Path, columns: Sequence[str], *, has_header: bool = False) -> str
     )
 
 
-def _numbered(source: str, page: int, *, has_problem: bool) -> str:
+def _numbered(source: str, page: int, first: int = 0, *, has_problem: bool) -> str:
     problem = "" if has_problem else ", '' AS problem"
-    return f"(SELECT *, row_number() OVER () - 1 AS row, {page} AS page{problem} FROM {source})"  # noqa: S608
+    return f"(SELECT *, row_number() OVER () - 1 + {first} AS row, {page} AS page{problem} FROM {source})"  # noqa: S608
 
 
 _ROWS_FREE = 1_000_000  # a row of a real bill takes more than a byte

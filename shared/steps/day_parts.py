@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,26 +45,36 @@ def of_table(
     services: Services, connection: duckdb.DuckDBPyConnection, table: Table, reading: Reading, read: str, folder: Path
 ) -> dict[str, Any]:
     """The day part of a table all of whose rows are of one payer, cycle and date (`reading` names them)."""
-    rows = f"({normalise.checked_sql(reading, table.rows, table.headers, is_trimmed=table.is_trimmed)})"
-    return of_rows(services, connection, rows, reading, read, folder, {})
+    checked = normalise.checked_sql(reading, table.rows, table.headers, is_trimmed=table.is_trimmed)
+    # A table of its own: reading text is the largest query by far, and several others stand on it.
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {checked}")
+    return keep(services, reading, read, build(connection, "checked", reading, folder))
 
 
-def of_rows(
-    services: Services,
-    connection: duckdb.DuckDBPyConnection,
-    rows: str,
-    reading: Reading,
-    read: str,
-    folder: Path,
-    more: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Build and keep the day part of checked rows; its description, with `more` in it, is kept last."""
-    work, where = services.buckets.work, (reading.payer, reading.cycle, reading.date)
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A part that is built and not yet kept."""
+
+    built: parts.Built
+    part_path: Path
+    trace_path: Path
+
+
+def build(connection: duckdb.DuckDBPyConnection, rows: str, reading: Reading, folder: Path) -> Draft:
+    """Build the day part of checked rows in `folder`."""
     part_path, trace_path = folder / "part.parquet", folder / "trace.parquet"
     equations = [one.equation for one in reading.form.identities]
     built = parts.build(connection, rows, reading.form.tags, equations, part_path, trace_path)
-    work.upload_once(part_key(*where, built.part.digest), part_path)
-    work.upload_once(source_key(*where, read, "parquet"), trace_path)
+    return Draft(built, part_path, trace_path)
+
+
+def keep(
+    services: Services, reading: Reading, read: str, draft: Draft, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Keep a part; its description, with `more` in it, is kept last."""
+    work, where, built = services.buckets.work, (reading.payer, reading.cycle, reading.date), draft.built
+    work.upload_once(part_key(*where, built.part.digest), draft.part_path)
+    work.upload_once(source_key(*where, read, "parquet"), draft.trace_path)
     if built.rejects:
         work.put_once(source_key(*where, read, "rejects.json"), parts.rejects_json(built.rejects))
     described = {
@@ -75,7 +85,7 @@ def of_rows(
         "form": reading.form.id,
         "broken": built.broken,
         "repaired": built.repaired,
-        **more,
+        **(more or {}),
     }
     body = canonical_json(described)
     work.put_once(source_key(*where, read, "json"), body)

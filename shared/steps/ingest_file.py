@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,11 +34,13 @@ from shared.parties.parties import Connector, Parties
 from shared.ports import ObjectEvent, ObjectMissingError, ServiceError
 from shared.services import Services
 from shared.steps import day_parts, sealing, splitting, state
-from shared.steps.splitting import Split
+from shared.steps.splitting import Scratch, Split
 
 PREFIX = "bills/"
 IMPORTED = "bills/import/"
 _ACTOR = "ingest_bill"
+# Rows lie in a database on the disk; what is worked on at a time fits into this.
+_MEMORY_MB = 400
 _TRIES = 5  # at an entry, while others write to the same stream
 
 
@@ -60,7 +65,7 @@ def ingest_file(services: Services, event: ObjectEvent) -> dict[str, Any]:
         return {**json.loads(noted), "note": "taken before"}
     with TemporaryDirectory(dir=services.scratch) as folder:
         try:
-            taken = _Taking(services, event, Path(folder)).take()
+            taken = _taken(services, event, Path(folder))
         except BadInputError as exc:
             _note(services, event.key, version, {"file": event.key, "refused": str(exc)})
             raise
@@ -107,11 +112,21 @@ def _stands(services: Services, key: str, noted: Mapping[str, Any]) -> bool:
     return "refused" not in noted
 
 
+def _taken(services: Services, event: ObjectEvent, folder: Path) -> dict[str, Any]:
+    memory_mb = min(_MEMORY_MB, services.memory_mb)
+    with connect(services.scratch, memory_mb, services.threads) as connection:
+        scratch = Scratch(connection, folder, services.threads)
+        try:
+            return _Taking(services, event, scratch).take()
+        finally:
+            scratch.close()
+
+
 class _Taking:
     """One file on its way."""
 
-    def __init__(self, services: Services, event: ObjectEvent, folder: Path) -> None:
-        self._services, self._event, self._folder = services, event, folder
+    def __init__(self, services: Services, event: ObjectEvent, scratch: Scratch) -> None:
+        self._services, self._event, self._scratch, self._folder = services, event, scratch, scratch.folder
         self._parties: Parties = state.parties(services)[0]
         self._splits: dict[str, Split] = {}
 
@@ -123,7 +138,7 @@ class _Taking:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         self._services.buckets.records.upload_once(raw_key(content), path)
         split = self._split(key, content, path)
-        if not split.places:
+        if not split.counts:
             problem = f"none of its {split.rows} rows is a line"
             problem += f": row {split.rejects[0].row}: {split.rejects[0].reason}" if split.rejects else ""
             raise BadInputError(key, problem, "check the mapping of its form, and the connector of its payer")
@@ -146,17 +161,11 @@ class _Taking:
     def _split(self, key: str, content: str, path: Path | None = None) -> Split:
         """The file of this name and content taken apart, once."""
         if content not in self._splits:
-            folder = self._folder / content[:16]
-            folder.mkdir()
             if path is None:
-                path = folder / "file"
+                path = self._folder / content
                 self._services.buckets.records.download(raw_key(content), path)
-            with self._connected() as connection:
-                self._splits[content] = splitting.split(connection, path, key, partial(self._reading, key), folder)
+            self._splits[content] = splitting.split(self._scratch, path, key, partial(self._reading, key))
         return self._splits[content]
-
-    def _connected(self) -> Any:
-        return connect(self._services.scratch, self._services.memory_mb, self._services.threads)
 
     def _reading(self, key: str, form: Format, first_payer: str) -> Reading:
         """How a file is read: for the payer that its name tells, else for the one of its first row."""
@@ -236,9 +245,7 @@ class _Taking:
         read: dict[str, str] = {}
         built: dict[str, Part] = {}
         rejects = {f"file {name}": one["rejects"] for name, one in now.items() if "rejects" in one}
-        for day in sorted({day for one in now.values() for day in one["dates"]}):
-            mine = {name: one["digest"] for name, one in now.items() if day in one["dates"]}
-            described = self._part(account, str(cycle), day, mine)
+        for day, described in self._parts(account, str(cycle), now):
             read[day], built[day] = described["source"], Part(**described["part"])
             if described["rejects"]:
                 where = day_parts.source_key(account, str(cycle), day, described["source"], "rejects.json")
@@ -268,25 +275,72 @@ class _Taking:
                 return found
         return {}
 
-    def _part(self, account: str, cycle: str, day: str, contents: Mapping[str, str]) -> dict[str, Any]:
-        """The part of a day that these files (object -> content) have rows of."""
-        ordered = sorted(contents.items(), key=lambda one: one[1])
-        splits = [self._split(key, content) for key, content in ordered]
-        reading = replace(splits[0].reading, payer=account, cycle=cycle, date=day)
-        read = day_parts.read_as(reading, [content for _, content in ordered])
-        described = day_parts.known(self._services, account, cycle, day, read)
-        if described is not None:
-            return described
-        relations, pages = [], list[str]()
-        for (_, content), split in zip(ordered, splits, strict=True):
-            rows = splitting.relation(split.places[account, cycle, day])
-            relations.append(f"SELECT * REPLACE (page + {len(pages)} AS page) FROM {rows}")  # noqa: S608
-            pages += [f"{raw_key(content)}#{number}" for number in range(1, len(split.pages) + 1)]
-        folder = self._folder / f"part-{account}-{day}"
-        folder.mkdir(exist_ok=True)
-        with self._connected() as connection:
-            rows = f"({' UNION ALL BY NAME '.join(relations)})"
-            return day_parts.of_rows(self._services, connection, rows, reading, read, folder, {"pages": pages})
+    def _parts(self, account: str, cycle: str, files: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each day's part, built from all files (object -> what is known of it) that have rows of it.
+
+        Several days are built at the same time; they are kept one after the other.
+        """
+        wanted: list[_Wanted] = []
+        for day in sorted({day for one in files.values() for day in one["dates"]}):
+            mine = sorted((one["digest"], key) for key, one in files.items() if day in one["dates"])
+            splits = [self._split(key, content) for content, key in mine]
+            reading = replace(splits[0].reading, payer=account, cycle=cycle, date=day)
+            wanted.append(_Wanted(reading, [content for content, _ in mine], splits, self._folder / f"{account}-{day}"))
+        with ThreadPoolExecutor(self._services.threads) as pool:
+            waiting = deque[tuple[_Wanted, Future[day_parts.Draft] | None]]()
+            for one in wanted:
+                known = day_parts.known(self._services, account, cycle, one.reading.date, one.read) is not None
+                waiting.append((one, None if known else pool.submit(self._built, one)))
+                if len(waiting) > 2 * self._services.threads:  # parts that wait to be kept take room on the disk
+                    yield self._kept(*waiting.popleft())
+            while waiting:
+                yield self._kept(*waiting.popleft())
+
+    def _built(self, wanted: _Wanted) -> day_parts.Draft:
+        wanted.folder.mkdir(exist_ok=True)
+        with self._scratch.connection.cursor() as connection:
+            return day_parts.build(connection, wanted.rows, wanted.reading, wanted.folder)
+
+    def _kept(self, wanted: _Wanted, draft: Future[day_parts.Draft] | None) -> tuple[str, dict[str, Any]]:
+        reading = wanted.reading
+        where = (reading.payer, reading.cycle, reading.date)
+        described = day_parts.known(self._services, *where, wanted.read) if draft is None else None
+        if draft is not None:
+            described = day_parts.keep(self._services, reading, wanted.read, draft.result(), {"pages": wanted.pages})
+            shutil.rmtree(wanted.folder)
+        assert described is not None  # noqa: S101 - it was known a moment ago, and is never removed
+        return reading.date, described
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A day's part: how it is read, from which contents, and where it is built."""
+
+    reading: Reading
+    contents: list[str]
+    splits: list[Split]
+    folder: Path
+
+    @property
+    def read(self) -> str:
+        """The digest of what is read."""
+        return day_parts.read_as(self.reading, self.contents)
+
+    @property
+    def pages(self) -> list[str]:
+        """Where the tables lie, by their number from 1."""
+        both = zip(self.contents, self.splits, strict=True)
+        return [f"{raw_key(content)}#{number}" for content, split in both for number in range(1, len(split.pages) + 1)]
+
+    @property
+    def rows(self) -> str:
+        """SQL for its checked rows, the tables of all files numbered one after the other."""
+        found, before = [], 0
+        for split in self.splits:
+            rows = split.rows_of(self.reading.payer, self.reading.cycle, self.reading.date)
+            found.append(f"SELECT * REPLACE (page + {before} AS page) FROM {rows}")  # noqa: S608
+            before += len(split.pages)
+        return f"({' UNION ALL BY NAME '.join(found)})"
 
 
 def source_of(key: str, form: Format) -> str:

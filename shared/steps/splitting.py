@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import secrets
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,56 +26,92 @@ if TYPE_CHECKING:
 Place = tuple[str, str, str]  # payer, cycle, date
 
 
+_PIECE = 32 * 1024 * 1024  # bytes of a plain file that are read at once
+
+
 @dataclass(slots=True)
 class Split:
-    """A file's rows: where those of each place lie, and why the others are no line."""
+    """A file's rows: in which tables of the scratch database they are, and why some of them are no line."""
 
     form: Format
     reading: Reading
     rows: int = 0
     totals: int = 0  # rows of sums
     pages: list[str] = field(default_factory=list)  # the names of its tables
-    places: dict[Place, list[Path]] = field(default_factory=dict)
+    tables: list[str] = field(default_factory=list)  # where the checked rows are
     counts: dict[Place, int] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
 
     @property
     def cycles(self) -> list[tuple[str, str]]:
         """The bills it speaks of: payer and cycle."""
-        return sorted({(payer, cycle) for payer, cycle, _ in self.places})
+        return sorted({(payer, cycle) for payer, cycle, _ in self.counts})
 
     def dates(self, payer: str, cycle: str) -> list[str]:
         """The dates of one bill that it has lines of."""
-        return sorted(day for one, month, day in self.places if (one, month) == (payer, cycle))
+        return sorted(day for one, month, day in self.counts if (one, month) == (payer, cycle))
+
+    def rows_of(self, *place: str) -> str:
+        """SQL for the rows of payer, cycle and date."""
+        return self.placed("_".join(place))
+
+    @property
+    def lines(self) -> str:
+        """SQL for all rows that are lines."""
+        are = f"place NOT IN ('{REJECTED}', '{TOTAL}')"
+        each = (f"SELECT * EXCLUDE (place) FROM {table} WHERE {are}" for table in self.tables)  # noqa: S608
+        return f"({' UNION ALL '.join(each)})"
+
+    def placed(self, place: str) -> str:
+        """SQL for the rows of a place, as `normalise` names it."""
+        each = (f"SELECT * EXCLUDE (place) FROM {table} WHERE place = {quoted(place)}" for table in self.tables)  # noqa: S608
+        return f"({' UNION ALL '.join(each)})"
 
 
-def split(
-    connection: duckdb.DuckDBPyConnection,
-    path: Path,
-    name: str,
-    reading_of: Callable[[Format, str], Reading],
-    folder: Path,
-) -> Split:
-    """Take the file at `path` apart into `folder`; `reading_of` gets its form and the payer that its first row names.
+class Scratch:
+    """A database of its own on the disk, for the rows of files that are taken apart; gone when it is closed."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, threads: int = 1) -> None:
+        self.connection, self.folder, self.threads = connection, folder, threads
+        self._name = f"scratch_{secrets.token_hex(8)}"
+        self._tables = 0
+        connection.execute(f"ATTACH {quoted(str(folder / 'scratch.db'))} AS {self._name}")
+
+    def close(self) -> None:
+        """Let go of the database; its file goes with the folder."""
+        self.connection.execute(f"DETACH {self._name}")
+
+    def table(self) -> str:
+        """The name of a further table."""
+        self._tables += 1
+        return f"{self._name}.rows_{self._tables}"
+
+
+def split(scratch: Scratch, path: Path, name: str, reading_of: Callable[[Format, str], Reading]) -> Split:
+    """Take the file at `path` apart; `reading_of` gets its form and the payer that its first row names.
 
     BadInputError where the file as a whole cannot be read; a row that cannot is one of the rejects.
     """
     found: Split | None = None
+    connection, folder = scratch.connection, Path(tempfile.mkdtemp(dir=scratch.folder))
     for page, member in enumerate(files.unpack(path, name, folder), 1):
-        table, is_plain = raw.open_table(connection, member, page), member.is_parquet
-        if not is_plain:
-            is_plain = files.look_through(member.path).is_plain and _begins(connection, table)
+        table, has_quotes = raw.open_table(connection, member, page), True
+        if not member.is_parquet:
+            looked = files.look_through(member.path)
+            is_plain, has_quotes = looked.is_plain and _begins(connection, table), looked.has_quotes
             table = table if is_plain else raw.tidied(member, table, page, folder)
+            has_quotes = has_quotes or not is_plain
         if found is None:
             found = Split(table.form, reading_of(table.form, _first_payer(connection, table)))
         elif table.form.id != found.form.id:
             problem = f"is of form {table.form.id}, the tables before it of {found.form.id}"
             raise BadInputError(member.name, problem, "hand in files of one form")
-        _take(connection, found, member, table, page, folder)
+        tables = [table] if has_quotes else raw.pieces(member, table, page, folder, _PIECE)
+        _take(scratch, found, member, tables, page, folder)
         found.pages.append(member.name)
     assert found is not None  # noqa: S101 - a file without tables is refused before
-    _find_rejects(connection, found, folder)
-    _check_totals(connection, found, folder, name)
+    _count(connection, found)
+    _check_totals(connection, found, name)
     if sum(found.counts.values()) + len(found.rejects) + found.totals != found.rows:
         raise AssertionError(f"{name}: {found.rows} rows came in, others went out")
     return found
@@ -99,66 +137,57 @@ def _first_payer(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
     return (found[0][0] or "").strip() if found else ""
 
 
-def _take(
-    connection: duckdb.DuckDBPyConnection, found: Split, member: Member, table: Table, page: int, folder: Path
-) -> None:
-    """Write the rows of a table by their place; a table that a plain reader stumbles over is read row by row."""
+def _take(scratch: Scratch, found: Split, member: Member, tables: list[Table], page: int, folder: Path) -> None:
+    """Take in the rows of a table; one that a plain reader stumbles over is read row by row."""
     import duckdb
 
-    target = folder / f"split-{page}"
     try:
-        found.rows += _copy(connection, found, table, target)
-        return
+        _read(scratch, found, tables)
     except (duckdb.InvalidInputException, duckdb.ConversionException) as exc:
         if member.is_parquet or (folder / f"tidy-{page}.csv").exists():
             raise BadInputError(member.name, f"cannot be read ({files.said(exc)})", "export it again") from exc
-    shutil.rmtree(target, ignore_errors=True)
-    found.rows += _copy(connection, found, raw.tidied(member, table, page, folder), target)
+        _read(scratch, found, [raw.tidied(member, tables[0], page, folder)])
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, found: Split, table: Table, target: Path) -> int:
-    query = normalise.checked_sql(found.reading, table.rows, table.headers)
-    options = "FORMAT parquet, PARTITION_BY (place), COMPRESSION lz4_raw, ROW_GROUP_SIZE 16384"
-    [(rows,)] = connection.execute(f"COPY ({query}) TO {quoted(str(target))} ({options})").fetchall()
-    for directory in sorted(target.glob("place=*")):
-        place = directory.name.removeprefix("place=")
-        if place in (REJECTED, TOTAL):
-            continue
-        payer, cycle, day = place.split("_")
-        paths = sorted(directory.glob("*.parquet"))
-        found.places.setdefault((payer, cycle, day), []).extend(paths)
-        [(count,)] = connection.execute(f"SELECT count(*) FROM {relation(paths)}").fetchall()  # noqa: S608
-        found.counts[payer, cycle, day] = found.counts.get((payer, cycle, day), 0) + count
-    return int(rows)
+def _read(scratch: Scratch, found: Split, tables: list[Table]) -> None:
+    """Read all of these tables into the scratch database, or none of them."""
+    made = [(scratch.table(), normalise.checked_sql(found.reading, one.rows, one.headers)) for one in tables]
+
+    def one(name: str, query: str) -> int:
+        with scratch.connection.cursor() as cursor:
+            [(rows,)] = cursor.execute(f"CREATE TABLE {name} AS {query}").fetchall()
+            return int(rows)
+
+    if len(made) == 1:
+        rows = [one(*made[0])]
+    else:
+        with ThreadPoolExecutor(scratch.threads) as pool:
+            rows = list(pool.map(lambda each: one(*each), made))
+    found.rows += sum(rows)
+    found.tables += [name for name, _ in made]
 
 
-def relation(paths: list[Path]) -> str:
-    """SQL for the rows in these files."""
-    return f"read_parquet([{', '.join(quoted(str(path)) for path in paths)}], hive_partitioning=false)"
+def _count(connection: duckdb.DuckDBPyConnection, found: Split) -> None:
+    """How many rows each place has, and the rows that are no line."""
+    each = " UNION ALL ".join(f"SELECT place, count(*) AS rows FROM {one} GROUP BY place" for one in found.tables)  # noqa: S608
+    for place, rows in connection.execute(f"SELECT place, sum(rows)::BIGINT FROM ({each}) GROUP BY place").fetchall():  # noqa: S608
+        if place == TOTAL:
+            found.totals = rows
+        elif place != REJECTED:
+            payer, cycle, day = place.split("_")
+            found.counts[payer, cycle, day] = rows
+    query = f"SELECT page, row, reason FROM {found.placed(REJECTED)} ORDER BY ALL"  # noqa: S608
+    found.rejects = [Reject(*one) for one in connection.execute(query).fetchall()]
 
 
-def _placed(folder: Path, place: str) -> list[Path]:
-    return sorted(path for path in folder.glob(f"split-*/place={place}/*.parquet"))
-
-
-def _find_rejects(connection: duckdb.DuckDBPyConnection, found: Split, folder: Path) -> None:
-    paths = _placed(folder, REJECTED)
-    if paths:
-        query = f"SELECT page, row, reason FROM {relation(paths)} ORDER BY ALL"  # noqa: S608
-        found.rejects = [Reject(*one) for one in connection.execute(query).fetchall()]
-
-
-def _check_totals(connection: duckdb.DuckDBPyConnection, found: Split, folder: Path, name: str) -> None:
+def _check_totals(connection: duckdb.DuckDBPyConnection, found: Split, name: str) -> None:
     """Hold the file's own sums against its rows: where they disagree, it is not whole."""
-    paths, rejected = _placed(folder, TOTAL), _placed(folder, REJECTED)
-    if not paths:
+    if not found.totals or found.totals == found.rows:
         return
-    said = f"SELECT count(*), sum(gross), sum(pretax) FROM {relation(paths)}"  # noqa: S608
-    [(found.totals, *stated)] = connection.execute(said).fetchall()
-    rows = [*(path for mine in found.places.values() for path in mine), *rejected]
-    if not rows:
-        return
-    ours = f"SELECT count(*) - count(gross), count(*) - count(pretax), sum(gross), sum(pretax) FROM {relation(rows)}"  # noqa: S608
+    said = f"SELECT sum(gross), sum(pretax) FROM {found.placed(TOTAL)}"  # noqa: S608
+    [stated] = connection.execute(said).fetchall()
+    rows = " UNION ALL ".join(f"SELECT gross, pretax FROM {one} WHERE place <> '{TOTAL}'" for one in found.tables)  # noqa: S608
+    ours = f"SELECT count(*) - count(gross), count(*) - count(pretax), sum(gross), sum(pretax) FROM ({rows})"  # noqa: S608
     [(*unread, gross, pretax)] = connection.execute(ours).fetchall()
     for amount, total, sum_, missing in zip(("gross", "pretax"), stated, (gross, pretax), unread, strict=True):
         # Where a row's amount could not be read, its case says so, and nothing can be said of the sum.

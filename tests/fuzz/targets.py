@@ -29,7 +29,7 @@ from shared.columnar import connect
 from shared.errors import BadInputError
 from shared.steps import splitting
 from shared.steps.ingest_file import told_by
-from shared.steps.splitting import Split
+from shared.steps.splitting import Scratch, Split
 
 NAME = "bills/fuzzed"
 MESSAGE_MAX = 4_000
@@ -188,6 +188,15 @@ def _answer(
 ) -> tuple[Answer, bool]:
     """What becomes of a file, and whether all of it went the plain way; `is_forced` reads every text row by row."""
     folder.mkdir()
+    scratch = Scratch(connection, folder)
+    try:
+        return _answered(scratch, body, payer, is_forced=is_forced)
+    finally:
+        scratch.close()
+
+
+def _answered(scratch: Scratch, body: bytes, payer: str, *, is_forced: bool) -> tuple[Answer, bool]:
+    connection, folder = scratch.connection, scratch.folder
     path = folder / "file"
     path.write_bytes(body)
 
@@ -199,20 +208,18 @@ def _answer(
     odd = mock.patch.object(files, "look_through", return_value=files.Text("\n", False))
     try:
         with odd if is_forced else nullcontext():
-            found = splitting.split(connection, path, NAME, reading_of, folder)
+            found = splitting.split(scratch, path, NAME, reading_of)
     except BadInputError as exc:
         readable(str(exc))
-        return Answer(str(exc)), not is_forced and not list(folder.glob("tidy-*"))
+        return Answer(str(exc)), not is_forced and not list(folder.rglob("tidy-*"))
     for one in found.rejects:
         readable(one.reason)
     _nothing_lost(connection, found, files.unpack(path, NAME, _made(folder / "again")))
     if not is_forced and zlib.crc32(body) % _PARTS_EVERY == 0:
         _parts(connection, found, folder)
-    lines: list[tuple[Any, ...]] = []
-    for mine in found.places.values():
-        lines += connection.execute(f"SELECT * FROM {splitting.relation(mine)} ORDER BY page, row").fetchall()
+    lines = connection.execute(f"SELECT * FROM {found.lines} ORDER BY page, row").fetchall()
     rejects = tuple((one.page, one.row, one.reason) for one in found.rejects)
-    return Answer("", rejects, tuple(lines), found.totals), not list(folder.glob("tidy-*"))
+    return Answer("", rejects, tuple(lines), found.totals), not list(folder.rglob("tidy-*"))
 
 
 def _made(folder: Path) -> Path:
@@ -234,9 +241,7 @@ def _nothing_lost(connection: duckdb.DuckDBPyConnection, found: Split, members: 
     must(rows_in == found.rows, f"{rows_in} rows are in the file, {found.rows} were read")
     must(len(totals) == found.totals, f"{len(totals)} rows of sums are in the file, {found.totals} were read")
     must(len(kept) == sum(found.counts.values()), f"{len(kept)} rows are lines, {found.counts} were kept")
-    paths = [path for mine in found.places.values() for path in mine]
-    if paths:
-        _sums(connection, splitting.relation(paths), found.form, kept)
+    _sums(connection, found.lines, found.form, kept)
 
 
 def _text_rows(member: files.Member) -> list[dict[str, str]]:
@@ -287,10 +292,10 @@ def _sum(numbers: list[Decimal]) -> Decimal:
 
 
 def _parts(connection: duckdb.DuckDBPyConnection, found: Split, folder: Path) -> None:
-    for place, paths in list(found.places.items())[:1]:
+    for place in list(found.counts)[:1]:
         equations = [one.equation for one in found.form.identities]
         part, trace = folder / "part", folder / "trace"
-        rows = splitting.relation(paths)
+        rows = found.rows_of(*place)
         built = parts.build(connection, rows, found.form.tags, equations, part, trace)
         must(built.part.rows + len(built.rejects) == found.counts[place], f"rows of {place} are lost")
         for one in built.rejects:

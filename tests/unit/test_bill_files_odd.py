@@ -26,7 +26,7 @@ from shared.bill.normalise import Reading
 from shared.errors import BadInputError
 from shared.steps import splitting
 from shared.steps.ingest_file import told_by
-from shared.steps.splitting import Split
+from shared.steps.splitting import Scratch, Split
 from tests.fuzz import seeds, targets
 
 PAYER, OWNER = "1234567890123456", "2234567890123456"
@@ -76,12 +76,11 @@ class Room:
         def reading_of(form: Format, first_payer: str) -> Reading:
             return Reading(form, "negative", PAYER, reading.get("cycle", ""), "", "CNY")
 
-        return splitting.split(self.connection, path, "bill.csv", reading_of, self.folder)
+        return splitting.split(Scratch(self.connection, self.folder), path, "bill.csv", reading_of)
 
     def amounts(self, found: Split, column: str = "pretax") -> list[Decimal]:
         """An amount of every line, in the order of the file."""
-        paths = [path for mine in found.places.values() for path in mine]
-        query = f"SELECT {column} FROM {splitting.relation(paths)} ORDER BY page, row"
+        query = f"SELECT {column} FROM {found.lines} ORDER BY page, row"
         return [amount for (amount,) in self.connection.execute(query).fetchall()]
 
     def refused(self, body: bytes | Path) -> str:
@@ -175,9 +174,8 @@ def test_a_charge_outside_of_its_cycle_has_the_cycles_last_day(room: Room) -> No
 def test_a_currency_is_an_iso_code_as_it_is_written(room: Room, text: str, is_taken: bool) -> None:
     found = room.take(bill(row(Currency=text)))
 
-    paths = [path for mine in found.places.values() for path in mine]
     where = (room.folder / "part", room.folder / "trace")
-    built = parts.build(room.connection, splitting.relation(paths), found.form.tags, [], *where)
+    built = parts.build(room.connection, found.lines, found.form.tags, [], *where)
     assert [one.reason for one in built.rejects] == ([] if is_taken else [f"currency {text} is no ISO 4217 code"])
 
 
@@ -307,7 +305,7 @@ def test_a_file_without_a_bills_header_is_refused(room: Room, what: str) -> None
 def test_a_header_alone_is_a_bill_without_rows(room: Room) -> None:
     found = room.take((",".join(HEADERS) + "\n").encode())
 
-    assert (found.rows, found.places, found.rejects) == (0, {}, [])
+    assert (found.rows, found.counts, found.rejects) == (0, {}, [])
 
 
 @pytest.mark.parametrize("marks", [1, 2])
@@ -342,7 +340,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(room: Room) -> None:
 
 def test_a_gzip_bomb_is_refused_while_it_is_unpacked(room: Room) -> None:
     assert "which no bill of its size does" in room.refused(gzip.compress(b"0" * 80 * MB))
-    assert (room.folder / "gunzipped").stat().st_size <= files.RATIO_FREE
+    assert next(room.folder.rglob("gunzipped")).stat().st_size <= files.RATIO_FREE
 
 
 def test_what_is_packed_twice_is_refused(room: Room) -> None:

@@ -37,8 +37,8 @@ FORMS = {
     "partner-parquet": "partner",
 }
 PARTNERS = ("partner-csv", "partner-parquet")
-# Files that are the whole month by name; a segment of a partner's bill, or a rolling export, does not say so.
-WHOLE = frozenset(FORMS) - {*PARTNERS, "console-zh", "console-zh-rounded"}
+# Files that are the whole month by name, with their other parts; a rolling export does not say so.
+WHOLE = frozenset(FORMS) - {"console-zh", "console-zh-rounded"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def test_a_name_says_what_a_file_covers_where_it_can(read: Read, key: str) -> No
         ("v2", "169-20260325130300_consumedetailbillv2_2025-12.csv", "cycle"),
         ("v2", "169-20260325130300_consumedetailbillv2.csv", None),
         ("partner", "169_PartnerBillingItemDetail_20250610_0001_02", "day"),
-        ("partner", "169_PartnerBillingItemDetail_202506_0001_02", None),
+        ("partner", "169_PartnerBillingItemDetail_202506_0001_02", "cycle"),
     ],
 )
 def test_documented_names_are_known(form: str, name: str, covers: str | None) -> None:
