@@ -107,15 +107,15 @@ def order_shares(services: Services, cycle: str, owners: set[str], *, once_a_day
     """Write the orders of these shares from what is sealed and in force now; the keys of new ones."""
     parties, entries = state.parties(services)
     now = bills(services, parties, cycle)
+    orders = [order_of(services, parties, entries, now, cycle, owner) for owner in sorted(owners)]
+    # Listed once for all shares; whoever writes the same order meanwhile writes the same bytes.
+    there = set(services.buckets.work.keys(f"work/settle/{cycle}/")) if any(orders) else set()
     written = []
-    for owner in sorted(owners):
-        order = order_of(services, parties, entries, now, cycle, owner)
-        if order is None:
+    for order in filter(None, orders):
+        of_the_day = f"work/settle/{cycle}/{order.owner}/{DRAFT}-{order.day}-"
+        if order.status == DRAFT and once_a_day and any(key.startswith(of_the_day) for key in there):
             continue
-        prefix = f"work/settle/{cycle}/{owner}/{DRAFT}-{order.day}-"
-        if order.status == DRAFT and once_a_day and any(True for _ in services.buckets.work.keys(prefix)):
-            continue
-        if services.buckets.work.put_once(order.key, order.body):
+        if order.key not in there and services.buckets.work.put_once(order.key, order.body):
             written.append(order.key)
         elif order.status == FINAL and _is_displaced(services, order):
             # The inputs are again what they were once before: the order is there, and wakes nobody by itself.

@@ -2,6 +2,7 @@
 
 The results lie under a name made from their inputs, the manifest last; the decision is an entry `calculated`.
 A run whose inputs are superseded appends nothing: the newest inputs win, never the last to arrive.
+What computes is imported where something is to be computed: an order that comes again finds it done.
 """
 
 from __future__ import annotations
@@ -11,16 +12,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shared.bill import parts
 from shared.bill.control import MONTHLY
 from shared.bill.snapshot import FINAL, Seal, Snapshot
 from shared.bill.snapshot import seals as seals_of
 from shared.bill.snapshot import stream_of as bill_stream
 from shared.chain.chain import head_of
 from shared.chain.entry import Draft, Entry, Head
-from shared.columnar import connect
 from shared.control import months
 from shared.control.cases import Case
 from shared.cycle import Cycle, stamp
@@ -30,16 +29,17 @@ from shared.money import text
 from shared.parties.parties import OPERATOR, Assignment, Parties
 from shared.ports import ObjectEvent
 from shared.services import Services
-from shared.settlement import engine, lines
-from shared.settlement.lines import Share
-from shared.settlement.statement import statements
-from shared.steps import ingest_controls, projections, state
+from shared.steps import projections, state
 from shared.steps.route_settlements import Order, bills, order_of, parse_order
-from shared.steps.unknown_codes import unknown_codes
+
+if TYPE_CHECKING:
+    from shared.settlement.engine import Settled
+    from shared.settlement.lines import Share
 
 _ACTOR = "settle"
 DRAFTS_KEPT = 2
 _SUPERSEDED = "superseded: the chain calls for other inputs"
+_BEFORE = "calculated before"
 
 
 def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
@@ -50,9 +50,13 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     stream = months.stream_of(order.owner, order.cycle)
     entries = services.chain.read(stream)
     sealed, heads = _sealed(services, order)
-    share = _share(services, parties, entries, order)
     if not _is_current(services, order, entries):
         return _done(services, event, order, at, _SUPERSEDED, None)
+    before = _decided_before(services, order, entries)
+    if before is not None:
+        projections.refresh(services, order.owner, order.cycle)
+        return _done(services, event, order, at, _BEFORE, before)
+    share = _share(services, parties, entries, order)
     snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
     manifest = _manifest(order, share, snapshots)
     settlement = digest_of(manifest)
@@ -63,6 +67,8 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     cases = _held_cases(order, summary)
     if order.owner == OPERATOR:
         cases += [*_bill_cases(services, sealed), *_new_accounts(services, parties, sealed, cases)]
+        from shared.steps.unknown_codes import unknown_codes
+
         cases += unknown_codes(services, order.catalogue, order.cycle, snapshots)
     reads = {**heads, "parties": head_of(party_entries)}
     if order.catalogue:
@@ -70,6 +76,19 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     note = _decide(services, order, summary, cases, reads, at)
     projections.refresh(services, order.owner, order.cycle)
     return _done(services, event, order, at, note, settlement)
+
+
+def _decided_before(services: Services, order: Order, entries: list[Entry]) -> str | None:
+    """The settlement that the order came to, if the chain knows it and all that it left is there."""
+    month = months.months(entries).get(order.cycle)
+    if order.status != FINAL or month is None or month.calculated is None:
+        return None
+    body, work = month.calculated.body, services.buckets.work
+    if body["order"] != order.key:
+        return None
+    settlement = str(body["settlement"])
+    left = (state.folder_of(order.cycle, order.owner, settlement) + "manifest.json", body["cases"]["key"])
+    return settlement if all(map(work.exists, left)) else None
 
 
 def settlement_of(services: Services, order: Order) -> str:
@@ -102,6 +121,8 @@ def _sealed(services: Services, order: Order) -> tuple[dict[str, Seal], dict[str
 
 
 def _share(services: Services, parties: Parties, entries: list[Entry], order: Order) -> Share:
+    from shared.settlement.lines import Share
+
     cycle = Cycle.parse(order.cycle)
     found = [] if order.owner == OPERATOR else state.agreements(services, entries, cycle)
     mine = parties.in_cycle(cycle)
@@ -126,6 +147,8 @@ def _is_current(services: Services, order: Order, entries: list[Entry]) -> bool:
 
 def _manifest(order: Order, share: Share, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
     """Everything the settlement is a function of; its digest is the settlement's id."""
+    from shared.settlement import engine
+
     return {
         "engine": engine.VERSION,
         "cycle": order.cycle,
@@ -155,6 +178,9 @@ def _results(
     work = services.buckets.work
     if work.exists(folder + "manifest.json"):
         return dict(json.loads(work.get(folder + "summary.json")))
+    from shared.columnar import connect
+    from shared.settlement import engine, lines
+
     paths = [
         str(state.local_part(services, snapshot.part_key(day)))
         for snapshot in snapshots.values()
@@ -177,7 +203,9 @@ def _results(
     return dict(json.loads(canonical_json(summary)))
 
 
-def _summary(order: Order, share: Share, settled: engine.Settled, settlement: str) -> dict[str, Any]:
+def _summary(order: Order, share: Share, settled: Settled, settlement: str) -> dict[str, Any]:
+    from shared.settlement.statement import statements
+
     kinds: dict[tuple[str, str], list[Any]] = {}
     for group in settled.groups:
         into = kinds.setdefault((group.kind, group.currency), [0, Decimal(0), Decimal(0)])
@@ -243,6 +271,8 @@ def _held_cases(order: Order, summary: Mapping[str, Any]) -> list[Case]:
 
 def _bill_cases(services: Services, sealed: Mapping[str, Seal]) -> list[Case]:
     """Cases of the bills themselves: rows that cannot be read, and totals that disagree with the provider's."""
+    from shared.bill import parts
+
     found = []
     for payer, seal in sealed.items():
         for day, rejected in seal.rejects.items():
@@ -262,6 +292,8 @@ def _bill_cases(services: Services, sealed: Mapping[str, Seal]) -> list[Case]:
 
 def _new_accounts(services: Services, parties: Parties, sealed: Mapping[str, Seal], held: Sequence[Case]) -> list[Case]:
     """Customers at the provider whom nobody is assigned; one that has lines is a case of its lines already."""
+    from shared.steps import ingest_controls
+
     known, found = {case.key for case in held if case.kind == "unmapped_account"}, []
     for payer, seal in sealed.items():
         entries = services.chain.read(bill_stream(payer, seal.cycle))
@@ -330,7 +362,7 @@ def _draft(
         if any(before["seals"].get(payer, 0) > seq for payer, seq in order.seals.items()):
             return None, "superseded by a settlement of newer seals"
         if before["order"] == order.key:
-            return None, "calculated before"
+            return None, _BEFORE
     if month is not None and month.locked is not None:
         last = month.late[-1].body if month.late else {"settlement": month.settlement, "order": ""}
         if body["settlement"] == last["settlement"]:

@@ -59,27 +59,25 @@ def open_books(services: Services, now: datetime) -> Books:
     parties, party_entries = state.parties(services)
     current = Cycle.of(shanghai_day(now))
     rounds: dict[tuple[str, str], dict[str, list[Pull]]] = {}
-    ingested: set[str] = set()
     seals: dict[tuple[str, str], set[str]] = {}
-    for account in parties.connectors:
-        for key in services.buckets.work.keys(f"work/pull/{account}/"):
-            pull = _pull(key)
-            if pull is not None:
-                rounds.setdefault((account, str(pull.cycle)), {}).setdefault(pull.slot, []).append(pull)
-        ingested |= set(services.buckets.work.keys(f"ingested/{account}/"))
-        for key in services.buckets.work.keys(f"seals/{account}/"):
-            match = _SEAL_KEY.fullmatch(key)
-            if match:
-                seals.setdefault((account, match[2]), set()).add(key)
+    work = services.buckets.work
+    # Each listing once, and not once for each account; what is not of a payer in force is none of the sweep's.
+    for pull in filter(None, map(_pull, work.keys("work/pull/"))):
+        if pull.account in parties.connectors:
+            rounds.setdefault((pull.account, str(pull.cycle)), {}).setdefault(pull.slot, []).append(pull)
+    for key in work.keys("seals/"):
+        match = _SEAL_KEY.fullmatch(key)
+        if match and match[1] in parties.connectors:
+            seals.setdefault((match[1], match[2]), set()).add(key)
     return Books(
         parties,
         party_entries,
         {one: services.chain.read(months.stream_of(one, "")) for one in sorted(parties.resellers)},
         rounds,
-        frozenset(ingested),
+        frozenset(work.keys("ingested/")),
         {name: frozenset(keys) for name, keys in seals.items()},
         (str(current.previous()), str(current)),
-        frozenset(services.buckets.work.keys(AGAIN)),
+        frozenset(work.keys(AGAIN)),
         state.catalogue_digest(services.chain.read(state.CONFIG)),
     )
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
+
+from shared.ports import ObjectStore
 
 Done = Callable[[], object]
 
@@ -153,3 +156,22 @@ class Loss:
 
 
 Losses = Iterator[Loss]
+
+
+class Listing:
+    """Which objects are there: those under a prefix are listed once, at the first question.
+
+    What is not among them may have come since, and is asked for by itself.
+    """
+
+    def __init__(self, store: ObjectStore, prefix: str) -> None:
+        self._store, self._prefix = store, prefix
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """The names, as they were at the first question."""
+        return frozenset(self._store.keys(self._prefix))
+
+    def has(self, key: str) -> bool:
+        """Whether the object is there, or was at the first question."""
+        return key in self.keys or self._store.exists(key)

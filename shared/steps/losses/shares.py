@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -25,27 +26,44 @@ from shared.services import Services
 from shared.steps import state
 from shared.steps.carry_out import pay_order, publish_order
 from shared.steps.losses.books import unanswered, unpaid
-from shared.steps.losses.loss import Loss, Losses
+from shared.steps.losses.loss import Listing, Loss, Losses
 from shared.steps.pay_resellers import PAID, pay_resellers
 from shared.steps.route_settlements import DRAFT, Bills, Order, bills, order_of, parse_order
 
 DRAFTS_KEPT = 2
 
 
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What a cycle has, listed for all its shares together."""
+
+    drafts: Listing
+    settlements: Listing
+    statements: Listing
+    journal: Listing
+
+
 def losses(services: Services, cycle: str, now: datetime) -> Losses:
     """What is missing of the shares of a cycle, share by share."""
     parties, party_entries = state.parties(services)
     standing = bills(services, parties, cycle)
+    work, records = services.buckets.work, services.buckets.records
+    there = _There(
+        Listing(work, f"drafts/{cycle}/"),
+        Listing(work, f"settlements/{cycle}/"),
+        Listing(records, f"statements/{cycle}/"),
+        Listing(records, f"journal/{cycle}/"),
+    )
     for owner in sorted({*parties.resellers, OPERATOR}):
         entries = services.chain.read(months.stream_of(owner, cycle))
         if any(standing.accounts.values()):
             order = order_of(services, parties, party_entries, standing, cycle, owner)
             if order is not None:
-                yield from _of_order(services, parties, party_entries, standing, order, now)
-        yield from _of_drafts(services, cycle, owner)
+                yield from _of_order(services, parties, party_entries, standing, order, there, now)
+        yield from _of_drafts(services, cycle, owner, there)
         month = months.months(entries).get(cycle)
         if month is not None:
-            yield from _of_month(services, owner, month, entries, now)
+            yield from _of_month(services, owner, month, entries, there, now)
     yield from _of_batches(services, cycle, now)
 
 
@@ -53,13 +71,21 @@ def losses(services: Services, cycle: str, now: datetime) -> Losses:
 
 
 def _of_order(
-    services: Services, parties: Parties, party_entries: list[Entry], standing: Bills, order: Order, now: datetime
+    services: Services,
+    parties: Parties,
+    party_entries: list[Entry],
+    standing: Bills,
+    order: Order,
+    there: _There,
+    now: datetime,
 ) -> Losses:
     if order.status != FINAL:
         order = _draft_of_the_day(services, order)
 
     def is_done() -> bool:
-        return _is_settled(services, order) if order.status == FINAL else _is_drafted(services, order)
+        return (
+            _is_settled(services, order, there.settlements) if order.status == FINAL else _is_drafted(services, order)
+        )
 
     if is_done():
         return
@@ -88,7 +114,7 @@ def _of_order(
     )
 
 
-def _is_settled(services: Services, order: Order) -> bool:
+def _is_settled(services: Services, order: Order, kept: Listing) -> bool:
     """Whether the chain knows what the order comes to, and its results are there."""
     entries = services.chain.read(months.stream_of(order.owner, order.cycle))
     month = months.months(entries).get(order.cycle)
@@ -97,7 +123,7 @@ def _is_settled(services: Services, order: Order) -> bool:
     newest = [month.calculated, *month.late][-1]
     if newest.body["order"] == order.key:
         folder = state.folder_of(order.cycle, order.owner, newest.body["settlement"])
-        return services.buckets.work.exists(folder + "manifest.json")
+        return kept.has(folder + "manifest.json")
     if month.locked is None:
         return False
     if any(entry.body["order"] == order.key for entry in month.late):
@@ -140,7 +166,7 @@ def _is_drafted(services: Services, order: Order) -> bool:
     return body is not None and json.loads(body).get("order", order.key) == order.key
 
 
-def _of_drafts(services: Services, cycle: str, owner: str) -> Losses:
+def _of_drafts(services: Services, cycle: str, owner: str, there: _There) -> Losses:
     """Drafts beyond those that are kept: whoever should have removed them was interrupted."""
     work, prefix = services.buckets.work, f"drafts/{cycle}/{owner}/"
 
@@ -152,18 +178,20 @@ def _of_drafts(services: Services, cycle: str, owner: str) -> Losses:
 
         remove_old_drafts(services, cycle, owner)
 
-    if not is_done():
+    if sum(key.startswith(prefix) for key in there.drafts.keys) > DRAFTS_KEPT:
         yield Loss("drafts", prefix, cycle, owner, None, "more drafts than are kept", is_done, run)
 
 
 # -- decisions --------------------------------------------------------------------------------------------------
 
 
-def _of_month(services: Services, owner: str, month: Month, entries: list[Entry], now: datetime) -> Losses:
+def _of_month(
+    services: Services, owner: str, month: Month, entries: list[Entry], there: _There, now: datetime
+) -> Losses:
     """A lock without its statements, and instructions that the bank is silent about."""
     for entry in entries:
         if entry.kind == APPROVED and entry.body["act"] == LOCK and entry.body["what"]["cycle"] == month.cycle:
-            yield from _of_lock(services, owner, entry, now)
+            yield from _of_lock(services, owner, entry, there, now)
     for instruction, entry in unanswered(month).items():
 
         def is_answered(instruction: str = instruction) -> bool:
@@ -174,17 +202,16 @@ def _of_month(services: Services, owner: str, month: Month, entries: list[Entry]
         yield Loss("answer", instruction, month.cycle, owner, parse_instant(entry.at), cause, is_answered)
 
 
-def _of_lock(services: Services, owner: str, lock: Entry, now: datetime) -> Losses:
+def _of_lock(services: Services, owner: str, lock: Entry, there: _There, now: datetime) -> Losses:
     cycle = lock.body["what"]["cycle"]
     key = publish_order(cycle, owner)
-    records = services.buckets.records
 
     def is_done() -> bool:
         month = months.months(services.chain.read(months.stream_of(owner, cycle)))[cycle]
         if month.published is None:
             return False
-        there = {*records.keys(f"statements/{cycle}/{owner}/"), *records.keys(f"journal/{cycle}/{owner}-")}
-        return all(one["key"] in there for one in month.published.body["files"])
+        keys = [one["key"] for one in month.published.body["files"]]
+        return all((there.journal if one.startswith("journal/") else there.statements).has(one) for one in keys)
 
     def run(event: ObjectEvent) -> None:
         from shared.steps.publish_statements import publish_statements
