@@ -213,14 +213,30 @@ ODD_KEYS = [
 ]
 
 
+# A bill file is called as its sender likes.
+BY_NAME = [trigger for trigger in OF_OBJECTS if trigger.prefix != "bills/"]
+
+
 @pytest.mark.parametrize("key", ODD_KEYS, ids=range(len(ODD_KEYS)))
-@pytest.mark.parametrize("trigger", OF_OBJECTS, ids=named)
+@pytest.mark.parametrize("trigger", BY_NAME, ids=named)
 def test_a_key_that_names_nothing_of_ours_is_refused(trigger: Trigger, key: str, empty: World) -> None:
     event = event_of(trigger)
     event["events"][0]["oss"]["object"]["key"] = key.format(prefix=trigger.prefix, suffix=trigger.suffix)
 
     [refusal] = refusals(FUNCTIONS[trigger.function], json.dumps(event).encode(), empty)
     assert trigger.prefix in refusal["refused"]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS, ids=range(len(ODD_KEYS)))
+def test_a_bill_file_that_is_gone_asks_nothing_whatever_it_was_called(key: str, empty: World) -> None:
+    [trigger] = [one for one in OF_OBJECTS if one not in BY_NAME]
+    event = event_of(trigger)
+    event["events"][0]["oss"]["object"]["key"] = key.format(prefix=trigger.prefix, suffix=trigger.suffix)
+    before = empty.cloud.state()
+    [answer] = json.loads(FUNCTIONS[trigger.function].run(json.dumps(event).encode(), empty.services))
+
+    assert answer["note"] == "is no longer there"
+    assert empty.cloud.state() == before
 
 
 @pytest.mark.parametrize("trigger", OF_OBJECTS, ids=named)
