@@ -34,7 +34,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def connector(account: str, named: str = "payer") -> Connector:
-    return Connector(account, "Payer", "default", named, "negative", date(2025, 1, 1), quota_group=f"group of {account}")
+    return Connector(account, "Payer", "default", named, "negative", date(2025, 1, 1), quota_group=account)
 
 
 def test_a_key_that_changes_in_the_environment_signs_the_next_link(environ: dict[str, str]) -> None:
