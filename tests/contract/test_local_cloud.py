@@ -59,6 +59,8 @@ def test_functions_are_told_where_the_services_are(cloud: LocalCloud) -> None:
         "CLEARBOOK_TABLESTORE_INSTANCE": endpoints["tablestore"]["instance"],
         "CLEARBOOK_BSS_ENDPOINT": endpoints["bss"]["endpoint"],
         "CLEARBOOK_BSS_PROTOCOL": "HTTP",
+        "CLEARBOOK_STS_ENDPOINT": endpoints["bss"]["endpoint"],
+        "CLEARBOOK_STS_PROTOCOL": "HTTP",
         "CLEARBOOK_REGION": "cn-hangzhou",
     }
     assert not endpoints["bss"]["endpoint"].startswith("http")
