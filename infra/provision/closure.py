@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# An adapter that `shared.bootstrap` wires, by the attribute of Services through which alone it is reached.
-OFFERED = {"bill_api": "shared.cloud.bss"}
+# Adapters that `shared.bootstrap` wires, by the attribute of Services through which alone they are reached.
+OFFERED = {"bill_api": ("shared.cloud.bss", "shared.cloud.places", "shared.cloud.sts")}
 _WIRING = ("shared.bootstrap", "shared.services", "shared.ports")
 # Modules of the standard library that read what a package brings.
 BROUGHT = {"zoneinfo": "tzdata"}
@@ -38,7 +38,8 @@ def closure(root: Path, function: str) -> Closure:
         for node in ast.walk(_parsed(root, module))
         if isinstance(node, ast.Attribute) and (name := node.attr) in OFFERED
     }
-    reached = _reached(root, start, frozenset(module for name, module in OFFERED.items() if name not in asked))
+    unasked = frozenset(module for name, modules in OFFERED.items() if name not in asked for module in modules)
+    reached = _reached(root, start, unasked)
     outside = {name.partition(".")[0] for module in reached for name in _imports(root, module)} - {"shared"}
     packages = {name for name in outside if name not in sys.stdlib_module_names}
     packages |= {BROUGHT[name] for name in outside & BROUGHT.keys()}

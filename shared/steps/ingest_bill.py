@@ -28,6 +28,7 @@ from shared.parties.parties import Connector, Parties
 from shared.ports import ObjectEvent, ObjectMissingError
 from shared.services import Services
 from shared.steps import day_parts, ingest_controls, sealing, state
+from shared.steps.repairing import repairs
 
 FINAL_TRIES = 3  # then a final bill that disagrees with its controls is sealed, with a case (design, pulls)
 _ACTOR = "ingest_bill"
@@ -93,8 +94,8 @@ def _ingest_lines(services: Services, pull: Pull, complete: Mapping[str, Any], c
     """The day part of the pull; a bill that reads like one seen before is that one, without computing."""
     account, cycle = pull.account, str(pull.cycle)
     form = formats.load(api.FORM)
-    repairs = state.repairs(services, account, form.name)
-    reading = Reading(form, connector.refund_sign, account, cycle, pull.what, repairs=repairs)
+    rules = repairs(services, account, form.name)
+    reading = Reading(form, connector.refund_sign, account, cycle, pull.what, repairs=rules)
     unknown: set[str] = set()
 
     def pages() -> Iterator[api.Page]:

@@ -34,6 +34,7 @@ from shared.parties.parties import Connector, Parties
 from shared.ports import ObjectEvent, ObjectMissingError, ServiceError
 from shared.services import Services
 from shared.steps import day_parts, sealing, splitting, state
+from shared.steps.repairing import repairs
 from shared.steps.splitting import Scratch, Split
 
 PREFIX = "bills/"
@@ -177,7 +178,7 @@ class _Taking:
             raise BadInputError(key, problem, f"add the payer to the party document, or import it for one: {IMPORTED}…")
         return Reading(
             form, connector.refund_sign, payer, told.cycle, "", connector.currency, connector.account_names,
-            state.repairs(self._services, payer, form.name),
+            repairs(self._services, payer, form.name),
         )  # fmt: skip
 
     def _kept_rejects(self, content: str, split: Split) -> dict[str, Any]:

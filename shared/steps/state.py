@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from shared.agreement.agreement import Agreement
-    from shared.bill.normalise import Repair
     from shared.reference.catalogue import Catalogue
 
 PARTY_DOCUMENT = "party_document"
@@ -48,7 +47,7 @@ def keep_document(services: Services, body: bytes) -> str:
 
 def document(services: Services, digest: str) -> dict[str, Any]:
     """The plain data of an approved document."""
-    return dict(json.loads(_kept(services, services.buckets.records, document_key(digest))))
+    return dict(json.loads(kept(services, services.buckets.records, document_key(digest))))
 
 
 def parties(services: Services) -> tuple[Parties, list[Entry]]:
@@ -62,7 +61,7 @@ def parties(services: Services) -> tuple[Parties, list[Entry]]:
 
 def parties_of(services: Services, digest: str) -> Parties:
     """The parties of an approved document."""
-    return parse_parties(_kept(services, services.buckets.records, document_key(digest)))
+    return parse_parties(kept(services, services.buckets.records, document_key(digest)))
 
 
 def party_digest(entries: list[Entry]) -> str:
@@ -81,7 +80,7 @@ def all_agreements(services: Services, entries: list[Entry]) -> list[Agreement]:
     from shared.agreement.agreement import parse_agreement  # here: most functions never read one
 
     keys = [document_key(what["document"]) for what in in_force(entries, AGREEMENT)]
-    return [parse_agreement(_kept(services, services.buckets.records, key)) for key in keys]
+    return [parse_agreement(kept(services, services.buckets.records, key)) for key in keys]
 
 
 def fx_tables(entries: list[Entry]) -> dict[str, str]:
@@ -102,7 +101,7 @@ def fx_rates(services: Services, digest: str) -> Mapping[tuple[str, str], Decima
     """The rates of an approved table."""
     from shared.reference.fx import parse_table
 
-    return parse_table(_kept(services, services.buckets.records, document_key(digest)))
+    return parse_table(kept(services, services.buckets.records, document_key(digest)))
 
 
 def catalogue_digest(entries: list[Entry]) -> str:
@@ -115,18 +114,7 @@ def catalogue(services: Services, digest: str) -> Catalogue:
     """An approved catalogue."""
     from shared.reference.catalogue import parse_catalogue
 
-    return parse_catalogue(_kept(services, services.buckets.records, document_key(digest)))
-
-
-def repairs(services: Services, payer: str, form: str) -> tuple[Repair, ...]:
-    """The repair rules in force for a payer's bills of one form."""
-    approved = list(in_force(services.chain.read(CONFIG), REPAIR))
-    if not approved:
-        return ()
-    from shared.bill.repairs import rules_in_force
-
-    bodies = (_kept(services, services.buckets.records, document_key(what["document"])) for what in approved)
-    return rules_in_force(bodies, payer, form)
+    return parse_catalogue(kept(services, services.buckets.records, document_key(digest)))
 
 
 def last_seal(services: Services, account: str, cycle: str) -> Seal | None:
@@ -137,7 +125,7 @@ def last_seal(services: Services, account: str, cycle: str) -> Seal | None:
 
 def snapshot(services: Services, account: str, cycle: str, id_: str) -> Snapshot:
     """A snapshot by its id."""
-    return parse_snapshot(_kept(services, services.buckets.work, snapshot_key(account, cycle, id_)))
+    return parse_snapshot(kept(services, services.buckets.work, snapshot_key(account, cycle, id_)))
 
 
 def local_part(services: Services, key: str) -> Path:
@@ -145,7 +133,8 @@ def local_part(services: Services, key: str) -> Path:
     return _local(services, services.buckets.work, key)
 
 
-def _kept(services: Services, store: ObjectStore, key: str) -> bytes:
+def kept(services: Services, store: ObjectStore, key: str) -> bytes:
+    """An object whose name is made from its content."""
     return _local(services, store, key).read_bytes()
 
 

@@ -490,7 +490,9 @@ def test_a_home_of_before_bill_files_is_brought_up_to_date(tmp_path: Path) -> No
     add_payer(tmp_path, "1", "one", "k", "s")
     add_items(tmp_path, "1", CYCLE, [line(1)], batch="a")
     with sqlite3.connect(tmp_path / "bss" / "bss.db") as database:
-        database.executescript("DROP TABLE split_bill; DROP TABLE dump_role; DROP TABLE file_format; DROP TABLE payer_role;")
+        database.executescript(
+            "DROP TABLE split_bill; DROP TABLE dump_role; DROP TABLE file_format; DROP TABLE payer_role;"
+        )
     database.close()
 
     grant_dump_role(tmp_path, "1")
