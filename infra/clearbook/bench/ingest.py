@@ -68,13 +68,14 @@ def measure(
         into_rows = rows.measure(min(rows_lines, lines))
     figures: dict[str, Any] = {"lines": lines, "pages": pages}
     for kind, found in costs.items():
-        ours, bare = ([pair[side] for pair in found] for side in (0, 1))
-        figures[f"{kind}_ratio"] = round(_median(ours, "wall_s") / _median(bare, "wall_s"), 2)
-        figures[f"{kind}_cpu_ratio"] = round(_median(ours, "cpu_s") / _median(bare, "cpu_s"), 2)
+        ours, theirs = [mine for mine, _ in found], [bare for _, bare in found]
+        figures[f"{kind}_ratio"] = round(_median(ours, "wall_s") / _median(theirs, "wall_s"), 2)
+        figures[f"{kind}_cpu_ratio"] = round(_median(ours, "cpu_s") / _median(theirs, "cpu_s"), 2)
         figures[kind] = {
-            "ours_s": round(_median(ours, "wall_s"), 2), "bare_s": round(_median(bare, "wall_s"), 2),
-            "ours_cpu_s": round(_median(ours, "cpu_s"), 2), "bare_cpu_s": round(_median(bare, "cpu_s"), 2),
-            "ours_peak_mb": round(max(one.peak_rss_mb for one in ours)), "bare_peak_mb": round(max(one.peak_rss_mb for one in bare)),
+            "ours_s": round(_median(ours, "wall_s"), 2), "bare_s": round(_median(theirs, "wall_s"), 2),
+            "ours_cpu_s": round(_median(ours, "cpu_s"), 2), "bare_cpu_s": round(_median(theirs, "cpu_s"), 2),
+            "ours_peak_mb": round(max(one.peak_rss_mb for one in ours)),
+            "bare_peak_mb": round(max(one.peak_rss_mb for one in theirs)),
         }  # fmt: skip
     figures["rows_ratio"] = into_rows["rows_ratio"]
     figures["rows"] = into_rows
@@ -180,8 +181,9 @@ _ITEM = {
     "BillingType": "计费方式", "BillAccountID": "账号ID", "BillAccountName": "账号",
 }  # fmt: skip
 _NUMBERS = {
-    "PretaxGrossAmount": "原价", "InvoiceDiscount": "优惠金额", "DeductedByCoupons": "优惠券抵扣", "PretaxAmount": "应付金额",
-    "PaymentAmount": "现金支付", "DeductedByCashCoupons": "代金券抵扣", "DeductedByPrepaidCard": "储值卡支付金额",
+    "PretaxGrossAmount": "原价", "InvoiceDiscount": "优惠金额", "DeductedByCoupons": "优惠券抵扣",
+    "PretaxAmount": "应付金额", "PaymentAmount": "现金支付",
+    "DeductedByCashCoupons": "代金券抵扣", "DeductedByPrepaidCard": "储值卡支付金额",
     "OutstandingAmount": "欠费金额", "AfterDiscountAmount": "应付金额", "CashAmount": "现金支付",
 }  # fmt: skip
 _CODES = {
@@ -208,11 +210,8 @@ def _write_pages(source: Path, folder: Path, bill: bill_csv.Written) -> int:
             columns = ", ".join(f"coalesce(\"{name}\", '')" for name in names)
             query = f'SELECT {columns} FROM {read} WHERE "账单开始时间"[:10] = ?'  # noqa: S608
             rows = connection.execute(query, [day])
-            total = (
-                connection.cursor()
-                .execute(f'SELECT count(*) FROM {read} WHERE "账单开始时间"[:10] = ?', [day])
-                .fetchall()[0][0]
-            )  # noqa: S608
+            counting = f'SELECT count(*) FROM {read} WHERE "账单开始时间"[:10] = ?'  # noqa: S608
+            total = connection.cursor().execute(counting, [day]).fetchall()[0][0]
             number = 0
             while batch := rows.fetchmany(PAGE):
                 number += 1
