@@ -1,22 +1,67 @@
-"""Settlements that a test process has computed before, so that months played hundreds of times compute each once.
+"""Settlements and day parts that a test process has computed before, so that months played often compute each once.
 
 The engine is a pure function of its day parts and its share, with no call to what is outside: nothing can go wrong in
-the middle of it that does not go wrong at the calls around it. (Equal inputs giving equal bytes is a test of the
-engine's own.) Inputs that were never met, and settlements that fail, are computed.
+the middle of it that does not go wrong at the calls around it. So is what builds day parts, of what was read and how.
+(Equal inputs giving equal bytes are tests of their own.) What was never met, or failed, is computed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shared.bill.parts import Built
 from shared.settlement import engine, lines
 from shared.settlement.engine import Settled
 from shared.settlement.lines import Share
+from shared.steps import day_parts
+
+_SETTLED: dict[str, Settled] = {}
+_WRITTEN: dict[str, tuple[bytes, bytes]] = {}
+_BUILT: dict[str, tuple[Built, bytes, bytes]] = {}
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Within it nothing is computed that this process has computed before."""
+    with pytest.MonkeyPatch.context() as patch:
+        KnownSettlements(patch)
+        KnownParts(patch)
+        yield
+
+
+class KnownParts:
+    """Stands in for the building of day parts from pulls, by the digest of what is read and how."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._of_table, self._build = day_parts.of_table, day_parts.build
+        self._last: tuple[Built, bytes, bytes] | None = None
+        patch.setattr(day_parts, "of_table", self.of_table)
+        patch.setattr(day_parts, "build", self.build)
+
+    def of_table(self, services: Any, connection: Any, table: Any, reading: Any, read: str, folder: Path) -> Any:
+        """Keep what was built the first time."""
+        if read not in _BUILT:
+            described = self._of_table(services, connection, table, reading, read, folder)
+            if self._last is not None:
+                _BUILT[read] = self._last
+            return described
+        built, part, trace = _BUILT[read]
+        draft = day_parts.Draft(built, folder / "part.parquet", folder / "trace.parquet")
+        draft.part_path.write_bytes(part)
+        draft.trace_path.write_bytes(trace)
+        return day_parts.keep(services, reading, read, draft)
+
+    def build(self, connection: Any, rows: str, reading: Any, folder: Path) -> day_parts.Draft:
+        """Build it, and remember what came of it."""
+        draft = self._build(connection, rows, reading, folder)
+        self._last = draft.built, draft.part_path.read_bytes(), draft.trace_path.read_bytes()
+        return draft
 
 
 class KnownSettlements:
@@ -25,8 +70,6 @@ class KnownSettlements:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._load, self._settle, self._write = lines.load_parts, engine.settle, engine.write
         self._loaded: tuple[Any, str] = None, ""  # the last connection that parts were loaded into, and their key
-        self._settled: dict[str, Settled] = {}
-        self._written: dict[str, tuple[bytes, bytes]] = {}
         patch.setattr(lines, "load_parts", self.load_parts)
         patch.setattr(engine, "settle", self.settle)
         patch.setattr(engine, "write", self.write)
@@ -38,7 +81,7 @@ class KnownSettlements:
         for path in paths:
             found.update(hashlib.sha256(Path(path).read_bytes()).digest())
         self._loaded = connection, found.hexdigest()
-        if self._loaded[1] not in self._written:
+        if self._loaded[1] not in _WRITTEN:
             self._load(connection, paths, share)
 
     def settle(self, connection: Any, share: Share) -> Settled:
@@ -46,19 +89,19 @@ class KnownSettlements:
         loaded, key = self._loaded
         if loaded is not connection:
             return self._settle(connection, share)
-        if key not in self._written:
-            self._settled[key] = self._settle(connection, share)
-        return self._settled[key]
+        if key not in _WRITTEN:
+            _SETTLED[key] = self._settle(connection, share)
+        return _SETTLED[key]
 
     def write(self, connection: Any, lines_path: Path, held_path: Path) -> None:
         """Write what was written the first time."""
         loaded, key = self._loaded
-        if loaded is not connection or key not in self._written:
+        if loaded is not connection or key not in _WRITTEN:
             self._write(connection, lines_path, held_path)
         if loaded is not connection:
             return
-        if key not in self._written:
-            self._written[key] = lines_path.read_bytes(), held_path.read_bytes()
-        written = self._written[key]
+        if key not in _WRITTEN:
+            _WRITTEN[key] = lines_path.read_bytes(), held_path.read_bytes()
+        written = _WRITTEN[key]
         lines_path.write_bytes(written[0])
         held_path.write_bytes(written[1])

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.known import KnownSettlements
+from tests.known import remembering
 
 
 @pytest.fixture(scope="module", autouse=True)
-def known() -> Iterator[KnownSettlements]:
-    """Each settlement is computed once; what differs between months is what befalls them around it."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield KnownSettlements(patch)
+def known() -> Iterator[None]:
+    """Each settlement and part is computed once; what differs between months is what befalls them around it."""
+    with remembering():
+        yield

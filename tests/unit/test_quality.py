@@ -16,7 +16,7 @@ from shared.bill.snapshot import stream_of
 from shared.chain.entry import Entry
 from shared.cycle import SHANGHAI
 from shared.steps import quality as figures
-from shared.steps import state
+from shared.steps import repairing
 from tests.builders import ACME, CYCLE, DAYS, P1, P2, item
 from tests.fakes import Item
 from tests.pump import World, go_live, small_month
@@ -118,7 +118,7 @@ def test_fields_that_nobody_knows_and_equations_that_do_not_hold_are_told(world:
 
 def test_lines_that_a_repair_rule_changed_count_by_rule(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     rule = Repair("acme-zone/1", {"product_code": ("ecs",)}, {"zone": "cn-hangzhou-i"})
-    monkeypatch.setattr(state, "repairs", lambda *_: (rule,))
+    monkeypatch.setattr(repairing, "repairs", lambda *_: (rule,))
     world.final()
 
     assert of(world)["repaired"] == {"acme-zone/1": 3}
