@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
+from infra.clearbook.people import PREPARER
 from shared.bill import formats, quality
-from shared.bill.normalise import Repair
 from shared.bill.snapshot import stream_of
 from shared.chain.entry import Entry
 from shared.cycle import SHANGHAI
 from shared.steps import quality as figures
-from shared.steps import repairing
 from tests.builders import ACME, CYCLE, DAYS, P1, P2, item
 from tests.fakes import Item
 from tests.pump import World, go_live, small_month
@@ -116,9 +115,10 @@ def test_fields_that_nobody_knows_and_equations_that_do_not_hold_are_told(world:
     assert all(" = " in equation for equation in of(world)["broken"])
 
 
-def test_lines_that_a_repair_rule_changed_count_by_rule(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = Repair("acme-zone/1", {"product_code": ("ecs",)}, {"zone": "cn-hangzhou-i"})
-    monkeypatch.setattr(repairing, "repairs", lambda *_: (rule,))
+def test_lines_that_an_approved_repair_rule_changed_count_by_rule(world: World) -> None:
+    rule = {"repair": "acme-zone", "version": 1, "when": {"product_code": ["ecs"]}, "set": {"zone": "cn-hangzhou-i"},
+            "because": "the provider names the zone of a neighbour"}  # fmt: skip
+    world.approve(propose_repair(world.services, rule, "rule", by=PREPARER, why="test", at=world.at))
     world.final()
 
     assert of(world)["repaired"] == {"acme-zone/1": 3}
