@@ -341,7 +341,7 @@ def bill_pull(
 
 @bill.command("import")
 def bill_import(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="Bill files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bill files.")],
     account: Payer,
     cycle: CycleOption,
     wait: Annotated[
@@ -369,7 +369,12 @@ def bill_show(
     home: Home = None,
     json: Json = None,
 ) -> None:
-    """What each source said of a bill and when, its dates, and the rows that are no lines; or one line of it."""
+    """What each source said of a bill and when, its dates, and the rows that are no lines; or one line of it.
+
+    --account alone lists the payer's cycles, with the newest of each source. With --cycle: everything that was said
+    of that month. --line finds a line of the settled bills in all cycles of the payer; with --cycle in that one alone,
+    and there in the sources that it is not settled from, too.
+    """
     from infra.clearbook.bills import showing
 
     if raw and line is None:

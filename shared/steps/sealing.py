@@ -112,11 +112,11 @@ def _write_rows(services: Services, seal: Seal, entries: list[Entry]) -> None:
                 new_path = state.local_part(services, now.part_key(day))
                 trace_key = day_parts.source_key(seal.account, seal.cycle, day, seal.read[day], "parquet")
                 trace_path = state.local_part(services, trace_key)
-            changed = rows.changed(connection, new_path, old_path, trace_path, _places(services, seal, day), seal.seq)
+            changed = rows.changed(connection, new_path, old_path, trace_path, places(services, seal, day), seal.seq)
             services.rows.put_newer(rows.TABLE, changed, rows.STANDING)
 
 
-def _places(services: Services, seal: Seal, day: str) -> Callable[[int], str]:
+def places(services: Services, seal: Seal, day: str) -> Callable[[int], str]:
     """Where the pages of a day lie: objects of a pull, or tables of bill files."""
     if not seal.files:
         return Pull(seal.account, Cycle.parse(seal.cycle), day, seal.pulls[day]).page_key

@@ -98,4 +98,4 @@ def test_a_file_that_the_function_refuses_ends_the_command_with_its_reason(
     said = capsys.readouterr()
     assert "clearbook: file_refused: " in said.err
     assert "4711" in said.err
-    assert "refused: " in said.out
+    assert "refused; the reason is at the end" in said.out

@@ -39,10 +39,11 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """The command over the world's services: its JSON, or with `status` what it said when it ended with that."""
     for module in (importing, showing, differing, judging):
         monkeypatch.setattr(module, "services", lambda _: world.services)
-    monkeypatch.setattr(judging, "now", lambda _: world.now)
+    for module in (importing, judging):
+        monkeypatch.setattr(module, "now", lambda _: world.now)
     # While the command waits, the functions work; where they leave no note, a test must not wait either.
     monkeypatch.setattr("infra.clearbook.bills.importing.time.sleep", lambda _: world.pump.drain())
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: str, status: int = 0, text: bool = False) -> Any:
         capsys.readouterr()
@@ -128,8 +129,9 @@ def test_a_bill_that_nobody_has_seen_is_refused_with_those_that_were(world: Worl
     world.final()
 
     assert f"its known cycles are: {CYCLE}" in run("diff", "--account", P1, "--cycle", "2024-01", status=1)
-    assert "its known cycles are: none" in run("show", "--account", "999", "--cycle", CYCLE, status=1)
-    assert "no bill of 999 is known" in run("show", "--account", "999", status=1)
+    unknown = "--account: no bill of '999' is known; give the account of a payer; payers are: 100, 200"
+    assert unknown in run("show", "--account", "999", "--cycle", CYCLE, status=1)
+    assert unknown in run("show", "--account", "999", status=1)
 
 
 # -- show -------------------------------------------------------------------------------------------------------
@@ -155,7 +157,9 @@ def test_a_bill_is_shown_with_every_seal_its_dates_and_what_is_no_line(world: Wo
         DAYS[2]: [f"{DAYS[2]}, page 1 row 1: PretaxAmount many is no number that can be held exactly"]
     }
     said = run("show", "--account", P1, "--cycle", CYCLE, text=True)
-    assert "2 sealed" in said
+    assert "sealed provisional" in said
+    assert "entry 2: differs from the provider's sums in 1 places, 1 open" in said
+    assert "entry 2: 1 rows are no lines" in said
     assert "PretaxAmount many is no number" in said
 
 
@@ -189,6 +193,79 @@ def test_a_line_is_shown_with_its_raw_place_and_the_item_as_it_was_sent(world: W
     assert f"no line '{kept}' in the bills of {P2}" in run("show", "--account", P2, "--line", kept, status=1)
 
 
+def test_a_line_that_only_an_observed_source_has_is_found_in_its_cycle(
+    world: World, run: Run, month: dict[str, Path], payer: str
+) -> None:
+    of = ("--account", payer, "--cycle", CYCLE)
+    run("import", str(month["v2"]), *of)
+    run("import", str(month["classic-zh-zip"]), *of)
+    [name, *_] = [one["line_id"] for one in run("diff", *of, "source:v2", "source:classic")["lines"]
+                  if one["how"] == "added"]  # fmt: skip
+
+    [line] = run("show", *of, "--line", name, "--raw")
+
+    assert (line["line_id"], line["said_by"], line["seal"]) == (name, "classic", 2)
+    assert Decimal(line["raw"]["应付金额"]) == Decimal(line["pretax"])
+    assert "with --cycle it is looked for" in run("show", "--account", payer, "--line", name, status=1)
+
+
+# -- what is printed ----------------------------------------------------------------------------------------------
+
+
+def test_what_people_copy_is_whole_in_a_terminal_that_is_too_narrow(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    world.final()
+    instance = "i-:smile:[red]" + "x" * 60  # neither a picture nor a colour
+    world.bill(P1, DAYS[0], item(ACME, "12345678901234.0123456789", InstanceID=instance))
+    world.pull_again(30)
+    of = ("--account", P1, "--cycle", CYCLE)
+
+    total = "12345678901734.0123456789 CNY"  # with the 200 and the 300 of the other dates
+    assert total in run("show", *of, text=True)
+    assert total in run("show", "--account", P1, text=True)
+    assert total in run("quality", *of, text=True)
+    said = run("diff", *of, text=True)
+    assert f"  {instance}  CNY\n" in said
+    assert "none  ->  12345678901234.0123456789\n" in said
+    for line in run("diff", *of)["lines"]:
+        assert f"{line['how']:10}{line['line_id']}  {DAYS[0]}  {ACME}\n" in said
+
+
+def test_a_usual_bill_fits_80_columns(world: World, run: Run, month: dict[str, Path], payer: str) -> None:
+    of = ("--account", payer, "--cycle", CYCLE)
+    for one in ("v2", "classic-zh", "classic-zh-instance"):
+        run("import", str(month[one]), *of)
+
+    for command in (("show", *of), ("show", "--account", payer), ("quality", *of), ("diff", *of, "--sources")):
+        widest = max(run(*command, text=True).splitlines(), key=len)
+        assert len(widest) <= 80, widest
+
+
+def test_how_other_sources_differ_is_told_with_both_figures(
+    world: World, run: Run, month: dict[str, Path], payer: str, tmp_path: Path
+) -> None:
+    of = ("--account", payer, "--cycle", CYCLE)
+    shorter = tmp_path / month["classic-zh"].name
+    lines = month["classic-zh"].read_text(encoding="utf-8-sig").splitlines()
+    shorter.write_text("\n".join(lines[:-2]) + "\n", encoding="utf-8")
+    run("import", str(month["v2"]), *of)
+    run("import", str(shorter), *of)
+
+    [compared] = run("diff", *of, "--sources")
+    said = run("diff", *of, "--sources", "--limit", "1", text=True)
+
+    assert compared["count"] == len(compared["differences"]) > 1
+    assert f"{compared['count']} differences, {compared['amount']} pretax in all\n" in said
+    assert "          by account, product_code, date, currency\n" in said
+    first = compared["differences"][0]
+    assert f"  {first['date']}  {first['account']}  {first['product_code']}  CNY\n" in said
+    assert f"  {first['pretax']}  ->  " in said
+    assert f"\n{compared['count'] - 1} more; --limit 0 lists all\n" in said
+    assert f"  classic beside v2: {compared['count']} differences, " in run("quality", *of, text=True)
+
+
 # -- quality ----------------------------------------------------------------------------------------------------
 
 
@@ -203,10 +280,11 @@ def test_quality_tells_of_every_payer_and_of_one_whose_bill_never_came(world: Wo
     ]  # fmt: skip
     assert "days" not in found[0]["sources"]["api"]
     assert found[0]["sources"]["api"]["lag_hours"] > 24 * 16
-    assert "nothing yet" in run("quality", text=True)
+    assert "nothing was heard of it yet" in run("quality", text=True)
     [mine] = run("quality", "--account", P1, "--cycle", CYCLE)
     assert mine == found[0]
-    assert "no such bill is known or due; payers are: 100, 200" in run("quality", "--account", "999", status=1)
+    for nothing in (("--account", "999"), ("--cycle", "2025-08")):
+        assert "no such bill is known or due; payers are: 100, 200" in run("quality", *nothing, status=1)
 
 
 def test_what_is_wrong_with_a_bill_is_said_in_words(world: World, run: Run) -> None:
@@ -217,11 +295,12 @@ def test_what_is_wrong_with_a_bill_is_said_in_words(world: World, run: Run) -> N
 
     said = run("quality", "--account", P1, "--cycle", CYCLE, text=True)
 
-    where = f"{P1} {CYCLE} api: "
-    assert f"{where}2 rows are no lines: PretaxAmount … is no number that can be held exactly" in said
-    assert f"{where}differs from the provider's sums by -1.5 CNY unexplained" in said
-    assert f"{where}unknown field NewThing" in said
-    assert " lines break " in said
+    assert said.startswith(f"{P1} {CYCLE}\n  api, the settled source\n    sealed, provisional, ")
+    assert "2 rows are no lines: PretaxAmount … is no number that can be held exactly" in said
+    assert "1 difference to the provider's sums, 1 open, -1.5 CNY in all, -1.5 CNY unexplained\n" in said
+    assert "unknown field NewThing" in said
+    assert "1 line breaks " in said
+    assert "nothing rejected" not in said
 
 
 # -- import -----------------------------------------------------------------------------------------------------
@@ -300,9 +379,13 @@ def test_a_file_that_is_no_bill_is_refused_here_with_its_reason_and_nothing_is_s
     empty = tmp_path / "empty.csv"
     empty.write_bytes(b"")
 
-    said = run("import", str(month["v2"]), str(other), str(empty), "--account", payer, "--cycle", CYCLE, status=1)
+    bad = [str(other), str(empty), str(tmp_path), str(tmp_path / "none.csv")]
 
-    assert "nothing was sent" in said
+    said = run("import", str(month["v2"]), *bad, "--account", payer, "--cycle", CYCLE, status=1)
+
+    assert "nothing was sent: 4 of 5 files cannot be used:\n" in said
+    assert f"{tmp_path}: is a directory; give the files in it" in said
+    assert f"{tmp_path / 'none.csv'}: is not there" in said
     assert "is nearest to classic-zh/" in said
     assert "lacks 应付金额 (1) and has unknown 应付 (1)" in said
     assert f"{empty}: is empty" in said
@@ -314,8 +397,9 @@ def test_a_file_that_the_step_refuses_ends_with_its_reason(
 ) -> None:
     said = run("import", str(month["classic-zh"]), "--account", P1, "--cycle", CYCLE, status=1)
 
-    assert "file_refused: " in said
+    assert "file_refused: 1 of 1 files cannot be used:\n  " in said
     assert "is not the payer" in said
+    assert f"if a file is of another payer or cycle than {P1} and {CYCLE}, say so with --account and --cycle" in said
     # It is taken once its cause is gone: what was noted of the same content before is no answer any more.
     assert "is not the payer" in run("import", str(month["classic-zh"]), "--account", P1, "--cycle", CYCLE, status=1)
 
@@ -330,7 +414,7 @@ def test_the_same_file_again_says_the_same_and_seals_nothing_new(
     assert run("import", *of) == first
     assert len(world.services.chain.read(stream_of(payer, CYCLE))) == entries
     said = run("import", *of, text=True)
-    assert f"{payer} {CYCLE}: sealed as entry 1, final" in said
+    assert f"{payer} {CYCLE}: sealed as entry 1, final\n" in said
     assert "0 rejected" in said
 
 
@@ -370,7 +454,8 @@ def test_accounts_cycles_and_names_that_cannot_be_are_refused_before_anything_is
     for account, cycle, said in (
         ("999", CYCLE, "payer '999' has no connector"),
         (payer, "June", "'June' is no billing cycle"),
+        (payer, "2025-08", "2025-08 is still to come"),
         (payer, CYCLE, "is there more than once"),
     ):
         with pytest.raises(BadInputError, match=said):
-            importing.check(world.services, files, account, cycle)
+            importing.check(world.services, files, account, cycle, world.now)

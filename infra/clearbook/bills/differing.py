@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from infra.clearbook.bills.showing import entries_of, observed, totals_text
+from infra.clearbook.bills.showing import entries_of, observed
+from infra.clearbook.bills.shown import ID_SHOWN, counted, plain_console, said, say
 from infra.clearbook.context import services
 from infra.clearbook.main import write_json
 from shared.bill import difference
@@ -39,18 +39,18 @@ def show_diff(
         write_json(found, json_to)
     if json_to == "-":
         return
-    console = Console()
+    console = plain_console()
     for which in ("from", "to"):
         one = found[which]
-        told = f"{one['rows']:,} lines, {totals_text(one['totals'])}"
-        console.print(f"{which:5}{_named(one)}: {told}", highlight=False, markup=False, soft_wrap=True)
-    counts = ", ".join(f"{found[how]:,} {how}" for how in (ADDED, REMOVED, CHANGED))
-    console.print(counts, highlight=False)
-    if found["lines"]:
-        console.print(_line_table(found["lines"]))
+        say(console, f"{which:5}{_named(one)}", f"     {said(one)}")
+    if found["from"]["source"] != found["to"]["source"]:
+        say(console, "sources may name one line differently; --sources compares their sums, too")
+    say(console, ", ".join(f"{found[how]:,} {how}" for how in (ADDED, REMOVED, CHANGED)))
+    for line in found["lines"]:
+        _say_line(console, line)
     left = found[ADDED] + found[REMOVED] + found[CHANGED] - len(found["lines"])
     if left:
-        console.print(f"{left:,} more; --limit 0 lists all", highlight=False)
+        say(console, "", f"{left:,} more; --limit 0 lists all")
 
 
 def show_sources(account: str, cycle: str, home: Path | None, json_to: str | None, *, limit: int) -> None:
@@ -60,14 +60,27 @@ def show_sources(account: str, cycle: str, home: Path | None, json_to: str | Non
         write_json(found, json_to)
     if json_to == "-":
         return
-    console = Console()
+    console = plain_console()
     for one in found:
-        told = f"{one['other']['source']} beside {one['settled']['source']}, by {one['by']}"
-        console.print(f"{told}: {one['count']:,} differences, {one['amount']} in all", highlight=False, soft_wrap=True)
-        if one["differences"]:
-            console.print(_sum_table(one["differences"][: limit or None]))
+        told = f"{one['other']['source']} beside {one['settled']['source']}: {_differences(one)}"
+        say(console, told, f"{_INDENT}by {one['by']}")
+        shown = one["differences"][: limit or None]
+        for difference_ in shown:
+            _say_sums(console, difference_)
+        left = one["count"] - len(shown)
+        if left:
+            kept = len(one["differences"])
+            say(
+                console, "", f"{left:,} more; --limit 0 lists {'all' if kept == one['count'] else f'the {kept:,} kept'}"
+            )
     if not found:
-        console.print("no other source has said anything of this bill, or none is settled yet")
+        say(console, "no other source has said anything of this bill, or none is settled yet")
+
+
+def _differences(compared: Mapping[str, Any]) -> str:
+    if not compared["count"]:
+        return "no differences"
+    return f"{counted(compared['count'], 'difference')}, {compared['amount']} pretax in all"
 
 
 def diff_of(
@@ -152,39 +165,34 @@ def _side(seal: Seal) -> dict[str, Any]:
 
 
 def _named(one: Mapping[str, Any]) -> str:
-    return f"entry {one['seq']}, {one['source']} {one['slot']} {one['status']}, snapshot {one['snapshot'][:12]}"
+    return f"entry {one['seq']}, {one['source']} {one['slot']} {one['status']}, snapshot {one['snapshot'][:ID_SHOWN]}"
 
 
-# -- tables -----------------------------------------------------------------------------------------------------
-
-
-def _line_table(found: list[dict[str, Any]]) -> Table:
-    table = Table()
-    for name in ("", "Line", "Account", "Date", "Product", "Instance", "What", "Before", "After"):
-        table.add_column(name, overflow="fold")
-    for one in found:
-        names = [name for name in {**one["before"], **one["after"]} if one["how"] == CHANGED or name in _TOLD]
-        what, before, after = (
-            "\n".join(names),
-            "\n".join(one["before"].get(name, "") for name in names),
-            "\n".join(one["after"].get(name, "") for name in names),
-        )
-        shown = (one.get(name, "") for name in ("account", "date", "product_code", "instance_id"))
-        table.add_row(one["how"], one["line_id"], *shown, what, before, after)
-    return table
-
+# -- differences, printed ---------------------------------------------------------------------------------------
 
 _TOLD = ("gross", "pretax")  # of a line that is new or gone; JSON has all amounts
+_SUMS = (("lines", "other_lines"), ("pretax", "other_pretax"), ("gross", "other_gross"))
+_NAMED = ("line_id", "date", "account", "product_code", "currency")
+_INDENT = " " * 10
 
 
-def _sum_table(found: list[dict[str, Any]]) -> Table:
-    table = Table()
-    amounts = ("pretax", "other_pretax", "gross", "other_gross")
-    names = [name for name in found[0] if name not in amounts]
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for name in amounts:
-        table.add_column(name, justify="right")
-    for one in found:
-        table.add_row(*(str(one.get(name, "")) for name in (*names, *amounts)))
-    return table
+def _say_line(console: Console, one: Mapping[str, Any]) -> None:
+    """A line that differs: what it is, and each value as it was and as it is."""
+    say(console, "", f"{one['how']:{len(_INDENT)}}{one['line_id']}  {one['date']}  {one['account']}")
+    about = [one[name] for name in ("kind", "product_code", "instance_id", "currency") if one.get(name)]
+    say(console, f"{_INDENT}{'  '.join(about)}")
+    before, after = one["before"], one["after"]
+    names = [name for name in {**before, **after} if one["how"] == CHANGED or name in _TOLD]
+    _say_values(console, [(name, before.get(name, ""), after.get(name, "")) for name in names])
+
+
+def _say_sums(console: Console, one: Mapping[str, Any]) -> None:
+    """A sum that differs between two sources: the settled one's, and the other's."""
+    say(console, "", f"{_INDENT}{'  '.join(str(one[name]) for name in _NAMED if name in one)}")
+    _say_values(console, [(name, str(one[name]), str(one[other])) for name, other in _SUMS])
+
+
+def _say_values(console: Console, values: list[tuple[str, str, str]]) -> None:
+    names, olds, news = (max((len(value[n]) for value in values), default=0) for n in range(3))
+    for name, old, new in values:
+        say(console, f"{_INDENT}{name:{names}}  {old or 'none':>{max(olds, 4)}}  ->  {new or 'none':>{max(news, 4)}}")

@@ -5,22 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rich.console import Console
-
-from infra.clearbook.bills.showing import reasons_of, totals_text
-from infra.clearbook.context import services
+from infra.clearbook.bills.showing import reasons_of
+from infra.clearbook.bills.shown import counted, plain_console, said, say
+from infra.clearbook.context import now, services
 from infra.clearbook.main import write_json
 from shared.bill import files, raw
 from shared.bill.snapshot import Seal, stream_of
 from shared.chain.entry import Entry
 from shared.columnar import connect
-from shared.cycle import Cycle
+from shared.cycle import Cycle, shanghai_day
 from shared.errors import BadInputError, ClearbookError
 from shared.services import Services
 from shared.steps import state
@@ -31,9 +31,14 @@ REASONS_SHOWN = 5
 
 
 class FilesRefusedError(ClearbookError):
-    """Some of the files cannot be used."""
+    """Some of the files cannot be used: `reasons`, each with its file."""
 
     code = "file_refused"
+
+    def __init__(self, what: str, reasons: Sequence[str], remedy: str = "") -> None:
+        told = "\n".join(f"  {reason}" for reason in reasons)
+        super().__init__(f"{what} cannot be used:\n{told}" + (f"\n{remedy}" if remedy else ""))
+        self.reasons = tuple(reasons)
 
 
 class NotReadYetError(ClearbookError):
@@ -64,37 +69,46 @@ def import_files(
     paths: Sequence[Path], account: str, cycle: str, home: Path | None, json_to: str | None, *, wait: bool, timeout: int
 ) -> None:
     """Hand in the files one after the other, and print what became of each."""
-    work, console = services(home), Console()
+    work, console = services(home), plain_console()
     is_shown = json_to != "-"
-    checked = check(work, paths, account, cycle)
-    found = []
-    for one in checked:
-        if is_shown:
-            console.print(f"{one.path}: {one.form}, {one.tables} table(s), of source {one.source}", highlight=False)
-        version = put(work, one, forget=wait)
-        outcome: dict[str, Any] = {"file": str(one.path), "key": one.key, "form": one.form, "source": one.source}
-        if wait:
-            if is_shown and console.is_terminal:
+    checked = check(work, paths, account, cycle, now(home))
+    found: list[dict[str, Any]] = []
+    try:
+        for one in checked:
+            if is_shown:
+                say(console, str(one.path), f"  {one.form}, {counted(one.tables, 'table')}, of source {one.source}")
+            outcome = {"file": str(one.path), "key": one.key, "form": one.form, "source": one.source}
+            found.append(outcome)
+            version = put(work, one, forget=wait)
+            if wait and is_shown and console.is_terminal:
                 with console.status(f"{one.path.name} is being read"):
                     outcome |= await_note(work, one.key, version, timeout)
-            else:
+            elif wait:
                 outcome |= await_note(work, one.key, version, timeout)
-        found.append(outcome)
-        if is_shown:
-            console.print("\n".join(_told(outcome)), highlight=False, markup=False, soft_wrap=True)
-    if json_to is not None:
-        write_json(found, json_to)
-    refused = [f"{one['file']}: {one['refused']}" for one in found if "refused" in one]
+            if is_shown:
+                say(console, *_told(outcome))
+    finally:
+        if json_to is not None:  # what was handed in before something failed is told, too
+            write_json(found, json_to)
+    refused = [_refusal(one) for one in found if "refused" in one]
     if refused:
-        raise FilesRefusedError("; ".join(refused))
+        remedy = f"if a file is of another payer or cycle than {account} and {cycle}, say so with --account and --cycle"
+        raise FilesRefusedError(f"{len(refused)} of {len(found)} files", refused, remedy)
+
+
+def _refusal(outcome: Mapping[str, Any]) -> str:
+    """The file as it is called here, and why the step refused it."""
+    key, reason = outcome["key"], outcome["refused"]
+    return f"{outcome['file']}: {reason.removeprefix(f'{key}: ')}"
 
 
 # -- before anything is sent ------------------------------------------------------------------------------------
 
 
-def check(work: Services, paths: Sequence[Path], account: str, cycle: str) -> list[Checked]:
+def check(work: Services, paths: Sequence[Path], account: str, cycle: str, at: datetime) -> list[Checked]:
     """The files with their forms; FilesRefusedError says of each that cannot be used why, and then none is sent."""
-    Cycle.parse(cycle, "--cycle")
+    if Cycle.parse(cycle, "--cycle").first > shanghai_day(at):
+        raise BadInputError("--cycle", f"{cycle} is still to come", "give the cycle that the files are of")
     parties, _ = state.parties(work)
     if account not in parties.connectors:
         known = ", ".join(sorted(parties.connectors))
@@ -112,13 +126,25 @@ def check(work: Services, paths: Sequence[Path], account: str, cycle: str) -> li
             checked.append(_checked(work, path, f"{IMPORTED}{account}/{cycle}/{path.name}"))
         except BadInputError as exc:
             problems.append(str(exc))
+        except OSError as exc:
+            problems.append(str(BadInputError(str(path), *_unreadable(path, exc))))
     if problems:
-        raise FilesRefusedError(f"nothing was sent: {'; '.join(problems)}")
+        raise FilesRefusedError(f"nothing was sent: {len(problems)} of {len(paths)} files", problems)
     return checked
+
+
+def _unreadable(path: Path, exc: OSError) -> tuple[str, str]:
+    """What is wrong with a path that cannot be opened, and what to do."""
+    if path.is_dir():
+        return "is a directory", f"give the files in it, such as {path}/*"
+    if isinstance(exc, FileNotFoundError):
+        return "is not there", "look at its spelling, or export it again"
+    return f"cannot be read ({exc.strerror or exc})", "make it readable for you"
 
 
 def _checked(work: Services, path: Path, key: str) -> Checked:
     """Unpack the file and recognise its form, as the step will."""
+    path.open("rb").close()  # what cannot be opened is no matter of its form
     with TemporaryDirectory() as folder, connect(work.scratch, work.memory_mb, work.threads) as connection:
         members = files.unpack(path, str(path), Path(folder))
         forms = [raw.open_table(connection, member, page).form for page, member in enumerate(members, 1)]
@@ -189,19 +215,20 @@ def _reasons(work: Services, entry: Entry, seal: Seal, key: str) -> list[str]:
 
 def _told(outcome: dict[str, Any]) -> list[str]:
     if "refused" in outcome:
-        return [f"  refused: {outcome['refused']}"]
+        return ["  refused; the reason is at the end"]
     if "bills" not in outcome:
         return [f"  in the inbox as {outcome['key']}"]
-    sums = f", {outcome['totals']} rows of sums" if outcome["totals"] else ""
-    lines = [f"  {outcome['rows']:,} rows: {outcome['lines']:,} lines, {outcome['rejects']:,} rejected{sums}"]
+    sums = f", {counted(outcome['totals'], 'row')} of sums" if outcome["totals"] else ""
+    read = f"{counted(outcome['rows'], 'row')}: {counted(outcome['lines'], 'line')}, {outcome['rejects']:,} rejected"
+    lines = [f"  {read}{sums}"]
     for one in outcome["bills"]:
         where = f"  {one['account']} {one['cycle']}"
         if "seq" not in one:
             lines.append(f"{where}: {one['note']}")
             continue
+        lines.append(f"{where}: {one['kind']} as entry {one['seq']}, {one['status']}")
+        lines.append(f"    {said(one)}")
         compared = one["control"]
         held = f"{compared['open']} open differences to the provider's sums" if compared else "no sums to compare with"
-        told = f"{one['rows']:,} lines, {totals_text(one['totals'])}; {held}"
-        lines.append(f"{where}: {one['kind']} as entry {one['seq']}, {one['status']}: {told}")
-        lines += [f"    {reason}" for reason in one["reasons"]]
+        lines += [f"    {held}", *(f"    {reason}" for reason in one["reasons"])]
     return lines

@@ -7,10 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from infra.clearbook.bills.showing import totals_text
+from infra.clearbook.bills.shown import ID_SHOWN, counted, minute, plain_console, said, say
 from infra.clearbook.context import now, services
 from infra.clearbook.main import write_json
 from shared.cycle import Cycle, shanghai_day
@@ -26,10 +23,9 @@ def show_quality(account: str | None, cycle: str | None, home: Path | None, json
         write_json(found, json_to)
     if json_to == "-":
         return
-    console = Console()
-    console.print(_table(found))
-    for one in found:
-        console.print("".join(_remarks(one)), markup=False, highlight=False, soft_wrap=True, end="")
+    console = plain_console()
+    for number, one in enumerate(found):
+        say(console, *([""] if number else []), *_told(one))
 
 
 def quality_of(work: Services, account: str | None, cycle: str | None, at: datetime) -> list[dict[str, Any]]:
@@ -48,7 +44,7 @@ def quality_of(work: Services, account: str | None, cycle: str | None, at: datet
     known |= {
         (payer, current)
         for payer, one in parties.connectors.items()
-        if account in (None, payer) and one.since <= min(today, Cycle.parse(current).last)
+        if account in (None, payer) and one.since <= Cycle.parse(current).last and Cycle.parse(current).first <= today
     }
     wanted = sorted(one for one in known if account in (None, one[0]) and cycle in (None, one[1]))
     if not wanted:
@@ -67,50 +63,56 @@ def _shown(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in figures.items() if name not in hidden}, "sources": sources}
 
 
-def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table(title="Bills: how fresh and how good", title_justify="left")
-    for name in ("Payer", "Cycle", "Source", "Seen"):
-        table.add_column(name)
-    for name in ("Hours ago", "Lines", "Pretax", "Differences (open)", "Rejected", "Broken", "Repaired", "Unknown",
-                 "Dates missing"):  # fmt: skip
-        table.add_column(name, justify="right")
-    for bill in found:
-        for source, one in bill["sources"].items():
-            compared = one["control"]
-            unknown = len(one["unknown_fields"]) + len(one["unknown_codes"])
-            table.add_row(
-                bill["account"], bill["cycle"], f"{source} {one['kind']}", f"{one['seen']} {one['status']}",
-                str(one["lag_hours"]), f"{one['rows']:,}", totals_text(one["totals"]),
-                f"{compared['differences']} ({compared['open']})" if compared["key"] else "not compared",
-                f"{one['rejects']['count']:,}", f"{sum(one['broken'].values()):,}",
-                f"{sum(one['repaired'].values()):,}", str(unknown), str(len(one["dates_missing"])),
-            )  # fmt: skip
-        if not bill["sources"]:
-            table.add_row(bill["account"], bill["cycle"], "", "nothing yet", *[""] * 9)
-    return table
-
-
-def _remarks(bill: Mapping[str, Any]) -> list[str]:
-    """What lies behind the counts that are not 0, a line each."""
-    lines = []
+def _told(bill: Mapping[str, Any]) -> list[str]:
+    """A bill in lines: each source with its figures, and a line for everything that is wrong."""
+    lines = [f"{bill['account']} {bill['cycle']}"]
     for source, one in bill["sources"].items():
-        where = f"{bill['account']} {bill['cycle']} {source}: "
-        for name, what in (("amounts", "in all"), ("open_amounts", "unexplained")):
-            sums = ", ".join(f"{amount} {currency}" for currency, amount in one["control"][name].items())
-            lines += [f"{where}differs from the provider's sums by {sums} {what}"] if sums else []
+        name = f"{source}, the settled source" if source == bill["settled_source"] else source
+        seen = f"seen {minute(one['seen'])}, {counted(one['lag_hours'], 'hour')} ago"
         lines += [
-            f"{where}{told['count']:,} rows are no lines: {reason} (first: {told['first']})"
-            for reason, told in one["rejects"]["reasons"].items()
+            f"  {name}",
+            f"    {one['kind']}, {one['status']}, {seen}",
+            f"    {said(one)}; snapshot {one['snapshot'][:ID_SHOWN]}",
+            *(f"    {remark}" for remark in _remarks(one)),
         ]
-        lines += [f"{where}{count:,} lines break {equation}" for equation, count in one["broken"].items()]
-        lines += [f"{where}{count:,} lines were changed by repair {rule}" for rule, count in one["repaired"].items()]
-        lines += [f"{where}unknown field {field}" for field in one["unknown_fields"]]
-        lines += [f"{where}unknown code {code}: {count:,} lines" for code, count in one["unknown_codes"].items()]
-        if one["dates_missing"]:
-            lines.append(f"{where}nothing of {', '.join(one['dates_missing'])}")
+    if not bill["sources"]:
+        lines.append("  nothing was heard of it yet")
+    lines += [f"  {one['source']} beside {one['with']}: {_compared(one)}" for one in bill["comparisons"]]
+    return lines
+
+
+def _compared(comparison: Mapping[str, Any]) -> str:
+    if not comparison["count"]:
+        return "no differences"
+    return f"{counted(comparison['count'], 'difference')}, {comparison['amount']} pretax in all"
+
+
+def _remarks(one: Mapping[str, Any]) -> list[str]:
+    """How a source's bill compares with the provider's sums, and whatever else is not as it should be."""
+    lines = [_against_sums(one["control"])]
     lines += [
-        f"{bill['account']} {bill['cycle']}: {one['source']} and {one['with']} differ in {one['count']:,} places, "
-        f"{one['amount']} in all"
-        for one in bill["comparisons"]
+        f"{counted(told['count'], 'row is no line', 'rows are no lines')}: {reason} (first: {told['first']})"
+        for reason, told in one["rejects"]["reasons"].items()
     ]
-    return [f"{line}\n" for line in lines]
+    lines += [f"{counted(count, 'line breaks', 'lines break')} {name}" for name, count in one["broken"].items()]
+    lines += [
+        f"{counted(count, 'line was', 'lines were')} changed by repair {rule}"
+        for rule, count in one["repaired"].items()
+    ]
+    lines += [f"unknown field {field}" for field in one["unknown_fields"]]
+    lines += [f"unknown code {code}: {counted(count, 'line')}" for code, count in one["unknown_codes"].items()]
+    if one["dates_missing"]:
+        lines.append(f"nothing of {', '.join(one['dates_missing'])}")
+    return lines if len(lines) > 1 else [*lines, "nothing rejected, broken, unknown or missing"]
+
+
+def _against_sums(control: Mapping[str, Any]) -> str:
+    if not control["key"]:
+        return "not compared: the provider's sums are not known"
+    if not control["differences"]:
+        return "no difference to the provider's sums"
+    told = f"{counted(control['differences'], 'difference')} to the provider's sums, {control['open']} open"
+    for name, what in (("amounts", "in all"), ("open_amounts", "unexplained")):
+        sums = ", ".join(f"{amount} {currency}" for currency, amount in control[name].items())
+        told += f", {sums} {what}" if sums else ""
+    return told

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from infra.clearbook.bills.observed_lines import observed_lines
 from infra.clearbook.bills.raw_rows import raw_row
+from infra.clearbook.bills.shown import ID_SHOWN, columns, minute, plain_console, say, say_table, totals_lines
 from infra.clearbook.context import services
 from infra.clearbook.main import write_json
 from shared.access.scope import Scope
@@ -20,6 +21,7 @@ from shared.bill.snapshot import OBSERVED, SEALED, Seal, Snapshot, stream_of
 from shared.chain.entry import Entry
 from shared.cycle import Cycle
 from shared.errors import BadInputError
+from shared.parties.parties import NoPartiesError
 from shared.services import Services
 from shared.steps import state
 
@@ -34,15 +36,17 @@ def show_bill(account: str, cycle: str | None, home: Path | None, json_to: str |
         write_json(found, json_to)
     if json_to == "-":
         return
-    console = Console()
+    console = plain_console()
     if cycle is None:
-        console.print(_entry_table(found["bills"], f"Bills of {account}: the newest of each source", with_cycle=True))
+        say(console, f"Bills of {account}: the newest of each source")
+        _say_entries(console, found["bills"], with_cycle=True)
         return
-    console.print(_entry_table(found["entries"], f"Bill of {account}, {found['cycle']}"))
-    console.print(_part_table(found["parts"], f"Snapshot {found['snapshot'][:12]} by date"))
+    say(console, f"Bill of {account}, {found['cycle']}")
+    _say_entries(console, found["entries"])
+    say(console, "", f"By date, snapshot {found['snapshot'][:ID_SHOWN]}")
+    _say_parts(console, found["parts"])
     for place, reasons in found["rejects"].items():
-        for reason in reasons:
-            console.print(f"no line, {place}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        say(console, *(f"no line, {place}: {reason}" for reason in reasons))
 
 
 def show_line(
@@ -54,7 +58,9 @@ def show_line(
         write_json(found, json_to)
     if json_to == "-":
         return
-    for one in found:
+    for number, one in enumerate(found):
+        if number:
+            print()
         for name, value in one.items():
             if name != "raw":
                 print(f"{name:20} {value}")
@@ -83,8 +89,7 @@ def bills_of(work: Services, account: str) -> dict[str, Any]:
         newest = {seal.source: (entry, seal) for entry, seal in observed(work.chain.read(stream_of(account, cycle)))}
         found += [_entry(*newest[source]) for source in sorted(newest)]
     if not found:
-        remedy = "give a payer account whose bill was pulled or imported"
-        raise BadInputError("--account", f"no bill of {account} is known", remedy)
+        raise _no_bill(work, account)
     return {"account": account, "bills": found}
 
 
@@ -108,11 +113,26 @@ def bill_of(work: Services, account: str, cycle: str) -> dict[str, Any]:
 def entries_of(work: Services, account: str, cycle: str) -> list[Entry]:
     """The stream of a bill of which something was said; refuses one that nobody has seen."""
     entries = work.chain.read(stream_of(account, str(Cycle.parse(cycle, "--cycle"))))
-    if not observed(entries):
-        known = ", ".join(cycles_of(work, account)) or "none"
-        remedy = f"its known cycles are: {known}; pull or import this one"
-        raise BadInputError("--cycle", f"no bill of {account} for {cycle} is known", remedy)
-    return entries
+    if observed(entries):
+        return entries
+    known = cycles_of(work, account)
+    if not known:
+        raise _no_bill(work, account)
+    remedy = f"its known cycles are: {', '.join(known)}; give one of them, or pull or import this one"
+    raise BadInputError("--cycle", f"no bill of {account} for {cycle} is known", remedy)
+
+
+def _no_bill(work: Services, account: str) -> BadInputError:
+    try:
+        payers = sorted(state.parties(work)[0].connectors)
+    except NoPartiesError:
+        payers = []
+    if account in payers:
+        remedy = "pull one with `clearbook bill pull`, or import its files"
+    else:
+        known = ", ".join(payers) or "none yet; import a party document first"
+        remedy = f"give the account of a payer; payers are: {known}"
+    return BadInputError("--account", f"no bill of {account!r} is known", remedy)
 
 
 def _entry(entry: Entry, seal: Seal) -> dict[str, Any]:
@@ -155,39 +175,39 @@ def reasons_of(work: Services, rejects: Mapping[str, Mapping[str, Any]], limit: 
     return found
 
 
-def totals_text(totals: Mapping[str, Mapping[str, str]]) -> str:
-    """Pretax sums by currency."""
-    return ", ".join(f"{amounts['pretax']} {currency}" for currency, amounts in sorted(totals.items())) or "nothing"
-
-
-def _entry_table(found: list[dict[str, Any]], title: str, *, with_cycle: bool = False) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in (*(["Cycle"] if with_cycle else []), "Entry", "Source", "Status", "Slot", "Seen"):
-        table.add_column(name)
-    for name in ("Lines", "Pretax", "Rejected", "Differences (open)"):
-        table.add_column(name, justify="right")
-    table.add_column("Snapshot")
+def _say_entries(console: Console, found: list[dict[str, Any]], *, with_cycle: bool = False) -> None:
+    """The observations, two lines each, and below them what is wrong with any."""
+    first = "Cycle\nentry" if with_cycle else "Entry"
+    table = columns(first, "Source\nkind, status", "Seen\nslot", "Lines", "Pretax\nsnapshot", right=("Lines",))
     for one in found:
-        compared = one["control"]
-        table.add_row(
-            *([one["cycle"]] if with_cycle else []), f"{one['seq']} {one['kind']}", one["source"], one["status"],
-            one["slot"], one["at"], f"{one['rows']:,}", totals_text(one["totals"]), f"{one['rejects']:,}",
-            f"{compared['differences']} ({compared['open']})" if compared else "not compared", one["snapshot"][:12],
-        )  # fmt: skip
-    return table
-
-
-def _part_table(found: list[dict[str, Any]], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("Date")
-    for name in ("Lines", "Pretax", "Accounts"):
-        table.add_column(name, justify="right")
-    for name in ("Slot", "Part"):
-        table.add_column(name)
+        name = f"{one['cycle']}\n{one['seq']}" if with_cycle else str(one["seq"])
+        seen = f"{minute(one['at'])}\n{one['slot']}"
+        pretax = "\n".join([*totals_lines(one["totals"]), one["snapshot"][:ID_SHOWN]])
+        table.add_row(name, f"{one['source']}\n{one['kind']} {one['status']}", seen, f"{one['rows']:,}", pretax)
+    say_table(console, table)
     for one in found:
-        counts = f"{one['rows']:,}", totals_text(one["totals"]), str(one["accounts"])
-        table.add_row(one["date"], *counts, one["slot"], one["part"][:12])
-    return table
+        where = f"{one['cycle']} entry {one['seq']}" if with_cycle else f"entry {one['seq']}"
+        say(console, *(f"{where}: {remark}" for remark in _remarks(one)))
+
+
+def _remarks(one: Mapping[str, Any]) -> list[str]:
+    """What is to be known of an observation beside its figures."""
+    compared = one["control"]
+    if compared is None:
+        remarks = ["not compared: the provider's sums are not known"]
+    elif compared["differences"]:
+        remarks = [f"differs from the provider's sums in {compared['differences']} places, {compared['open']} open"]
+    else:
+        remarks = []
+    return [*remarks, *([f"{one['rejects']:,} rows are no lines"] if one["rejects"] else [])]
+
+
+def _say_parts(console: Console, found: list[dict[str, Any]]) -> None:
+    table = columns("Date", "Lines", "Accounts", "Pretax", "Slot", right=("Lines", "Accounts", "Pretax"))
+    for one in found:
+        counts = f"{one['rows']:,}", f"{one['accounts']:,}", "\n".join(totals_lines(one["totals"]))
+        table.add_row(one["date"], *counts, one["slot"])
+    say_table(console, table)
 
 
 # -- lines ------------------------------------------------------------------------------------------------------
@@ -196,16 +216,29 @@ def _part_table(found: list[dict[str, Any]], title: str) -> Table:
 def lines_of(
     work: Services, account: str, line_id: str, cycle: str | None = None, *, raw: bool = False
 ) -> list[dict[str, Any]]:
-    """The lines of this id in a payer's bills: one, but for ids that a source uses again in another cycle."""
+    """The lines of this id in a payer's bills: one, but for ids that a source uses again in another cycle.
+
+    With a cycle also one that only sources have which the cycle is not settled from: as each of them says it.
+    """
     page = BillLines(work.rows).line(Scope.operator(), line_id, is_gone_shown=True)
     found: list[dict[str, Any]] = [
         dict(one) for one in page.lines if one.get("payer") == account and cycle in (None, one.get("cycle"))
     ]
+    if not found and cycle is not None:
+        found = list(observed_lines(work, _observations(work, account, cycle), line_id))
     if not found:
         where = f"{account}, {cycle}" if cycle else account
-        remedy = "lines are known from the first seal on; `clearbook bill diff` and the statements name their ids"
+        remedy = "`clearbook bill diff` and the statements name ids of lines"
+        if cycle is None:
+            remedy += "; with --cycle it is looked for in the sources that the cycle is not settled from, too"
         raise BadInputError("--line", f"no line {line_id!r} in the bills of {where}", remedy)
     if raw:
         for one in (one for one in found if not one.get("gone")):
             one["raw"] = raw_row(work, str(one.get("source", "")), int(one.get("source_row", -1)))
     return found
+
+
+def _observations(work: Services, account: str, cycle: str) -> list[Seal]:
+    """The newest observation of each source that the cycle is not settled from."""
+    newest = {seal.source: (entry.kind, seal) for entry, seal in observed(entries_of(work, account, cycle))}
+    return [seal for _, (kind, seal) in sorted(newest.items()) if kind == OBSERVED]
