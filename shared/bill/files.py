@@ -36,8 +36,8 @@ _CHUNK = 1 << 20
 _ZIP, _ZIP_EMPTY, _GZIP, _PARQUET = b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"PAR1"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# Text whose quotes stand around whole cells, or are doubled within.
-_CLOSED = re.compile(rb'(?:[^"]++|(?<=[,\n])"[^"]*+(?:""[^"]*+)*+"(?=[,\r\n]))*+')
+# A quoted cell, in which quotes are doubled.
+_QUOTED = re.compile(rb'"[^"]*(?:""[^"]*)*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +226,18 @@ def _open_end(text: bytes) -> bytes | None:
 
     A plain reader drops what follows a quote that is never closed, and reads over blanks beside quotes.
     """
-    closed = _CLOSED.match(text)
-    end = closed.end() if closed else 0
-    if end == len(text):
-        return text[-1:]
-    # The cell may go on in the next chunk. Where it should have ended by now, the next look finds that out.
-    return text[end - 1 :] if text[end - 1 : end] in (b",", b"\n") else None
+    place = text.find(b'"')
+    while place >= 0:
+        if text[place - 1 : place] not in (b",", b"\n"):
+            return None
+        cell = _QUOTED.match(text, place)
+        after = text[cell.end() : cell.end() + 1] if cell else b""
+        if cell is None or after in (b"", b'"'):
+            return text[place - 1 :]  # it may go on in the next chunk; at the end of the file the caller knows better
+        if after not in (b",", b"\r", b"\n"):
+            return None
+        place = text.find(b'"', cell.end())
+    return text[-1:]
 
 
 def _line_end(chunk: bytes) -> str:
