@@ -347,16 +347,19 @@ def test_whichever_call_fails_a_redelivery_leaves_what_a_clean_delivery_left(
     [delivery] = world.pump.waiting
     world.pump.waiting.clear()
     before = world.cloud.state()
-    world.pump.deliver(delivery)
-    calls, clean = world.pump.delivered[-1][1], world.cloud.state()
+    world.cloud.calls.begin()
+    world.pump.functions[delivery.function].run(delivery.event, world.services)
+    calls, clean = list(world.cloud.calls.made), world.cloud.state()
     assert len(world.seals()) == 2
 
-    for call in range(calls):
-        for how in HOW:
+    cases = 0
+    for number, call in enumerate(calls):
+        # Of what only looks it makes no difference which way its answer is lost.
+        for how in HOW[: 1 if call.startswith(("read", "find", "look", "list", "download")) else None]:
             world.cloud.restore(before)
             world.pump.waiting.clear()
             world.pump.delivered.clear()
-            world.pump.fault = FailAt(0, call, how)
+            world.pump.fault = FailAt(0, number, how)
             world.pump.deliver(delivery)
             for again in world.pump.waiting:
                 world.pump.deliver(again)
@@ -365,8 +368,9 @@ def test_whichever_call_fails_a_redelivery_leaves_what_a_clean_delivery_left(
             assert {name: rows for name, rows in after.tables.items() if name != "steps"} == {
                 name: rows for name, rows in clean.tables.items() if name != "steps"
             }, (call, how)
+            cases += 1
     assert world.pump.refusals == []
-    record_property("figures", f"{calls * len(HOW)} failures of {calls} calls")
+    record_property("figures", f"{cases} failures of {len(calls)} calls")
 
 
 def test_a_file_nobody_took_is_found_by_the_sweep(world: Files) -> None:
