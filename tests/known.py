@@ -19,7 +19,7 @@ from shared.bill.parts import Built
 from shared.settlement import engine, lines
 from shared.settlement.engine import Settled
 from shared.settlement.lines import Share
-from shared.steps import day_parts
+from shared.steps import day_parts, ingest_file
 
 _SETTLED: dict[str, Settled] = {}
 _WRITTEN: dict[str, tuple[bytes, bytes]] = {}
@@ -41,6 +41,8 @@ class KnownParts:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._of_table, self._build = day_parts.of_table, day_parts.build
         self._last: tuple[Built, bytes, bytes] | None = None
+        self._of_files = ingest_file._Taking._built
+        patch.setattr(ingest_file._Taking, "_built", lambda taking, wanted: self.of_files(taking, wanted))
         patch.setattr(day_parts, "of_table", self.of_table)
         patch.setattr(day_parts, "build", self.build)
 
@@ -51,17 +53,30 @@ class KnownParts:
             if self._last is not None:
                 _BUILT[read] = self._last
             return described
-        built, part, trace = _BUILT[read]
-        draft = day_parts.Draft(built, folder / "part.parquet", folder / "trace.parquet")
-        draft.part_path.write_bytes(part)
-        draft.trace_path.write_bytes(trace)
-        return day_parts.keep(services, reading, read, draft)
+        return day_parts.keep(services, reading, read, _drafted(read, folder))
+
+    def of_files(self, taking: Any, wanted: Any) -> day_parts.Draft:
+        """What was built the first time of a day of bill files."""
+        if wanted.read not in _BUILT:
+            draft = self._of_files(taking, wanted)
+            _BUILT[wanted.read] = draft.built, draft.part_path.read_bytes(), draft.trace_path.read_bytes()
+            return draft
+        wanted.folder.mkdir(exist_ok=True)
+        return _drafted(wanted.read, wanted.folder)
 
     def build(self, connection: Any, rows: str, reading: Any, folder: Path) -> day_parts.Draft:
         """Build it, and remember what came of it."""
         draft = self._build(connection, rows, reading, folder)
         self._last = draft.built, draft.part_path.read_bytes(), draft.trace_path.read_bytes()
         return draft
+
+
+def _drafted(read: str, folder: Path) -> day_parts.Draft:
+    built, part, trace = _BUILT[read]
+    draft = day_parts.Draft(built, folder / "part.parquet", folder / "trace.parquet")
+    draft.part_path.write_bytes(part)
+    draft.trace_path.write_bytes(trace)
+    return draft
 
 
 class KnownSettlements:
