@@ -166,7 +166,9 @@ def _figures(statement: Mapping[str, Any], carried: Decimal) -> str:
 def _difference(work: Services, proposal: Proposal) -> list[str]:
     """What a proposed document changes against the one in force, line by line."""
     in_force = list(approvals.in_force(work.chain.read(proposal.stream), proposal.act))
-    same = [one for one in in_force if one.get("agreement") == proposal.body.get("agreement")]
+    same = [
+        one for one in in_force if all(one.get(name) == proposal.body.get(name) for name in ("agreement", "repair"))
+    ]
     before = _lines_of(work, same[-1]["document"]) if same else []
     changed = difflib.unified_diff(
         before, _lines_of(work, proposal.body["document"]), "in force", "proposed", "", "", 2

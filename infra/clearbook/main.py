@@ -32,7 +32,8 @@ party = typer.Typer(help="Payers, resellers, customers, and whose account is who
 bill = typer.Typer(help="The provider's bills: asked for, handed in, looked at, compared.", no_args_is_help=True)
 agreement = typer.Typer(help="What a reseller earns on which lines.", no_args_is_help=True)
 reference = typer.Typer(
-    help="What bills are read against: exchange rates, product codes, positions at go-live.", no_args_is_help=True
+    help="What bills are read against: exchange rates, product codes, positions at go-live, repair rules.",
+    no_args_is_help=True,
 )
 reference_import = typer.Typer(
     help="Check a file and propose it; it is in force once somebody else approves it.", no_args_is_help=True
@@ -298,6 +299,23 @@ def reference_import_opening(
     import_opening(file, by, why, home, json)
 
 
+@reference_import.command("repair")
+def reference_import_repair(
+    file: Annotated[Path, typer.Argument(help="One version of a repair rule, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose a repair rule, which changes texts of rows that cannot be read as they are; never an amount.
+
+    Bills that are read from its approval on are changed by it: pull or import again what was read before.
+    """
+    from infra.clearbook.references.commands import import_repair
+
+    import_repair(file, by, why, home, json)
+
+
 @reference.command("list")
 def reference_list(home: Home = None, json: Json = None) -> None:
     """What is in force, by kind; the digest names exactly what it says."""
@@ -308,16 +326,17 @@ def reference_list(home: Home = None, json: Json = None) -> None:
 
 @reference.command("show")
 def reference_show(
-    kind: Annotated[str, typer.Argument(metavar="fx|catalogue|opening", help="What to show.")],
+    kind: Annotated[str, typer.Argument(metavar="fx|catalogue|opening|repair", help="What to show.")],
     cycle: Annotated[Optional[str], typer.Option("--cycle", help="Of exchange rates: the cycle, YYYY-MM.")] = None,  # noqa: UP045
     reseller: Annotated[Optional[str], typer.Option("--reseller", help="Of an opening: whose.")] = None,  # noqa: UP045
+    repair: Annotated[Optional[str], typer.Option("--repair", help="Of a repair rule: its name.")] = None,  # noqa: UP045
     home: Home = None,
     json: Json = None,
 ) -> None:
-    """What is in force of one kind: the rates of a cycle, the catalogue, the opening of a reseller."""
+    """What is in force of one kind: a cycle's rates, the catalogue, a reseller's opening, a repair rule."""
     from infra.clearbook.references.commands import show_one
 
-    show_one(kind, cycle, reseller, home, json)
+    show_one(kind, cycle, reseller, repair, home, json)
 
 
 @bill.command("pull")

@@ -128,6 +128,34 @@ def test_an_opening_with_its_past_charges_is_taken_from_beside_the_document(
     )
 
 
+def test_a_repair_rule_is_proposed_against_its_own_last_version_and_listed_until_it_ends(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def version(name: str, number: int, *more: str) -> str:
+        lines = (f"repair: {name}", f"version: {number}", "when: {region: [杭州]}", "because: a shortened name", *more)
+        return written(home, f"{name}-{number}.yaml", *lines)
+
+    for file in (version("region", 1, "set: {region: 华东1（杭州）}"), version("other", 1, "set: {zone: x}")):
+        [proposed] = answer(home, capsys, "reference", "import", "repair", file)["proposals"]
+        assert run(home, "approve", proposed["proposal"]) == 0
+    capsys.readouterr()
+    assert run(home, "reference", "import", "repair", version("region", 2, "set: {region: 杭}", "ends: true")) == 0
+    said = capsys.readouterr().out
+    assert "-ends: false\n  +ends: true" in said
+    assert "zone" not in said
+    [waits] = [one for one in answer(home, capsys, "proposals") if one["act"] == "repair_rule"]
+    assert run(home, "approve", waits["proposal"]) == 0
+
+    listed = {one["of"]: one["says"] for one in answer(home, capsys, "reference", "list") if one["kind"] == "repair"}
+    assert listed["region"] == "ended: version 2, payers: all, forms: all, because a shortened name"
+    assert listed["other"].startswith("version 1, ")
+    assert answer(home, capsys, "reference", "show", "repair", "--repair", "other")["set"] == {"zone": "x"}
+    assert run(home, "reference", "import", "repair", version("amount", 1, "set: {pretax: '1'}")) == 1
+    assert "set.pretax: is no column that may be set" in capsys.readouterr().err
+    assert run(home, "reference", "import", "repair", version("region", 2, "set: {zone: y}")) == 1
+    assert "number it 3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -137,10 +165,13 @@ def test_an_opening_with_its_past_charges_is_taken_from_beside_the_document(
             "name_en,category', expected exactly currency,to,cycle,rate",
         ),
         (("import", "opening", PRODUCTS), "cannot be used, nothing was changed"),
-        (("show", "rates"), "kind: 'rates' is none; give fx, catalogue or opening"),
+        (("show", "rates"), "kind: 'rates' is none; give fx, catalogue, opening or repair"),
         (("show", "fx"), "--cycle: is missing"),
         (("show", "fx", "--cycle", "June"), "--cycle: 'June' is no billing cycle"),
         (("show", "fx", "--cycle", "2031-01"), "no exchange rates of 2031-01 are in force"),
+        (("import", "repair", PRODUCTS), "cannot be used, nothing was changed"),
+        (("show", "repair"), "--repair: is missing"),
+        (("show", "repair", "--repair", "none"), "no repair rule 'none' was approved; approved are: "),
         (("show", "opening", "--reseller", "borealis"), "no opening of 'borealis' is in force"),
     ],
 )

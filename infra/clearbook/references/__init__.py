@@ -1,1 +1,1 @@
-"""The commands about reference data: exchange rates, the catalogue of products, openings."""
+"""The commands about reference data: exchange rates, the catalogue of products, openings, repair rules."""

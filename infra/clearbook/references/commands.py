@@ -1,4 +1,4 @@
-"""The commands about reference data: propose exchange rates, the catalogue and openings; see what is in force."""
+"""The commands about reference data: propose exchange rates, the catalogue, openings and repair rules; see them."""
 
 from __future__ import annotations
 
@@ -43,10 +43,16 @@ def import_opening(file: Path, by: str, why: str, home: Path | None, json_to: st
     say(work, [propose_reference.propose_opening(work, data, str(file), past, by=by, why=why, at=at)], json_to)
 
 
+def import_repair(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
+    """Propose a version of a repair rule."""
+    work, data, at = services(home), read_yaml(file.read_bytes(), str(file)), stamp(now(home))
+    say(work, [propose_reference.propose_repair(work, data, str(file), by=by, why=why, at=at)], json_to)
+
+
 def show_list(home: Path | None, json_to: str | None) -> None:
     """Print what is in force."""
     work = services(home)
-    found = [*_fx_tables(work), *_catalogues(work), *_openings(work)]
+    found = [*_fx_tables(work), *_catalogues(work), *_openings(work), *_repairs(work)]
     if json_to is not None:
         write_json(found, json_to)
     if json_to == "-":
@@ -57,15 +63,19 @@ def show_list(home: Path | None, json_to: str | None) -> None:
         print("nothing is in force")
 
 
-def show_one(kind: str, cycle: str | None, reseller: str | None, home: Path | None, json_to: str | None) -> None:
+def show_one(
+    kind: str, cycle: str | None, reseller: str | None, repair: str | None, home: Path | None, json_to: str | None
+) -> None:
     """Print what is in force of one kind."""
-    if kind not in ("fx", "catalogue", "opening"):
-        raise BadInputError("kind", f"{kind!r} is none", "give fx, catalogue or opening")
+    if kind not in ("fx", "catalogue", "opening", "repair"):
+        raise BadInputError("kind", f"{kind!r} is none", "give fx, catalogue, opening or repair")
     work = services(home)
     if kind == "fx":
         found = _rates_of(work, str(Cycle.parse(_needed("--cycle", cycle), "--cycle")))
     elif kind == "catalogue":
         found = _catalogue_of(work)
+    elif kind == "repair":
+        found = _repair_of(work, _needed("--repair", repair))
     else:
         found = _opening_of(work, _needed("--reseller", reseller))
     if json_to is not None:
@@ -110,6 +120,31 @@ def _openings(work: Services) -> list[dict[str, Any]]:
             says = f"as of {opening['as_of']}, balances: {owed or 'none'}"
             found.append({"kind": "opening", "of": reseller, "digest": opening["document"], "says": says})
     return found
+
+
+def _repairs(work: Services) -> list[dict[str, Any]]:
+    found = []
+    for name, digest in sorted(_repair_rules(work).items()):
+        rule = state.document(work, digest)
+        payers, forms = (", ".join(rule[of]) or "all" for of in ("payers", "forms"))
+        ends = "ended: " if rule["ends"] else ""
+        says = f"{ends}version {rule['version']}, payers: {payers}, forms: {forms}, because {rule['because']}"
+        found.append({"kind": "repair", "of": name, "digest": digest, "says": says})
+    return found
+
+
+def _repair_rules(work: Services) -> dict[str, str]:
+    """The digest of the last approved version of each repair rule, which may be the one that ends it."""
+    approved = approvals.in_force(work.chain.read(state.CONFIG), state.REPAIR)
+    return {one["repair"]: one["document"] for one in approved}
+
+
+def _repair_of(work: Services, name: str) -> dict[str, Any]:
+    rules = _repair_rules(work)
+    if name not in rules:
+        known = ", ".join(sorted(rules)) or "none"
+        raise BadInputError("--repair", f"no repair rule {name!r} was approved", f"approved are: {known}")
+    return {"digest": rules[name], **state.document(work, rules[name])}
 
 
 def _rates_of(work: Services, cycle: str) -> dict[str, Any]:
