@@ -134,6 +134,22 @@ def bench_cold(
     show(runs, json)
 
 
+@bench.command("ingest")
+def bench_ingest(
+    lines: Annotated[int, typer.Option(help="Lines of the bill, 200 to 5,000,000.")] = 1_000_000,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each, ours and what it is held against in turns.")] = 3,
+    json: Json = None,
+) -> None:
+    """Bills from raw bytes to sealed parts and rows, beside the least that reads and writes the same bytes.
+
+    A bill file beside DuckDB's read_csv to Parquet, pages beside unzipping them and reading their JSON, rows (at most
+    20,000) beside a bare loop over Tablestore's SDK; medians of times by the clock, and of processor times.
+    """
+    from infra.clearbook.bench.ingest import show
+
+    show(lines, runs, json)
+
+
 @bench.command("month")
 def bench_month(
     lines: Annotated[

@@ -158,8 +158,8 @@ def test_a_bill_is_shown_with_every_seal_its_dates_and_what_is_no_line(world: Wo
     }
     said = run("show", "--account", P1, "--cycle", CYCLE, text=True)
     assert "sealed provisional" in said
-    assert "entry 2: differs from the provider's sums in 1 places, 1 open" in said
-    assert "entry 2: 1 rows are no lines" in said
+    assert "entry 2: 1 difference to the provider's sums, 1 open" in said
+    assert "entry 2: 1 row is no line" in said
     assert "PretaxAmount many is no number" in said
 
 

@@ -24,11 +24,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.clearbook.bench import bill_csv
+from shared.errors import BadInputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 TARGETS = {"csv_ratio": 3.0, "pages_ratio": 3.0, "rows_ratio": 1.2}
+PEAK_MB_MAX = 700
 MEMORY_MB, THREADS = 4096, 2  # of the function, as s.yaml has it
 PAGE = 300
 RUNS = 3
@@ -66,14 +71,14 @@ def measure(
                 costs.setdefault(kind, []).append((mine, bare))
         say("rows into Tablestore, beside a bare loop")
         into_rows = rows.measure(min(rows_lines, lines))
-    figures: dict[str, Any] = {"lines": lines, "pages": pages}
+    figures: dict[str, Any] = {"lines": lines, "page_count": pages}
     for kind, found in costs.items():
         ours, theirs = [mine for mine, _ in found], [bare for _, bare in found]
         figures[f"{kind}_ratio"] = round(_median(ours, "wall_s") / _median(theirs, "wall_s"), 2)
-        figures[f"{kind}_cpu_ratio"] = round(_median(ours, "cpu_s") / _median(theirs, "cpu_s"), 2)
         figures[kind] = {
-            "ours_s": round(_median(ours, "wall_s"), 2), "bare_s": round(_median(theirs, "wall_s"), 2),
-            "ours_cpu_s": round(_median(ours, "cpu_s"), 2), "bare_cpu_s": round(_median(theirs, "cpu_s"), 2),
+            "cpu_ratio": round(_median(ours, "cpu_s") / _median(theirs, "cpu_s"), 2),
+            "ours_s": round(_median(ours, "wall_s"), 4), "bare_s": round(_median(theirs, "wall_s"), 4),
+            "ours_cpu_s": round(_median(ours, "cpu_s"), 4), "bare_cpu_s": round(_median(theirs, "cpu_s"), 4),
             "ours_peak_mb": round(max(one.peak_rss_mb for one in ours)),
             "bare_peak_mb": round(max(one.peak_rss_mb for one in theirs)),
         }  # fmt: skip
@@ -81,6 +86,55 @@ def measure(
     figures["rows"] = into_rows
     figures["peak_rss_mb"] = max(figures[kind]["ours_peak_mb"] for kind in costs)
     return figures
+
+
+# -- shown --------------------------------------------------------------------------------------------------------
+
+_WHAT = {"csv": "file to sealed parts", "pages": "pages to parts", "rows": "rows into Tablestore"}
+_BESIDE = {"csv": "DuckDB: CSV to Parquet", "pages": "unzip and read JSON", "rows": "bare SDK loop"}
+
+
+def show(lines: int, runs: int, json_to: str | None) -> None:
+    """Measure and print."""
+    # Here, not above: the processes that are measured import this module.
+    from rich.console import Console
+
+    from infra.clearbook.demo.month import LINES_MIN
+    from infra.clearbook.demo.play import LINES_MAX
+    from infra.clearbook.main import write_json
+
+    if not LINES_MIN <= lines <= LINES_MAX:
+        raise BadInputError("--lines", f"has {lines}", f"give {LINES_MIN} to {LINES_MAX}")
+    console = Console(stderr=json_to == "-", markup=False, highlight=False)
+    figures = measure(lines, runs=runs, say=console.print)
+    if json_to is not None:
+        write_json({**figures, "targets": {**TARGETS, "peak_rss_mb": PEAK_MB_MAX}}, json_to)
+    if json_to == "-":
+        return
+    console.print(_table(figures, runs))
+    console.print(f"Largest process of ours: {figures['peak_rss_mb']} MB; target {PEAK_MB_MAX} at most.")
+    console.print("CPU ratio: of processor time, which other work on the machine disturbs less.")
+    targets = {**TARGETS, "peak_rss_mb": PEAK_MB_MAX}
+    missed = ", ".join(name for name, target in targets.items() if figures[name] > target)
+    console.print(f"Above its target: {missed}." if missed else "All targets are met.")
+
+
+def _table(figures: dict[str, Any], runs: int) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"Ingestion of {figures['lines']:,} lines, medians of {runs}", title_justify="left")
+    table.add_column("ours\nbeside it", no_wrap=True)
+    for name in ("seconds", "CPU s", "ratio", "CPU ratio", "at most"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for kind, what in _WHAT.items():
+        of, target = figures[kind], TARGETS[f"{kind}_ratio"]
+        seconds, cpu = (f"{of[f'ours_{name}']:,.2f}\n{of[f'bare_{name}']:,.2f}" for name in ("s", "cpu_s"))
+        ratios = f"{figures[f'{kind}_ratio']:.2f}", f"{of['cpu_ratio']:.2f}"
+        table.add_row(f"{what}\n{_BESIDE[kind]}", seconds, cpu, *ratios, f"{target:.1f}")
+    return table
+
+
+# -- a run in a process of its own ----------------------------------------------------------------------------------
 
 
 def _median(costs: list[Cost], what: str) -> float:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from infra.clearbook.bills.observed_lines import observed_lines
 from infra.clearbook.bills.raw_rows import raw_row
-from infra.clearbook.bills.shown import ID_SHOWN, columns, minute, plain_console, say, say_table, totals_lines
+from infra.clearbook.bills.shown import ID_SHOWN, columns, counted, minute, plain_console, say, say_table, totals_lines
 from infra.clearbook.context import services
 from infra.clearbook.main import write_json
 from shared.access.scope import Scope
@@ -196,10 +196,11 @@ def _remarks(one: Mapping[str, Any]) -> list[str]:
     if compared is None:
         remarks = ["not compared: the provider's sums are not known"]
     elif compared["differences"]:
-        remarks = [f"differs from the provider's sums in {compared['differences']} places, {compared['open']} open"]
+        told = counted(compared["differences"], "difference")
+        remarks = [f"{told} to the provider's sums, {compared['open']} open"]
     else:
         remarks = []
-    return [*remarks, *([f"{one['rejects']:,} rows are no lines"] if one["rejects"] else [])]
+    return [*remarks, *([counted(one["rejects"], "row is no line", "rows are no lines")] if one["rejects"] else [])]
 
 
 def _say_parts(console: Console, found: list[dict[str, Any]]) -> None:
