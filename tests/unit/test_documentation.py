@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import yaml
@@ -9,6 +10,7 @@ import yaml
 from infra.clearbook.main import app
 from shared.agreement.agreement import parse_agreement
 from shared.agreement.document import agreement_document
+from shared.bill.repair_document import repair_document
 from shared.documents import read_yaml
 from shared.settlement.examples import settle_example
 
@@ -21,6 +23,14 @@ def test_the_agreement_in_the_documentation_can_be_submitted() -> None:
     body = agreement_document(read_yaml(shown.encode(), "README"), "README", settle_example)
 
     assert parse_agreement(body).id == "aurora-2026"
+
+
+def test_the_repair_rule_in_the_readme_can_be_proposed() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = "repair: " + text.partition("```yaml\nrepair: ")[2].partition("```")[0]
+    body = json.loads(repair_document(read_yaml(shown.encode(), "README"), "README"))
+
+    assert (body["repair"], body["set"]) == ("acme-region", {"region": "华东1（杭州）"})
 
 
 def test_every_command_is_in_the_readme() -> None:
