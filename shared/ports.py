@@ -68,6 +68,14 @@ class ObjectEvent:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What an object holds at the moment."""
+
+    tag: str  # tells this content from another: the eTag in lower case
+    at: datetime  # when it was written
+
+
 class ObjectStore(Protocol):
     """One bucket."""
 
@@ -84,8 +92,8 @@ class ObjectStore(Protocol):
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
 
-    def version(self, key: str) -> str | None:
-        """What tells this content of the object from another (its eTag), or None where there is no object."""
+    def version(self, key: str) -> Version | None:
+        """Which version of the object there is, or None where there is no object."""
 
     def put_once(self, key: str, body: bytes) -> bool:
         """Create the object; False if exactly it was there already; raises ObjectConflictError otherwise."""

@@ -14,6 +14,7 @@ from shared.bill.formats import CHECKED_AMOUNTS, Format
 from shared.bill.line import AMOUNT, AMOUNTS, COLUMNS, QUANTITIES, QUANTITY
 from shared.columnar import quoted
 from shared.errors import BadInputError
+from shared.ids import digest_of
 
 # JSON numbers and numeric text, plain or with a small exponent; what would need rounding is refused, because a
 # cast to DECIMAL rounds in silence.
@@ -60,6 +61,11 @@ class Reading:
                 f"refund_sign is {self.refund_sign!r}",
                 "declare 'negative' or 'positive', as this source writes refunds",
             )
+
+    @property
+    def digest(self) -> str:
+        """Names the reading: what is read alike by two of the same is the same."""
+        return digest_of(self.key())[:16]
 
     def key(self) -> list[object]:
         """What the lines depend on beside the rows."""

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -26,7 +27,7 @@ import urllib3.exceptions
 from shared.cloud.credentials import KeySource
 from shared.cloud.patience import PassingError, Patience
 from shared.errors import SettingError
-from shared.ports import ObjectConflictError, ObjectMissingError, ServiceError
+from shared.ports import ObjectConflictError, ObjectMissingError, ServiceError, Version
 
 LINK_SECONDS_MAX = 7 * 24 * 3600  # OSS refuses longer V4 links; oss2 signs them without complaint
 _ONCE = {"x-oss-forbid-overwrite": "true"}
@@ -72,13 +73,15 @@ class OssStore:
 
         return self._patience.persist(once)
 
-    def version(self, key: str) -> str | None:
-        """The object's eTag in lower case, or None where there is no object."""
+    def version(self, key: str) -> Version | None:
+        """Which version of the object there is, or None where there is no object."""
 
-        def once(_: bool) -> str | None:
+        def once(_: bool) -> Version | None:
             try:
                 with self._translated("look at", key):
-                    return str(self._bucket.head_object(key).etag).lower()
+                    there = self._bucket.head_object(key)
+                    at = datetime.fromtimestamp(there.last_modified, UTC)
+                    return Version(str(there.etag).lower(), at)
             except ObjectMissingError:
                 return None
 

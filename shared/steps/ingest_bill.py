@@ -166,7 +166,8 @@ def _decided(
         pulls.sees_final(slot, Cycle.parse(cycle)) and is_settled
     )
     rejects = {day: one for day, one in (last.rejects if last else {}).items() if taken.get(day) != slot}
-    rejects |= {what: _rejects(account, cycle, what, one) for what, one in found.items() if one.get("rejects")}
+    mine = ((what, one) for what, one in found.items() if one.get("rejects") and taken.get(what) == slot)
+    rejects |= {what: _rejects(account, cycle, what, one) for what, one in mine}
     read = dict(last.read) if last else {}
     read |= {day: found[day]["source"] for day in days if taken[day] == slot}
     seal = Seal(

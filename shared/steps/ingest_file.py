@@ -14,17 +14,18 @@ import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from shared.bill import parts, pulls
+from shared.bill import formats, parts, pulls
 from shared.bill.formats import CYCLE, DAY, MONTH, Format
 from shared.bill.normalise import Reading
 from shared.bill.pulls import Pull
-from shared.bill.snapshot import FINAL, PROVISIONAL, Part, Seal, Snapshot, observations, stream_of
+from shared.bill.snapshot import FINAL, PROVISIONAL, Part, Seal, Snapshot, observations, seals, stream_of
 from shared.chain.entry import Entry
 from shared.columnar import connect
 from shared.cycle import Cycle, stamp
@@ -61,18 +62,21 @@ def ingest_file(services: Services, event: ObjectEvent) -> dict[str, Any]:
     version = services.buckets.inbox.version(event.key)
     if version is None:
         return {"file": event.key, "note": "is no longer there"}
-    noted = services.buckets.work.find(note_key(event.key, version))
-    if noted is not None and _stands(services, event.key, json.loads(noted)):
-        return {**json.loads(noted), "note": "taken before"}
     with TemporaryDirectory(dir=services.scratch) as folder:
+        taking = _Taking(services, event, version.at, Path(folder))
+        noted = services.buckets.work.find(note_key(event.key, version.tag))
+        if noted is not None and taking.stands(json.loads(noted)):
+            return {**json.loads(noted), "note": "taken before"}
         try:
-            taken = _taken(services, event, Path(folder))
-        except BadInputError as exc:
-            _note(services, event.key, version, {"file": event.key, "refused": str(exc)})
-            raise
+            services.buckets.inbox.download(event.key, taking.path)
         except ObjectMissingError:
             return {"file": event.key, "note": "is no longer there"}
-    _note(services, event.key, version, taken)
+        try:
+            taken = taking.take()
+        except BadInputError as exc:
+            _note(services, event.key, version.tag, {"file": event.key, "refused": str(exc)})
+            raise
+    _note(services, event.key, version.tag, taken)
     services.record(_ACTOR, event.key, stamp(event.at), json.dumps(taken, ensure_ascii=False))
     return taken
 
@@ -85,7 +89,7 @@ def note_key(key: str, version: str) -> str:
 def is_taken(services: Services, key: str) -> bool:
     """Whether the file as it lies in the inbox was taken or refused; one that is gone asks nothing."""
     version = services.buckets.inbox.version(key)
-    return version is None or services.buckets.work.exists(note_key(key, version))
+    return version is None or services.buckets.work.exists(note_key(key, version.tag))
 
 
 def raw_key(content: str) -> str:
@@ -97,65 +101,61 @@ def _note(services: Services, key: str, version: str, taken: Mapping[str, Any]) 
     services.buckets.work.put_again(note_key(key, version), canonical_json(taken))
 
 
-def _stands(services: Services, key: str, noted: Mapping[str, Any]) -> bool:
-    """Whether what was noted of the file is still what its bills say of it, in the kind of entry that is due now."""
-    parties, _ = state.parties(services)
-    for bill in noted.get("bills", []):
-        account, cycle = bill["account"], bill["cycle"]
-        connector = parties.connectors.get(account)
-        entries = services.chain.read(stream_of(account, cycle))
-        last = observations(entries, noted["source"])[-1:]
-        if connector is None or not last or last[0].files.get(key, {}).get("digest", "") != noted["digest"]:
-            return False
-        is_settled = connector.source_in(Cycle.parse(cycle)) == noted["source"]
-        if is_settled != sealing.is_sealed(entries, last[0]):
-            return False
-    return "refused" not in noted
-
-
-def _taken(services: Services, event: ObjectEvent, folder: Path) -> dict[str, Any]:
-    memory_mb = min(_MEMORY_MB, services.memory_mb)
-    with connect(services.scratch, memory_mb, services.threads) as connection:
-        scratch = Scratch(connection, folder, services.threads)
-        try:
-            return _Taking(services, event, scratch).take()
-        finally:
-            scratch.close()
-
-
 class _Taking:
-    """One file on its way."""
+    """One file on its way; `written` is when the object was."""
 
-    def __init__(self, services: Services, event: ObjectEvent, scratch: Scratch) -> None:
-        self._services, self._event, self._scratch, self._folder = services, event, scratch, scratch.folder
+    def __init__(self, services: Services, event: ObjectEvent, written: datetime, folder: Path) -> None:
+        self._services, self._event, self._folder = services, event, folder
+        self._written = written
         self._parties: Parties = state.parties(services)[0]
         self._splits: dict[str, Split] = {}
+        self.path = folder / "file"
+
+    def stands(self, noted: Mapping[str, Any]) -> bool:
+        """Whether what was noted of the file is still what its bills say of it, read as it would be read today."""
+        if "refused" in noted:
+            return False
+        form = formats.load(noted["form"].partition("/")[0])
+        reading = self._reading(self._event.key, form).digest
+        for bill in noted["bills"]:
+            entries = self._services.chain.read(stream_of(bill["account"], bill["cycle"]))
+            connector = self._parties.connectors[bill["account"]]
+            last = observations(entries, noted["source"])[-1:]
+            said = last[0].files.get(self._event.key, {}) if last else {}
+            is_said = (said.get("digest"), said.get("reading")) == (noted["digest"], reading)
+            if "note" in bill or not is_said or not _is_due(entries, last[0], connector):
+                return False
+        return True
 
     def take(self) -> dict[str, Any]:
         """Read the file, and say in each bill's stream what it says; what became of it."""
-        path, key = self._folder / "file", self._event.key
-        self._services.buckets.inbox.download(key, path)
-        with path.open("rb") as file:
+        memory_mb = min(_MEMORY_MB, self._services.memory_mb)
+        with connect(self._services.scratch, memory_mb, self._services.threads) as connection:
+            self._scratch = Scratch(connection, self._folder, self._services.threads)
+            try:
+                return self._taken()
+            finally:
+                self._scratch.close()
+
+    def _taken(self) -> dict[str, Any]:
+        key = self._event.key
+        with self.path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        self._services.buckets.records.upload_once(raw_key(content), path)
-        split = self._split(key, content, path)
+        self._services.buckets.records.upload_once(raw_key(content), self.path)
+        split = self._split(key, content, self.path)
         if not split.counts:
             problem = f"none of its {split.rows} rows is a line"
             problem += f": row {split.rejects[0].row}: {split.rejects[0].reason}" if split.rejects else ""
             raise BadInputError(key, problem, "check the mapping of its form, and the connector of its payer")
-        told = told_by(key, split.form)
-        mine: dict[str, Any] = {
-            "digest": content, "form": split.form.id, "covers": told.covers, "whole": told.whole, "rows": split.rows,
-            "lines": sum(split.counts.values()), "totals": split.totals, "at": stamp(self._event.at),
+        source, bills = source_of(key, split.form), []
+        for account, cycle in split.cycles:
+            about = self._about(key, content, stamp(self._written), account, cycle)
+            bills.append(self._say(account, Cycle.parse(cycle), source, about))
+        return {
+            "file": key, "source": source, "digest": content, "form": split.form.id,
+            "covers": told_by(key, split.form).covers, "rows": split.rows,
+            "lines": sum(split.counts.values()), "totals": split.totals, "rejects": len(split.rejects), "bills": bills,
         }  # fmt: skip
-        bills = []
-        for number, (account, cycle) in enumerate(split.cycles):
-            about = {**mine, "dates": split.dates(account, cycle)}
-            if split.rejects and number == 0:  # rows without a bill of their own are told of in the first
-                about["rejects"] = self._kept_rejects(content, split)
-            bills.append(self._say(account, Cycle.parse(cycle), split, about))
-        source = source_of(self._event.key, split.form)
-        return {"file": key, "source": source, **mine, "rejects": len(split.rejects), "bills": bills}
 
     # -- reading
 
@@ -168,34 +168,44 @@ class _Taking:
             self._splits[content] = splitting.split(self._scratch, path, key, partial(self._reading, key))
         return self._splits[content]
 
-    def _reading(self, key: str, form: Format, first_payer: str) -> Reading:
-        """How a file is read: for the payer that its name tells, else for the one of its first row."""
+    def _reading(self, key: str, form: Format) -> Reading:
+        """How a file is read today; refused where its name does not tell whose bill it is, and what of it."""
         told = told_by(key, form)
-        payer = told.payer or first_payer
-        connector = self._parties.connectors.get(payer)
+        remedy = f"hand it in with `clearbook bill import`, or under {IMPORTED}<payer>/<cycle>/"
+        if not told.payer:
+            raise BadInputError(key, f"is named like no file of form {form.id}: nothing tells its payer", remedy)
+        if told.covers == CYCLE and not told.cycle:
+            raise BadInputError(key, "does not tell by its name which cycle it covers", remedy)
+        connector = self._parties.connectors.get(told.payer)
         if connector is None:
-            problem = f"is of payer {payer!r}, which has no connector" if payer else "names no payer"
-            raise BadInputError(key, problem, f"add the payer to the party document, or import it for one: {IMPORTED}…")
+            problem = f"is of payer {told.payer}, which has no connector"
+            raise BadInputError(key, problem, "add the payer to the party document")
         return Reading(
-            form, connector.refund_sign, payer, told.cycle, "", connector.currency, connector.account_names,
-            repairs(self._services, payer, form.name),
+            form, connector.refund_sign, told.payer, told.cycle, "", connector.currency, connector.account_names,
+            repairs(self._services, told.payer, form.name),
         )  # fmt: skip
 
-    def _kept_rejects(self, content: str, split: Split) -> dict[str, Any]:
-        body = parts.rejects_json(split.rejects)
-        key = f"files/rejects/{content[:32]}-{digest(body)[:16]}.json"
-        self._services.buckets.work.put_once(key, body)
-        return {"count": len(split.rejects), "key": key}
+    def _about(self, key: str, content: str, written: str, account: str, cycle: str) -> dict[str, Any]:
+        """What an entry says of a file, read as it is read today."""
+        split = self._split(key, content)
+        told = told_by(key, split.form)
+        about: dict[str, Any] = {
+            "digest": content, "form": split.form.id, "reading": split.reading.digest, "written": written,
+            "covers": told.covers, "whole": told.whole, "rows": split.rows, "lines": sum(split.counts.values()),
+            "dates": split.dates(account, cycle),
+        }  # fmt: skip
+        if split.rejects and (account, cycle) == split.cycles[0]:  # rows without a bill are told of in the first
+            body = parts.rejects_json(split.rejects)
+            where = f"files/rejects/{content[:32]}-{digest(body)[:16]}.json"
+            self._services.buckets.work.put_once(where, body)
+            about["rejects"] = {"count": len(split.rejects), "key": where}
+        return about
 
     # -- saying it
 
-    def _say(self, account: str, cycle: Cycle, split: Split, about: dict[str, Any]) -> dict[str, Any]:
+    def _say(self, account: str, cycle: Cycle, source: str, about: dict[str, Any]) -> dict[str, Any]:
         """Say in the bill's stream what the file says of it, and finish what that begins."""
-        services, source, stream = (
-            self._services,
-            source_of(self._event.key, split.form),
-            stream_of(account, str(cycle)),
-        )
+        services, stream = self._services, stream_of(account, str(cycle))
         connector = self._parties.connectors[account]
         for _ in range(_TRIES):
             entries = services.chain.read(stream)
@@ -213,6 +223,11 @@ class _Taking:
                 return made if len(entries) == stood else None  # else somebody said something meanwhile: look again
 
             sealing.append(services, connector, cycle, source, decide, stamp(self._event.at))
+            entries = services.chain.read(stream)
+            last = observations(entries, source)[-1]
+            if (last.snapshot, last.files) == (made[0].snapshot, made[0].files):
+                sealing.finish(services, last, entries)
+                return {"account": account, "cycle": str(cycle), "seq": last.seq, "status": last.status}
         problem = f"was written to by others {_TRIES} times in a row"
         raise ServiceError(f"cannot append to {stream}", problem, "it is tried again", retryable=True)
 
@@ -223,26 +238,33 @@ class _Taking:
         earlier, key = observations(entries, source), self._event.key
         last = earlier[-1] if earlier else None
         before: dict[str, Any] = dict(last.files) if last else {}
-        known = sealing.is_sealed(entries, last) == (connector.source_in(cycle) == source) if last else False
-        if last is not None and known and before.get(key, {}).get("digest") == about["digest"]:
+        mine = before.get(key, {})
+        is_same = (mine.get("digest"), mine.get("reading")) == (about["digest"], about["reading"])
+        if last is not None and is_same and _is_due(entries, last, connector):
             return last
+        others = {name: one for name, one in before.items() if name != key}
+        if mine and mine["written"] > about["written"]:
+            return "a newer version of it was read"
+        full = {name: one for name, one in others.items() if one["covers"] == CYCLE}
         if about["covers"] == DAY:
-            full = [name for name, one in before.items() if one["covers"] == CYCLE]
             if full:
-                return f"the whole cycle is known from {full[0]}; a day's file changes nothing of it"
-            same = [name for name, one in before.items() if name != key and one["digest"] == about["digest"]]
-            if same:
+                return f"the whole cycle is known from {min(full)}; a day's file changes nothing of it"
+            same = [name for name, one in others.items() if one["digest"] == about["digest"]]
+            if same and not mine:
                 return f"is the same as {same[0]}"
-        now: dict[str, Any] = {key: about}
-        if about["covers"] == DAY:
-            now = {**before, key: about}
-        elif about["whole"]:
-            now = {**{name: one for name, one in before.items() if one["whole"] == about["whole"]}, key: about}
+            now = others if same else {**others, key: about}
+        else:
+            together = {name: one for name, one in full.items() if about["whole"] and one["whole"] == about["whole"]}
+            newer = [name for name in full.keys() - together if full[name]["written"] > about["written"]]
+            if newer:
+                return f"is older than {min(newer)}, which is the whole cycle too"
+            now = {**together, key: about}
         return self._sealed(connector.account, cycle, source, last, now, entries)
 
     def _sealed(
-        self, account: str, cycle: Cycle, source: str, last: Seal | None, now: dict[str, Any], entries: list[Entry]
+        self, account: str, cycle: Cycle, source: str, last: Seal | None, files: dict[str, Any], entries: list[Entry]
     ) -> tuple[Seal, Snapshot]:
+        now = {name: self._as_today(name, one, account, str(cycle)) for name, one in files.items()}
         read: dict[str, str] = {}
         built: dict[str, Part] = {}
         rejects = {f"file {name}": one["rejects"] for name, one in now.items() if "rejects" in one}
@@ -252,17 +274,26 @@ class _Taking:
                 where = day_parts.source_key(account, str(cycle), day, described["source"], "rejects.json")
                 rejects[day] = {"count": described["rejects"], "key": where}
         snapshot = Snapshot(account, str(cycle), built)
-        slot = pulls.file_slot(self._event.at)
+        slot = pulls.file_slot(self._written)
         controls = self._controls(account, cycle, entries)
-        compared, _ = sealing.kept_differences(self._services, snapshot, slot, controls, 1)
-        is_whole = any(one["covers"] == CYCLE for one in now.values()) and self._event.at >= cycle.final_from()
-        is_final = is_whole or (last is not None and last.status == FINAL)
+        compared, is_explained = sealing.kept_differences(self._services, snapshot, slot, controls, 1)
+        is_final = last is not None and last.status == FINAL
+        if all(one["covers"] == CYCLE for one in now.values()) and self._written >= cycle.final_from():
+            # How many parts there are nobody says: that none is missing only the provider's own totals can show.
+            is_final = is_final or (bool(compared["key"]) and is_explained) or not any(o["whole"] for o in now.values())
         taken = dict.fromkeys(built, slot)
         seal = Seal(
             account, str(cycle), slot, source, FINAL if is_final else PROVISIONAL, snapshot.id, snapshot.rows,
             snapshot.totals, taken, rejects, compared, read, now,
         )  # fmt: skip
         return seal, snapshot
+
+    def _as_today(self, key: str, one: dict[str, Any], account: str, cycle: str) -> dict[str, Any]:
+        """What an earlier file says when it is read as files are read today."""
+        form = formats.load(one["form"].partition("/")[0])
+        if one["reading"] == self._reading(key, form).digest:
+            return one
+        return self._about(key, one["digest"], one["written"], account, cycle)
 
     def _controls(self, account: str, cycle: Cycle, entries: list[Entry]) -> dict[str, Any]:
         """The newest control totals that the provider's API gave, whichever source is settled."""
@@ -284,14 +315,16 @@ class _Taking:
         wanted: list[_Wanted] = []
         for day in sorted({day for one in files.values() for day in one["dates"]}):
             mine = sorted((one["digest"], key) for key, one in files.items() if day in one["dates"])
-            splits = [self._split(key, content) for content, key in mine]
-            reading = replace(splits[0].reading, payer=account, cycle=cycle, date=day)
-            wanted.append(_Wanted(reading, [content for content, _ in mine], splits, self._folder / f"{account}-{day}"))
+            form = formats.load(files[mine[0][1]]["form"].partition("/")[0])
+            reading = replace(self._reading(mine[0][1], form), payer=account, cycle=cycle, date=day)
+            wanted.append(_Wanted(reading, mine, self._folder / f"{account}-{day}"))
         with ThreadPoolExecutor(self._services.threads) as pool:
             waiting = deque[tuple[_Wanted, Future[day_parts.Draft] | None]]()
             for one in wanted:
-                known = day_parts.known(self._services, account, cycle, one.reading.date, one.read) is not None
-                waiting.append((one, None if known else pool.submit(self._built, one)))
+                known = day_parts.known(self._services, account, cycle, one.reading.date, one.read)
+                if known is None:
+                    one.splits.extend(self._split(key, content) for content, key in one.contents)
+                waiting.append((one, pool.submit(self._built, one) if known is None else None))
                 if len(waiting) > 2 * self._services.threads:  # parts that wait to be kept take room on the disk
                     yield self._kept(*waiting.popleft())
             while waiting:
@@ -315,23 +348,23 @@ class _Taking:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A day's part: how it is read, from which contents, and where it is built."""
+    """A day's part: how it is read, from which (content, object), and where it is built."""
 
     reading: Reading
-    contents: list[str]
-    splits: list[Split]
+    contents: list[tuple[str, str]]
     folder: Path
+    splits: list[Split] = field(default_factory=list)  # of the contents, once it is to be built
 
     @property
     def read(self) -> str:
         """The digest of what is read."""
-        return day_parts.read_as(self.reading, self.contents)
+        return day_parts.read_as(self.reading, [content for content, _ in self.contents])
 
     @property
     def pages(self) -> list[str]:
         """Where the tables lie, by their number from 1."""
         both = zip(self.contents, self.splits, strict=True)
-        return [f"{raw_key(content)}#{number}" for content, split in both for number in range(1, len(split.pages) + 1)]
+        return [f"{raw_key(one[0])}#{number}" for one, split in both for number in range(1, len(split.pages) + 1)]
 
     @property
     def rows(self) -> str:
@@ -342,6 +375,13 @@ class _Wanted:
             found.append(f"SELECT * REPLACE (page + {before} AS page) FROM {rows}")  # noqa: S608
             before += len(split.pages)
         return f"({' UNION ALL BY NAME '.join(found)})"
+
+
+def _is_due(entries: list[Entry], seal: Seal, connector: Connector) -> bool:
+    """Whether the observation stands as it should today: the newest seal if its source is settled, else no seal."""
+    if connector.source_in(Cycle.parse(seal.cycle)) == seal.source:
+        return seals(entries)[-1:] == [seal]
+    return not sealing.is_sealed(entries, seal)
 
 
 def source_of(key: str, form: Format) -> str:

@@ -49,15 +49,15 @@ def append(services: Services, connector: Connector, cycle: Cycle, source: str, 
 
 
 def finish(services: Services, seal: Seal, entries: list[Entry]) -> bool:
-    """Finish what an entry of the stream began: compare it; of a seal the rows, then its object. False if it was.
+    """Finish what an entry of the stream began: of a seal the rows, then its object. False if it was.
 
-    The quality figures come last: nothing waits for them, and whoever repeats this keeps them anew.
+    Comparisons and quality figures come last: nothing waits for them, and whoever repeats this keeps them anew.
     """
-    comparing.compare_newest(services, seal.account, seal.cycle, entries)
     is_new = is_sealed(entries, seal) and not services.buckets.work.exists(seal.key)
     if is_new:
         _write_rows(services, seal, entries)
         is_new = services.buckets.work.put_once(seal.key, canonical_json({**seal.body(), "seq": seal.seq}))
+    comparing.compare_newest(services, seal.account, seal.cycle, entries)
     quality.keep(services, seal.account, seal.cycle, entries)
     return is_new
 

@@ -87,8 +87,8 @@ class Scratch:
         return f"{self._name}.rows_{self._tables}"
 
 
-def split(scratch: Scratch, path: Path, name: str, reading_of: Callable[[Format, str], Reading]) -> Split:
-    """Take the file at `path` apart; `reading_of` gets its form and the payer that its first row names.
+def split(scratch: Scratch, path: Path, name: str, reading_of: Callable[[Format], Reading]) -> Split:
+    """Take the file at `path` apart; `reading_of` says how a form is read.
 
     BadInputError where the file as a whole cannot be read; a row that cannot is one of the rejects.
     """
@@ -102,7 +102,7 @@ def split(scratch: Scratch, path: Path, name: str, reading_of: Callable[[Format,
             table = table if is_plain else raw.tidied(member, table, page, folder)
             has_quotes = has_quotes or not is_plain
         if found is None:
-            found = Split(table.form, reading_of(table.form, _first_payer(connection, table)))
+            found = Split(table.form, reading_of(table.form))
         elif table.form.id != found.form.id:
             problem = f"is of form {table.form.id}, the tables before it of {found.form.id}"
             raise BadInputError(member.name, problem, "hand in files of one form")
@@ -110,6 +110,7 @@ def split(scratch: Scratch, path: Path, name: str, reading_of: Callable[[Format,
         _take(scratch, found, member, tables, page, folder)
         found.pages.append(member.name)
     assert found is not None  # noqa: S101 - a file without tables is refused before
+    _refuse_repeated(connection, found)
     _count(connection, found)
     _check_totals(connection, found, name)
     if sum(found.counts.values()) + len(found.rejects) + found.totals != found.rows:
@@ -125,16 +126,6 @@ def _begins(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
     except (duckdb.InvalidInputException, duckdb.ConversionException):
         return False
     return True
-
-
-def _first_payer(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
-    """The payer that the first row names; empty where the form names none."""
-    headers = [header for header in table.headers if table.form.column_of(header) == "payer"]
-    if not headers:
-        return ""
-    name = '"' + headers[0].replace('"', '""') + '"'
-    found = connection.execute(f"SELECT {name} FROM {table.rows} LIMIT 1").fetchall()  # noqa: S608
-    return (found[0][0] or "").strip() if found else ""
 
 
 def _take(scratch: Scratch, found: Split, member: Member, tables: list[Table], page: int, folder: Path) -> None:
@@ -165,6 +156,24 @@ def _read(scratch: Scratch, found: Split, tables: list[Table]) -> None:
             rows = list(pool.map(lambda each: one(*each), made))
     found.rows += sum(rows)
     found.tables += [name for name, _ in made]
+
+
+def _refuse_repeated(connection: duckdb.DuckDBPyConnection, found: Split) -> None:
+    """Of rows that bear the same id of the source's own the first is a line, whatever date the others have."""
+    if not found.form.unique:
+        return
+    said = "'the line ' || left(source_id, 60) || ' is there already'"
+    each = " UNION ALL ".join(f"SELECT source_id, page, row FROM {one} WHERE reason IS NULL" for one in found.tables)  # noqa: S608
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE again AS SELECT page, row FROM ({each}) "  # noqa: S608
+        "QUALIFY row_number() OVER (PARTITION BY source_id ORDER BY page, row) > 1"
+    )
+    if connection.execute("SELECT 1 FROM again LIMIT 1").fetchall():
+        for one in found.tables:
+            connection.execute(
+                f"UPDATE {one} SET place = '{REJECTED}', reason = {said} FROM again "  # noqa: S608
+                f"WHERE {one}.page = again.page AND {one}.row = again.row"
+            )
 
 
 def _count(connection: duckdb.DuckDBPyConnection, found: Split) -> None:

@@ -73,7 +73,7 @@ class Room:
         if isinstance(body, bytes):
             path.write_bytes(body)
 
-        def reading_of(form: Format, first_payer: str) -> Reading:
+        def reading_of(form: Format) -> Reading:
             return Reading(form, "negative", PAYER, reading.get("cycle", ""), "", "CNY")
 
         return splitting.split(Scratch(self.connection, self.folder), path, "bill.csv", reading_of)

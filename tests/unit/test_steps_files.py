@@ -83,7 +83,7 @@ class Files(World):
         key = f"bills/{name}"
         version = self.cloud.stores["inbox"].version(key)
         assert version is not None
-        noted: dict[str, Any] = json.loads(self.cloud.work.get(ingest_file.note_key(key, version)))
+        noted: dict[str, Any] = json.loads(self.cloud.work.get(ingest_file.note_key(key, version.tag)))
         return noted
 
 
@@ -125,7 +125,8 @@ def said(month: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Sa
             world.decide_parties(document)
             name = month[form].name
             world.arrives(
-                f"import/{payer}/{CYCLE}/{name}" if form.startswith("partner") else name, month[form].read_bytes()
+                f"import/{payer}/{CYCLE}/{name}" if form.startswith(("partner", "console-zh")) else name,
+                month[form].read_bytes(),
             )
             assert world.pump.refusals == []
             [entry] = world.services.chain.read(stream_of(payer, CYCLE))
@@ -303,7 +304,7 @@ def test_a_row_that_is_no_line_becomes_a_case_and_the_rest_goes_on(world: Files)
     [
         (b"", "is empty"),
         (b"a,b\n1,2\n", "no known column"),
-        (file_of(), "names no payer"),
+        (file_of(), "none of its 0 rows"),
         (file_of(row("2025-06-28", "1.00")).replace("应付金额".encode(), "应付".encode()), "lacks 应付金额"),
         (b"\xff\xfe" + "账期".encode("utf-16-le"), "UTF-16"),
         (b"PK\x03\x04rubbish", "no readable zip"),
@@ -311,20 +312,108 @@ def test_a_row_that_is_no_line_becomes_a_case_and_the_rest_goes_on(world: Files)
     ],
 )
 def test_a_file_that_fails_as_a_whole_is_kept_with_its_reason(world: Files, body: bytes, problem: str) -> None:
+    payer = "999" if "connector" in problem else P1
     world.settle_from("classic")
-    world.arrives("strange.csv", body)
+    world.arrives(f"import/{payer}/{CYCLE}/strange.csv", body)
 
     [refusal] = world.pump.refusals
     assert problem in refusal["refused"]
-    assert problem in world.note("strange.csv")["refused"]
-    assert world.cloud.stores["inbox"].get("bills/strange.csv") == body
+    assert problem in world.note(f"import/{payer}/{CYCLE}/strange.csv")["refused"]
+    assert world.cloud.stores["inbox"].get(f"bills/import/{payer}/{CYCLE}/strange.csv") == body
     assert world.seals() == []
+
+
+def test_a_name_that_tells_neither_payer_nor_cycle_says_nothing_of_a_bill(world: Files) -> None:
+    """A stray file must not take the place of a month."""
+    world.settle_from("classic")
+    world.arrives(FULL, file_of(row("2025-06-28", "1000.00")))
+    world.arrives("july.csv", file_of(row("2025-06-30", "0.01")))
+
+    [refusal] = world.pump.refusals
+    assert "nothing tells its payer" in refusal["refused"]
+    assert world.rows() == {"2025-06-28 i-1": "1000"}
+
+
+def test_an_older_version_that_is_told_of_again_changes_nothing(world: Files) -> None:
+    world.settle_from("partner")
+    name = f"{P1}_PartnerBillingItemDetail_202506"
+    world.arrives(f"{name}_1_01", partner_file("i-1", "2025-06-28", "1.00"), "2025-06-20T10:00:00+08:00")
+    world.arrives(f"{name}_2_01", partner_file("i-2", "2025-06-29", "2.00"), "2025-06-25T10:00:00+08:00")
+    event = next(one for one, _ in world.pump.delivered if one.what.endswith("_1_01"))
+    world.pump.deliver(event)
+
+    assert world.rows() == {"2025-06-29 i-2": "2"}
+    assert len(world.seals()) == 2
+
+
+def test_a_part_of_a_month_is_not_final_before_the_providers_totals_show_that_none_is_missing(world: Files) -> None:
+    world.settle_from("partner")
+    world.arrives(f"{P1}_PartnerBillingItemDetail_202506_1_01", partner_file("i-1", "2025-06-28", "1.00"))
+
+    assert world.said("partner").status == "provisional"
+
+
+def test_a_file_that_was_written_before_the_third_is_not_final_whenever_it_is_taken(world: Files) -> None:
+    world.settle_from("classic")
+    world.now = datetime.fromisoformat("2025-06-15T10:00:00+08:00")
+    world.cloud.clock.now = world.now
+    world.cloud.stores["inbox"].put_again(f"bills/{FULL}", file_of(row("2025-06-10", "1.00")))
+    world.cloud.stores["inbox"].created.clear()  # its event is lost
+    world.sweep("2025-07-04")
+    world.sweep("2025-07-05")
+
+    assert [one.status for one in world.seals()] == ["provisional"]
+
+
+def test_older_files_are_read_again_when_a_name_becomes_known(world: Files) -> None:
+    world.settle_from("classic")
+    named = row("2025-06-28", "7.00", Owner账号="somebody@example")
+    world.arrives(day_file("2025-06-28"), file_of(row("2025-06-28", "1.00"), named), "2025-06-29T10:00:00+08:00")
+    assert world.said().totals["CNY"]["pretax"] == "1"
+    world.settle_from("classic", account_names={"somebody@example": "1002"})
+    world.arrives(day_file("2025-06-29"), file_of(row("2025-06-29", "2.00")), "2025-06-30T10:00:00+08:00")
+
+    assert world.said().totals["CNY"]["pretax"] == "10"
+    assert world.said().rejects == {}
+
+
+def test_a_file_is_read_again_when_it_is_handed_in_after_its_reading_changed(world: Files) -> None:
+    world.settle_from("classic")
+    body = file_of(row("2025-06-28", "1.00"), row("2025-06-28", "7.00", Owner账号="somebody@example"))
+    world.arrives(FULL, body)
+    world.settle_from("classic", account_names={"somebody@example": "1002"})
+    world.arrives(FULL, body)
+
+    assert world.said().totals["CNY"]["pretax"] == "8"
+
+
+def test_a_source_that_is_settled_again_is_sealed_again(world: Files) -> None:
+    classic, partner = file_of(row("2025-06-28", "1.00")), partner_file("i-9", "2025-06-28", "2.00")
+    world.settle_from("classic")
+    world.arrives(FULL, classic)
+    world.settle_from("partner")
+    world.arrives(f"{P1}_PartnerBillingItemDetail_202506_1_01", partner)
+    world.settle_from("classic")
+    world.arrives(FULL, classic)
+
+    assert [one.source for one in world.seals()] == ["classic", "partner", "classic"]
+    assert world.rows() == {"2025-06-28 i-1": "1"}
+
+
+def test_a_day_file_that_becomes_equal_to_another_takes_its_rows_back(world: Files) -> None:
+    world.settle_from("classic")
+    first = file_of(row("2025-06-28", "1.00"))
+    world.arrives(day_file("2025-06-28"), first)
+    world.arrives(day_file("2025-06-29"), file_of(row("2025-06-29", "2.00")))
+    world.arrives(day_file("2025-06-29"), first)
+
+    assert world.rows() == {"2025-06-28 i-1": "1"}
 
 
 def test_gzip_bom_and_windows_line_ends_are_read(world: Files) -> None:
     world.settle_from("classic")
     body = b"\xef\xbb\xbf" + file_of(row("2025-06-28", "1.00")).replace(b"\n", b"\r\n")
-    world.arrives("whatever", gzip.compress(body))
+    world.arrives(FULL, gzip.compress(body))
 
     assert world.said().totals["CNY"] == {"gross": "1", "pretax": "1"}
 

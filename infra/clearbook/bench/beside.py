@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from shared.chain.chain import Chain
-from shared.ports import BillApi, Buckets, Key, ObjectConflictError, ObjectMissingError, Row, Value
+from shared.ports import BillApi, Buckets, Key, ObjectConflictError, ObjectMissingError, Row, Value, Version
 from shared.services import Services
 
 
@@ -45,12 +46,13 @@ class FolderStore:
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
 
-    def version(self, key: str) -> str | None:
+    def version(self, key: str) -> Version | None:
         path = self._path(key)
         if not path.is_file():
             return None
         with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            tag = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return Version(tag, datetime.fromtimestamp(path.stat().st_mtime, UTC))
 
     def put_once(self, key: str, body: bytes) -> bool:
         there = self.find(key)

@@ -166,14 +166,15 @@ def put(work: Services, one: Checked, *, forget: bool) -> str:
     """
     body = one.path.read_bytes()
     if forget:
-        versions = {work.buckets.inbox.version(one.key), hashlib.md5(body, usedforsecurity=False).hexdigest()}
-        for version in versions - {None}:
-            work.buckets.work.delete(note_key(one.key, str(version)))
+        there = work.buckets.inbox.version(one.key)
+        tags = {hashlib.md5(body, usedforsecurity=False).hexdigest(), *([there.tag] if there else [])}
+        for tag in tags:
+            work.buckets.work.delete(note_key(one.key, tag))
     work.buckets.inbox.put_again(one.key, body)
     version = work.buckets.inbox.version(one.key)
     if version is None:
         raise BadInputError(one.key, "was taken out of the inbox at once", "find out what clears the inbox; try again")
-    return version
+    return version.tag
 
 
 def await_note(work: Services, key: str, version: str, timeout_s: float) -> dict[str, Any]:
