@@ -32,6 +32,7 @@ from shared.ports import (
     Row,
     ServiceError,
     Value,
+    Version,
 )
 from shared.services import Services
 
@@ -111,6 +112,7 @@ class MemoryStore:
     def __init__(self, bucket: str, clock: Clock | None = None, calls: Calls | None = None) -> None:
         self._bucket, self._clock, self._calls = bucket, clock or Clock(), calls or Calls()
         self.objects: dict[str, bytes] = {}
+        self.written: dict[str, datetime] = {}
         self.created: list[Created] = []
 
     @property
@@ -129,10 +131,12 @@ class MemoryStore:
         with self._calls.one(f"look for {key}"):
             return key in self.objects
 
-    def version(self, key: str) -> str | None:
+    def version(self, key: str) -> Version | None:
         with self._calls.one(f"look at {key}"):
             body = self.objects.get(key)
-            return None if body is None else hashlib.md5(body, usedforsecurity=False).hexdigest()
+            if body is None:
+                return None
+            return Version(hashlib.md5(body, usedforsecurity=False).hexdigest(), self.written[key])
 
     def put_once(self, key: str, body: bytes) -> bool:
         with self._calls.one(f"create {key}"):
@@ -182,7 +186,7 @@ class MemoryStore:
         return self.objects[key]
 
     def _put(self, key: str, body: bytes) -> None:
-        self.objects[key] = body
+        self.objects[key], self.written[key] = body, self._clock.now
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest().upper()
         self.created.append(Created(self.bucket, key, len(body), etag, self._clock.now))
 
