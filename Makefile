@@ -25,7 +25,7 @@ bundle: $(STAMP) ## the code directories that s.yaml deploys, checked
 	$(BIN)/clearbook bundle
 
 test: $(STAMP) lint ## everything that must hold
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 fast: $(STAMP) ## the tests that take seconds
 	$(BIN)/python -m pytest tests/unit tests/property tests/golden

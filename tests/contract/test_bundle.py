@@ -22,10 +22,7 @@ LINES = 300
 CYCLE = "2025-06"
 NAMES = sorted(functions())
 
-pytestmark = [
-    pytest.mark.xdist_group("bundle"),
-    pytest.mark.skipif(sys.version_info[:2] != (3, 12), reason="what is deployed loads on Python 3.12 alone"),
-]
+pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 12), reason="what is deployed loads on Python 3.12 alone")
 
 
 @pytest.fixture(scope="module")

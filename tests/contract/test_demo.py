@@ -35,8 +35,6 @@ TIMEOUT_S = 600
 KILLS = 50
 LOOK_S = 0.01
 
-pytestmark = pytest.mark.xdist_group("last")  # one worker plays it, after everything else
-
 
 def begin(home: Path, result: Path) -> subprocess.Popen[str]:
     """Start the demo in `home`."""
