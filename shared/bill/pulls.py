@@ -88,13 +88,6 @@ class Pull:
         """What became of it (bucket work)."""
         return f"ingested/{self.account}/{self.cycle}/{self.slot}/{self.what}.json"
 
-    def source_key(self, digest: str, suffix: str) -> str:
-        """What is known of a bill of this date that reads `digest`, whichever pull saw it (bucket work).
-
-        `json` is the description, `parquet` the page and row of each line, `rejects.json` the rows that are no line.
-        """
-        return f"sources/{self.account}/{self.cycle}/{self.what}/{digest}.{suffix}"
-
 
 def from_order_key(key: str) -> Pull:
     """The pull that an order of this name asks for."""

@@ -109,6 +109,8 @@ class _Taking:
         self._written = written
         self._parties: Parties = state.parties(services)[0]
         self._splits: dict[str, Split] = {}
+        # One for the whole of the file: what people approve meanwhile must not split it between two readings.
+        self._readings: dict[tuple[str, str], Reading] = {}
         self.path = folder / "file"
 
     def stands(self, noted: Mapping[str, Any]) -> bool:
@@ -169,7 +171,13 @@ class _Taking:
         return self._splits[content]
 
     def _reading(self, key: str, form: Format) -> Reading:
-        """How a file is read today; refused where its name does not tell whose bill it is, and what of it."""
+        """How a file is read today, found out once."""
+        if (key, form.name) not in self._readings:
+            self._readings[key, form.name] = self._reading_of(key, form)
+        return self._readings[key, form.name]
+
+    def _reading_of(self, key: str, form: Format) -> Reading:
+        """How a file is read; refused where its name does not tell whose bill it is, and what of it."""
         told = told_by(key, form)
         remedy = f"hand it in with `clearbook bill import`, or under {IMPORTED}<payer>/<cycle>/"
         if not told.payer:
@@ -391,7 +399,7 @@ def source_of(key: str, form: Format) -> str:
 
 
 def told_by(key: str, form: Format) -> Told:
-    """What the name of an object says; one that follows no known pattern covers the cycles of its rows."""
+    """What the name of an object says; of one that follows no known pattern nothing is told."""
     if key.startswith(IMPORTED):
         account, _, rest = key.removeprefix(IMPORTED).partition("/")
         cycle, _, name = rest.partition("/")
