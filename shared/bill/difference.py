@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from shared.bill.line import AMOUNTS, COLUMNS
+from shared.bill.line import AMOUNTS, COLUMNS, columns
+from shared.columnar import quoted
 from shared.money import text
 
 if TYPE_CHECKING:
@@ -29,13 +30,19 @@ class Change:
     after: dict[str, str]
 
 
-def _relation(paths: Sequence[str]) -> str:
-    """The lines of these parts; without parts, no lines."""
-    if not paths:
-        typed = ", ".join(f"NULL::{type_} AS {name}" for name, type_ in COLUMNS.items())
-        return f"(SELECT {typed}, NULL::VARCHAR AS row_hash WHERE false)"
-    quoted = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    return f"read_parquet([{quoted}])"
+def relation(paths: Sequence[str]) -> str:
+    """SQL for the lines of these parts; a column that a part was written without is absent from its lines."""
+    typed = ", ".join(f"NULL::{type_} AS {name}" for name, type_ in COLUMNS.items())
+    lines = [f"SELECT {typed} WHERE false"]
+    if paths:
+        listed = ", ".join(quoted(path) for path in paths)
+        lines.append(f"SELECT * FROM read_parquet([{listed}], union_by_name = true)")  # noqa: S608
+    return f"(SELECT {columns()} FROM ({' UNION ALL BY NAME '.join(lines)}))"  # noqa: S608
+
+
+def same(one: str, other: str) -> str:
+    """SQL for whether a line of `one` says what a line of `other` says, in every column."""
+    return " AND ".join(f"{one}.{name} IS NOT DISTINCT FROM {other}.{name}" for name in COLUMNS)
 
 
 def lines(connection: duckdb.DuckDBPyConnection, old: Sequence[str], new: Sequence[str]) -> Iterator[Change]:
@@ -43,8 +50,8 @@ def lines(connection: duckdb.DuckDBPyConnection, old: Sequence[str], new: Sequen
     names = list(COLUMNS)
     both = ", ".join(f"CAST({side}.{name} AS VARCHAR)" for side in ("o", "n") for name in names)
     cursor = connection.cursor().execute(
-        f"SELECT {both} FROM {_relation(old)} o FULL JOIN {_relation(new)} n USING (line_id) "  # noqa: S608
-        "WHERE o.row_hash IS DISTINCT FROM n.row_hash "
+        f"SELECT {both} FROM {relation(old)} o FULL JOIN {relation(new)} n USING (line_id) "  # noqa: S608
+        f"WHERE NOT ({same('o', 'n')}) "
         "ORDER BY coalesce(n.date, o.date), coalesce(n.account, o.account), line_id"
     )
     while batch := cursor.fetchmany(1000):
@@ -70,7 +77,7 @@ def between_sources(
     connection: duckdb.DuckDBPyConnection, settled: Sequence[str], other: Sequence[str], *, is_daily: bool = True
 ) -> dict[str, Any]:
     """How two sources differ: by line where they name lines alike, else in sums, by date where both have dates."""
-    ours, theirs = _relation(settled), _relation(other)
+    ours, theirs = relation(settled), relation(other)
     shared = connection.execute(
         f"SELECT count(*) FROM {ours} o JOIN {theirs} n USING (line_id)"  # noqa: S608
     ).fetchall()[0][0]
