@@ -76,7 +76,10 @@ def _texts(row: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
 def between_sources(
     connection: duckdb.DuckDBPyConnection, settled: Sequence[str], other: Sequence[str], *, is_daily: bool = True
 ) -> dict[str, Any]:
-    """How two sources differ: by line where they name lines alike, else in sums, by date where both have dates."""
+    """How two sources differ: by line where they name lines alike, else in sums, by date where both have dates.
+
+    `amounts` are what the differences of pretax come to, by currency, whichever way each goes.
+    """
     ours, theirs = relation(settled), relation(other)
     shared = connection.execute(
         f"SELECT count(*) FROM {ours} o JOIN {theirs} n USING (line_id)"  # noqa: S608
@@ -93,17 +96,19 @@ def between_sources(
         FROM o FULL JOIN n USING ({grouped})
         WHERE coalesce(o.pretax, 0) <> coalesce(n.pretax, 0) OR coalesce(o.gross, 0) <> coalesce(n.gross, 0)
         ORDER BY ALL"""  # noqa: S608
-    count, total = 0, Decimal(0)
+    count, amounts = 0, dict[str, Decimal]()
     kept: list[dict[str, Any]] = []
     cursor = connection.cursor().execute(query)
     while batch := cursor.fetchmany(1000):
         for row in batch:
             count += 1
-            amounts = dict(zip(("pretax", "other_pretax", "gross", "other_gross"), row[len(group) + 2 :], strict=True))
-            total += abs(amounts["other_pretax"] - amounts["pretax"])
+            named = {name: str(value) for name, value in zip(group, row, strict=False) if value is not None}
+            sums_of = dict(zip(("pretax", "other_pretax", "gross", "other_gross"), row[len(group) + 2 :], strict=True))
+            apart = abs(sums_of["other_pretax"] - sums_of["pretax"])
+            amounts[named["currency"]] = amounts.get(named["currency"], Decimal(0)) + apart
             if len(kept) < KEPT_MAX:
-                named = {name: str(value) for name, value in zip(group, row, strict=False) if value is not None}
                 counts = {"lines": row[len(group)], "other_lines": row[len(group) + 1]}
-                kept.append({**named, **counts, **{name: text(value) for name, value in amounts.items()}})
+                kept.append({**named, **counts, **{name: text(value) for name, value in sums_of.items()}})
     by = "line" if shared else ", ".join(summed)
-    return {"by": by, "count": count, "amount": text(total), "differences": kept}
+    told = {currency: text(amount) for currency, amount in sorted(amounts.items())}
+    return {"by": by, "count": count, "amounts": told, "differences": kept}

@@ -257,7 +257,7 @@ def test_how_other_sources_differ_is_told_with_both_figures(
     said = run("diff", *of, "--sources", "--limit", "1", text=True)
 
     assert compared["count"] == len(compared["differences"]) > 1
-    assert f"{compared['count']} differences, {compared['amount']} pretax in all\n" in said
+    assert f"{compared['count']} differences, {compared['amounts']['CNY']} CNY pretax in all\n" in said
     assert "          by account, product_code, date, currency\n" in said
     first = compared["differences"][0]
     assert f"  {first['date']}  {first['account']}  {first['product_code']}  CNY\n" in said

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from infra.clearbook.bills.shown import ID_SHOWN, counted, minute, plain_console, said, say
+from infra.clearbook.bills.shown import ID_SHOWN, compared, counted, minute, plain_console, said, say
 from infra.clearbook.context import now, services
 from infra.clearbook.main import write_json
 from shared.cycle import Cycle, shanghai_day
@@ -77,14 +77,8 @@ def _told(bill: Mapping[str, Any]) -> list[str]:
         ]
     if not bill["sources"]:
         lines.append("  nothing was heard of it yet")
-    lines += [f"  {one['source']} beside {one['with']}: {_compared(one)}" for one in bill["comparisons"]]
+    lines += [f"  {one['source']} beside {one['with']}: {compared(one)}" for one in bill["comparisons"]]
     return lines
-
-
-def _compared(comparison: Mapping[str, Any]) -> str:
-    if not comparison["count"]:
-        return "no differences"
-    return f"{counted(comparison['count'], 'difference')}, {comparison['amount']} pretax in all"
 
 
 def _remarks(one: Mapping[str, Any]) -> list[str]:

@@ -51,6 +51,14 @@ def said(one: Mapping[str, Any]) -> str:
     return f"{counted(one['rows'], 'line')}, {', '.join(totals_lines(one['totals']))}"
 
 
+def compared(one: Mapping[str, Any]) -> str:
+    """How many differences two sources have, and what they come to by currency."""
+    if not one["count"]:
+        return "no differences"
+    sums = ", ".join(f"{amount} {currency}" for currency, amount in one["amounts"].items())
+    return f"{counted(one['count'], 'difference')}, {sums} pretax in all"
+
+
 def counted(count: int, one: str, many: str = "") -> str:
     """`3 lines`, `1 line`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
