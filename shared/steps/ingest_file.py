@@ -257,16 +257,16 @@ class _Taking:
         if about["covers"] == DAY:
             if full:
                 return f"the whole cycle is known from {min(full)}; a day's file changes nothing of it"
-            same = [name for name, one in others.items() if one["digest"] == about["digest"]]
-            if same and not mine:
-                return f"is the same as {same[0]}"
-            now = others if same else {**others, key: about}
+            together = others
         else:
             together = {name: one for name, one in full.items() if about["whole"] and one["whole"] == about["whole"]}
             newer = [name for name in full.keys() - together if full[name]["written"] > about["written"]]
             if newer:
                 return f"is older than {min(newer)}, which is the whole cycle too"
-            now = {**together, key: about}
+        same = [name for name, one in together.items() if one["digest"] == about["digest"]]
+        if same and not mine:
+            return f"is the same as {min(same)}"
+        now = together if same else {**together, key: about}
         return self._sealed(connector.account, cycle, source, last, now, entries)
 
     def _sealed(

@@ -261,6 +261,21 @@ def test_parts_of_a_month_add_up_and_a_later_sequence_replaces_them(world: Files
     assert world.rows() == {"2025-06-29 i-3": "3"}
 
 
+def test_the_same_part_under_another_name_is_counted_once_and_says_so(world: Files) -> None:
+    world.settle_from("partner")
+    name = f"{P1}_PartnerBillingItemDetail_202506"
+    world.arrives(f"{name}_1_01", partner_file("i-1", "2025-06-28", "1.00"))
+    world.arrives(f"{name}_1_02", partner_file("i-1", "2025-06-28", "1.00"))
+    assert (world.said("partner").rows, len(world.seals())) == (1, 1)
+    assert world.note(f"{name}_1_02")["bills"][0]["note"] == f"is the same as bills/{name}_1_01"
+
+    world.arrives(f"{name}_1_02", partner_file("i-2", "2025-06-28", "2.00"))
+    assert world.rows() == {"2025-06-28 i-1": "1", "2025-06-28 i-2": "2"}
+    world.arrives(f"{name}_1_02", partner_file("i-1", "2025-06-28", "1.00"))  # back again
+
+    assert world.rows() == {"2025-06-28 i-1": "1"}
+
+
 # -- sources ----------------------------------------------------------------------------------------------------
 
 
