@@ -119,9 +119,7 @@ class OssStore:
 
     def upload_once(self, key: str, path: Path) -> bool:
         """Create the object from a file, under a name made from its content; False if it was there already."""
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-        content = _Content(path.stat().st_size, digest, lambda: _pieces_in(path))
+        content = _Content(path.stat().st_size, _md5_in(path), lambda: _pieces_in(path))
 
         def once(is_doubtful: bool) -> bool:
             if is_doubtful and self._holds(key, content):  # rather than send it all once more
@@ -130,6 +128,16 @@ class OssStore:
                 return self._create(key, file, content)
 
         return self._patience.persist(once)
+
+    def upload_again(self, key: str, path: Path) -> None:
+        """Write the object from a file, whether or not it is there: delivers its event once more."""
+        headers = {"Content-MD5": _base64(_md5_in(path))}
+
+        def once(_: bool) -> None:
+            with self._translated("write", key, writes=True), path.open("rb") as file:
+                self._bucket.put_object(key, file, headers=headers)
+
+        self._patience.persist(once)
 
     def download(self, key: str, path: Path) -> None:
         """Fetch the object into a file, which appears whole or not at all."""
@@ -393,6 +401,11 @@ def _base64(md5: Any) -> str:
 
 def _pieces_of(body: bytes) -> Iterator[bytes]:
     yield body
+
+
+def _md5_in(path: Path) -> Any:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
 
 
 def _pieces_in(path: Path) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from shared.bill import formats
 from shared.bill.snapshot import stream_of
 from shared.cycle import SHANGHAI
 from shared.errors import BadInputError
+from shared.ports import Version
 from shared.steps import ingest_file
 from tests.bill_files import write_all
 from tests.builders import ACME, ATLAS, CYCLE, DAYS, P1, P2, item, parties
@@ -402,6 +403,22 @@ def test_a_file_that_the_step_refuses_ends_with_its_reason(
     assert f"if a file is of another payer or cycle than {P1} and {CYCLE}, say so with --account and --cycle" in said
     # It is taken once its cause is gone: what was noted of the same content before is no answer any more.
     assert "is not the payer" in run("import", str(month["classic-zh"]), "--account", P1, "--cycle", CYCLE, status=1)
+
+
+def test_a_file_is_sent_without_being_held_in_memory(
+    world: World, month: dict[str, Path], payer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def whole(path: Path) -> bytes:
+        raise AssertionError(f"{path} was read into memory")
+
+    [one] = importing.check(world.services, [month["v2"]], payer, CYCLE, world.now)
+    kept: list[Path] = []
+    monkeypatch.setattr(world.cloud.stores["inbox"], "upload_again", lambda key, path: kept.append(path))
+    monkeypatch.setattr(world.cloud.stores["inbox"], "version", lambda key: Version("tag", world.now))
+    monkeypatch.setattr(Path, "read_bytes", whole)
+
+    assert importing.put(world.services, one, forget=True) == "tag"
+    assert kept == [month["v2"]]
 
 
 def test_the_same_file_again_says_the_same_and_seals_nothing_new(

@@ -70,6 +70,9 @@ class FolderStore:
         shutil.copyfile(path, self._path(key))
         return True
 
+    def upload_again(self, key: str, path: Path) -> None:
+        shutil.copyfile(path, self._path(key))
+
     def download(self, key: str, path: Path) -> None:
         if not self.exists(key):
             raise ObjectMissingError(self.bucket, key)
