@@ -74,8 +74,10 @@ def ingest_file(services: Services, event: ObjectEvent) -> dict[str, Any]:
         try:
             taken = taking.take()
         except BadInputError as exc:
-            _note(services, event.key, version.tag, {"file": event.key, "refused": str(exc)})
-            raise
+            refusal = taking.refusal(exc)
+            _note(services, event.key, version.tag, {"file": event.key, "refused": str(refusal)})
+            raise refusal from exc
+    services.buckets.work.put_again(said_key(event.key), canonical_json(taken))
     _note(services, event.key, version.tag, taken)
     services.record(_ACTOR, event.key, stamp(event.at), json.dumps(taken, ensure_ascii=False))
     return taken
@@ -84,6 +86,11 @@ def ingest_file(services: Services, event: ObjectEvent) -> dict[str, Any]:
 def note_key(key: str, version: str) -> str:
     """What became of a version of an object (bucket work)."""
     return f"files/{digest(key.encode())[:32]}/{version}.json"
+
+
+def said_key(key: str) -> str:
+    """The note of the version of an object that was taken last (bucket work)."""
+    return f"files/{digest(key.encode())[:32]}/said.json"
 
 
 def is_taken(services: Services, key: str) -> bool:
@@ -128,6 +135,21 @@ class _Taking:
             if "note" in bill or not is_said or not _is_due(entries, last[0], connector):
                 return False
         return True
+
+    def refusal(self, exc: BadInputError) -> BadInputError:
+        """The refusal of the file, which names the bills that rest on what an earlier version of it said."""
+        body = self._services.buckets.work.find(said_key(self._event.key))
+        said = {"bills": []} if body is None else json.loads(body)
+        standing = []
+        for bill in said["bills"]:
+            entries = self._services.chain.read(stream_of(bill["account"], bill["cycle"]))
+            last = observations(entries, said["source"])[-1:]
+            if last and self._event.key in last[0].files:
+                standing.append(f"{bill['account']} {bill['cycle']}, entry {last[0].seq}")
+        if not standing:
+            return exc
+        remedy = f"{exc.remedy}; until then what an earlier version of it said stands ({'; '.join(standing)})"
+        return BadInputError(exc.place, exc.problem, remedy)
 
     def take(self) -> dict[str, Any]:
         """Read the file, and say in each bill's stream what it says; what became of it."""

@@ -405,6 +405,26 @@ def test_a_file_that_the_step_refuses_ends_with_its_reason(
     assert "is not the payer" in run("import", str(month["classic-zh"]), "--account", P1, "--cycle", CYCLE, status=1)
 
 
+def test_a_bill_that_stands_because_its_corrected_file_was_refused_says_so(
+    world: World, run: Run, month: dict[str, Path], payer: str, tmp_path: Path
+) -> None:
+    of = ("--account", payer, "--cycle", CYCLE)
+    corrected = tmp_path / month["v2"].name
+    corrected.write_bytes(month["v2"].read_bytes())
+    run("import", str(corrected), *of)
+    assert "refused" not in run("quality", *of, text=True)
+    corrected.write_text(month["v2"].read_text("utf-8-sig").replace(payer, "999"), encoding="utf-8")
+    run("import", str(corrected), *of, status=1)
+
+    key = f"bills/import/{payer}/{CYCLE}/{corrected.name}"
+    told = f"{key} was written again and refused, what it said before stands: "
+    for name in ("show", "quality"):
+        assert told in run(name, *of, text=True)
+    assert told in run("show", "--account", payer, text=True)
+    assert list(run("show", *of)["entries"][-1]["refused_files"]) == [key]
+    assert list(run("quality", *of)[0]["sources"]["v2"]["refused_files"]) == [key]
+
+
 def test_a_file_is_sent_without_being_held_in_memory(
     world: World, month: dict[str, Path], payer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -338,6 +338,22 @@ def test_a_file_that_fails_as_a_whole_is_kept_with_its_reason(world: Files, body
     assert world.seals() == []
 
 
+@pytest.mark.parametrize("name", [FULL, day_file("2025-06-28")])
+def test_a_refusal_of_a_corrected_file_names_the_bill_that_stands_as_it_was(world: Files, name: str) -> None:
+    world.settle_from("classic")
+    world.arrives(name, file_of(row("2025-06-28", "1.00")))
+    world.arrives(name, file_of(row("2025-06-28", "1,00"), row("2025-06-29", "2,00")))
+
+    [refusal] = world.pump.refusals
+    assert "none of its 2 rows is a line" in refusal["refused"]
+    assert refusal["refused"].endswith(f"what an earlier version of it said stands ({P1} {CYCLE}, entry 1)")
+    assert world.note(name)["refused"] == refusal["refused"]
+    assert world.rows() == {"2025-06-28 i-1": "1"}
+
+    world.arrives(name, file_of(row("2025-06-28", "3.00")))
+    assert world.rows() == {"2025-06-28 i-1": "3"}
+
+
 def test_a_name_that_tells_neither_payer_nor_cycle_says_nothing_of_a_bill(world: Files) -> None:
     """A stray file must not take the place of a month."""
     world.settle_from("classic")

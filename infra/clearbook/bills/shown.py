@@ -44,6 +44,11 @@ def totals_lines(totals: Mapping[str, Mapping[str, str]]) -> list[str]:
     return [f"{amounts['pretax']} {currency}" for currency, amounts in sorted(totals.items())] or ["nothing"]
 
 
+def refusals_lines(refused: Mapping[str, str]) -> list[str]:
+    """What is said of files that were written again and refused."""
+    return [f"{key} was written again and refused, what it said before stands: {why}" for key, why in refused.items()]
+
+
 def said(one: Mapping[str, Any]) -> str:
     """How many lines a bill has, and their pretax sums by currency."""
     if not one["rows"]:
