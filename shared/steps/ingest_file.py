@@ -36,12 +36,12 @@ from shared.ports import ObjectEvent, ObjectMissingError, ServiceError
 from shared.services import Services
 from shared.steps import day_parts, sealing, splitting, state
 from shared.steps.repairing import repairs
-from shared.steps.splitting import Scratch, Split
+from shared.steps.splitting import Split
 
 PREFIX = "bills/"
 IMPORTED = "bills/import/"
 _ACTOR = "ingest_bill"
-# Rows lie in a database on the disk; what is worked on at a time fits into this.
+# Rows lie on the disk; what is worked on at a time fits into this.
 _MEMORY_MB = 400
 _TRIES = 5  # at an entry, while others write to the same stream
 
@@ -155,11 +155,8 @@ class _Taking:
         """Read the file, and say in each bill's stream what it says; what became of it."""
         memory_mb = min(_MEMORY_MB, self._services.memory_mb)
         with connect(self._services.scratch, memory_mb, self._services.threads) as connection:
-            self._scratch = Scratch(connection, self._folder, self._services.threads)
-            try:
-                return self._taken()
-            finally:
-                self._scratch.close()
+            self._connection = connection
+            return self._taken()
 
     def _taken(self) -> dict[str, Any]:
         key = self._event.key
@@ -189,7 +186,9 @@ class _Taking:
             if path is None:
                 path = self._folder / content
                 self._services.buckets.records.download(raw_key(content), path)
-            self._splits[content] = splitting.split(self._scratch, path, key, partial(self._reading, key))
+            self._splits[content] = splitting.split(
+                self._connection, path, key, partial(self._reading, key), self._folder
+            )
         return self._splits[content]
 
     def _reading(self, key: str, form: Format) -> Reading:
@@ -362,7 +361,7 @@ class _Taking:
 
     def _built(self, wanted: _Wanted) -> day_parts.Draft:
         wanted.folder.mkdir(exist_ok=True)
-        with self._scratch.connection.cursor() as connection:
+        with self._connection.cursor() as connection:
             return day_parts.build(connection, wanted.rows, wanted.reading, wanted.folder)
 
     def _kept(self, wanted: _Wanted, draft: Future[day_parts.Draft] | None) -> tuple[str, dict[str, Any]]:
