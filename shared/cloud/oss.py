@@ -8,6 +8,7 @@ slow Python where crcmod has no C extension.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import importlib.util
 import secrets
@@ -238,10 +239,10 @@ class OssStore:
         # The eTag is the MD5 unless the object was written in parts or encrypted with a KMS key.
         if str(there.etag).lower() == content.md5.hexdigest():
             return True
-        crc = oss2.utils.Crc64()
+        crc = _crc_of_nothing().new()
         for piece in content.pieces():
             crc.update(piece)
-        return bool(there.server_crc == crc.crc)
+        return bool(there.server_crc == crc.crcValue)
 
     # -- errors ------------------------------------------------------------------------------------------------
 
@@ -329,22 +330,27 @@ class _AlteredError(Exception):
 class _NoCrc:
     """Where CRC64 would be slow, the length and the connection's own checksums have to do."""
 
-    crc = None
+    crcValue = None  # noqa: N815 - crcmod's name
 
     def update(self, piece: bytes) -> None:
         """Nothing."""
 
 
 def _crc() -> Any:
-    return oss2.utils.Crc64() if _FAST_CRC else _NoCrc()
+    return _crc_of_nothing().new() if _FAST_CRC else _NoCrc()
+
+
+@functools.cache
+def _crc_of_nothing() -> Any:
+    return oss2.utils.Crc64().crc64  # made once: its table takes longer than the checksum of a small object
 
 
 def _check_whole(size: int, announced: int | None, crc: Any, server_crc: int | None) -> None:
     """A body that is short or altered never passes as whole."""
     if announced is not None and size < announced:
         raise _BrokenOffError(f"the answer broke off after {size} of {announced} bytes")
-    if crc.crc is not None and server_crc is not None and crc.crc != server_crc:
-        raise _AlteredError(f"its CRC64 is {crc.crc}, and OSS says {server_crc}")
+    if crc.crcValue is not None and server_crc is not None and crc.crcValue != server_crc:
+        raise _AlteredError(f"its CRC64 is {crc.crcValue}, and OSS says {server_crc}")
 
 
 _BROKEN = (
