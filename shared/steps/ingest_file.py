@@ -129,10 +129,10 @@ class _Taking:
         for bill in noted["bills"]:
             entries = self._services.chain.read(stream_of(bill["account"], bill["cycle"]))
             connector = self._parties.connectors[bill["account"]]
-            last = observations(entries, noted["source"])[-1:]
-            said = last[0].files.get(self._event.key, {}) if last else {}
+            last = self._newest(entries, noted["source"])
+            said = last.files.get(self._event.key, {}) if last else {}
             is_said = (said.get("digest"), said.get("reading")) == (noted["digest"], reading)
-            if "note" in bill or not is_said or not _is_due(entries, last[0], connector):
+            if "note" in bill or last is None or not is_said or not _is_due(entries, last, connector):
                 return False
         return True
 
@@ -143,9 +143,9 @@ class _Taking:
         standing = []
         for bill in said["bills"]:
             entries = self._services.chain.read(stream_of(bill["account"], bill["cycle"]))
-            last = observations(entries, said["source"])[-1:]
-            if last and self._event.key in last[0].files:
-                standing.append(f"{bill['account']} {bill['cycle']}, entry {last[0].seq}")
+            last = self._newest(entries, said["source"])
+            if last is not None and self._event.key in last.files:
+                standing.append(f"{bill['account']} {bill['cycle']}, entry {last.seq}")
         if not standing:
             return exc
         remedy = f"{exc.remedy}; until then what an earlier version of it said stands ({'; '.join(standing)})"
@@ -232,6 +232,11 @@ class _Taking:
 
     # -- saying it
 
+    def _newest(self, entries: list[Entry], source: str) -> Seal | None:
+        """What the source said last, with all that it says of its files."""
+        found = observations(entries, source)[-1:]
+        return state.with_files(self._services, found[0]) if found else None
+
     def _say(self, account: str, cycle: Cycle, source: str, about: dict[str, Any]) -> dict[str, Any]:
         """Say in the bill's stream what the file says of it, and finish what that begins."""
         services, stream = self._services, stream_of(account, str(cycle))
@@ -253,8 +258,8 @@ class _Taking:
 
             sealing.append(services, connector, cycle, source, decide, stamp(self._event.at))
             entries = services.chain.read(stream)
-            last = observations(entries, source)[-1]
-            if (last.snapshot, last.files) == (made[0].snapshot, made[0].files):
+            last = self._newest(entries, source)
+            if last is not None and (last.snapshot, last.files) == (made[0].snapshot, made[0].files):
                 sealing.finish(services, last, entries)
                 return {"account": account, "cycle": str(cycle), "seq": last.seq, "status": last.status}
         problem = f"was written to by others {_TRIES} times in a row"
@@ -264,8 +269,7 @@ class _Taking:
         self, connector: Connector, cycle: Cycle, source: str, entries: list[Entry], about: dict[str, Any]
     ) -> tuple[Seal, Snapshot] | Seal | str:
         """What is to be said now; the observation that says it already; or why nothing is said."""
-        earlier, key = observations(entries, source), self._event.key
-        last = earlier[-1] if earlier else None
+        last, key = self._newest(entries, source), self._event.key
         before: dict[str, Any] = dict(last.files) if last else {}
         mine = before.get(key, {})
         is_same = (mine.get("digest"), mine.get("reading")) == (about["digest"], about["reading"])
@@ -409,7 +413,7 @@ class _Wanted:
 def _is_due(entries: list[Entry], seal: Seal, connector: Connector) -> bool:
     """Whether the observation stands as it should today: the newest seal if its source is settled, else no seal."""
     if connector.source_in(Cycle.parse(seal.cycle)) == seal.source:
-        return seals(entries)[-1:] == [seal]
+        return [one.seq for one in seals(entries)[-1:]] == [seal.seq]
     return not sealing.is_sealed(entries, seal)
 
 
