@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -50,32 +50,33 @@ class Built:
     repaired: dict[str, int]  # repair rule -> lines it changed
 
 
-def build(
-    connection: duckdb.DuckDBPyConnection, rows: str, tags: str, equations: list[str], part_path: Path, trace_path: Path
-) -> Built:
-    """Build the day part of `rows` into `part_path`, and (line id, page, row) into `trace_path`.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a part is to be written, and (line id, page, row) of each of its lines."""
 
-    `rows` is SQL for what `normalise.checked_sql` gives, of one payer, cycle and date; `tags` is how tags are written
-    there, and `equations` are those that `broken` counts.
+    part: Path
+    trace: Path
+
+
+def build(
+    connection: duckdb.DuckDBPyConnection, rows: str, tags: str, equations: list[str], targets: Mapping[str, Target]
+) -> dict[str, Built]:
+    """Build the day parts of `rows`, by their `place`, each into its target.
+
+    `rows` is SQL for what `normalise.checked_sql` gives, all of it of the places in `targets`; `tags` is how tags are
+    written there, and `equations` are those that `broken` counts.
     """
     named = _named_sql(rows, *_odd_texts(connection, rows, tags))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE equal AS {_equal_sql(connection, named)}")
-    refused = connection.execute(_refused_sql(named)).fetchall()
-    _write(connection, _lines_sql(named), part_path, trace_path)
-    accounts, totals, broken, repaired = _counts(connection, _lines_sql(named))
+    rejects: dict[str, list[Reject]] = {place: [] for place in targets}
+    for place, *reject in connection.execute(_refused_sql(named)).fetchall():
+        rejects[place].append(Reject(*reject))
+    lines = _lines_sql(named)
+    counted = _counts(connection, lines, equations, targets)
+    for place, target in targets.items():
+        _write(connection, f"(SELECT * FROM {lines} WHERE place = {quoted(place)})", target)  # noqa: S608
     connection.execute("DROP TABLE equal; DROP TABLE tag")
-    with part_path.open("rb") as file:
-        name = Digest(hashlib.file_digest(file, "sha256").hexdigest())
-    part = Part(name, accounts.total(), totals, dict(sorted(accounts.items())))
-    said = Counter[str]()
-    for places, count in broken.items():
-        for place in places.split(","):
-            said[equations[int(place)]] += count
-    changed = Counter[str]()
-    for rules, count in repaired.items():
-        for rule in rules.split(" "):
-            changed[rule] += count
-    return Built(part, [Reject(*row) for row in refused], dict(sorted(said.items())), dict(sorted(changed.items())))
+    return {place: counted[place].built(target.part, rejects[place]) for place, target in targets.items()}
 
 
 def _odd_texts(connection: duckdb.DuckDBPyConnection, rows: str, notation: str) -> tuple[bool, list[str]]:
@@ -139,7 +140,7 @@ def _equal_sql(connection: duckdb.DuckDBPyConnection, named: str) -> str:
 def _refused_sql(named: str) -> str:
     said = "'the line ' || left(source_id, 60) || ' is there already'"
     return f"""
-        SELECT page, row, coalesce(reason, {said}) AS reason FROM {named} LEFT JOIN equal USING (page, row)
+        SELECT place, page, row, coalesce(reason, {said}) AS reason FROM {named} LEFT JOIN equal USING (page, row)
         WHERE reason IS NOT NULL OR ({_REPEATED}) ORDER BY ALL"""  # noqa: S608
 
 
@@ -149,37 +150,57 @@ def _lines_sql(named: str) -> str:
         WHERE reason IS NULL AND NOT ({_REPEATED}))"""  # noqa: S608
 
 
-def _write(connection: duckdb.DuckDBPyConnection, lines: str, part_path: Path, trace_path: Path) -> None:
+def _write(connection: duckdb.DuckDBPyConnection, lines: str, target: Target) -> None:
     """Write the lines, in their order, and where they come from, as the rows lie there."""
     for query, path in (
-        (f"SELECT {', '.join(COLUMNS)} FROM {lines} ORDER BY account, line_id", part_path),  # noqa: S608
-        (f"SELECT line_id, page, row FROM {lines}", trace_path),  # noqa: S608
+        (f"SELECT {', '.join(COLUMNS)} FROM {lines} ORDER BY account, line_id", target.part),  # noqa: S608
+        (f"SELECT line_id, page, row FROM {lines}", target.trace),  # noqa: S608
     ):
         connection.execute(
-            f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
+            f"COPY ({query}) TO {quoted(str(path))} "
+            "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 65536)"
         )
 
 
+class _Counted:
+    """What the lines of one part come to."""
+
+    def __init__(self) -> None:
+        self.accounts, self.broken, self.repaired = Counter[str](), Counter[str](), Counter[str]()
+        self._sums: dict[str, tuple[Decimal, Decimal]] = {}
+
+    def add(self, currency: str, gross: Decimal, pretax: Decimal) -> None:
+        """Add the sums of some lines, exactly."""
+        before = self._sums.get(currency, (Decimal(0), Decimal(0)))
+        self._sums[currency] = EXACT.add(before[0], gross), EXACT.add(before[1], pretax)
+
+    def built(self, path: Path, rejects: list[Reject]) -> Built:
+        """The part at `path`."""
+        with path.open("rb") as file:
+            name = Digest(hashlib.file_digest(file, "sha256").hexdigest())
+        totals = {
+            currency: {"gross": text(gross), "pretax": text(pretax)}
+            for currency, (gross, pretax) in sorted(self._sums.items())
+        }
+        part = Part(name, self.accounts.total(), totals, dict(sorted(self.accounts.items())))
+        return Built(part, rejects, dict(sorted(self.broken.items())), dict(sorted(self.repaired.items())))
+
+
 def _counts(
-    connection: duckdb.DuckDBPyConnection, lines: str
-) -> tuple[Counter[str], dict[str, dict[str, str]], Counter[str], Counter[str]]:
-    """Lines by account, sums by currency, lines by the equations they break, and by the repair rules they went through."""
-    accounts, broken, repaired = Counter[str](), Counter[str](), Counter[str]()
-    sums: dict[str, list[Decimal]] = {}
-    found = connection.execute(
-        "SELECT account, currency, broken, repair, count(*), sum(gross), sum(pretax) "
-        f"FROM {lines} GROUP BY account, currency, broken, repair"
-    ).fetchall()
-    for account, currency, breaks, rules, count, *amounts in found:
-        accounts[account] += count
-        if breaks is not None:
-            broken[breaks] += count
-        if rules is not None:
-            repaired[rules] += count
-        before = sums.get(currency, [Decimal(0), Decimal(0)])
-        sums[currency] = [EXACT.add(sum_, amount) for sum_, amount in zip(before, amounts, strict=True)]
-    totals = {one: {"gross": text(sums[one][0]), "pretax": text(sums[one][1])} for one in sorted(sums)}
-    return accounts, totals, broken, repaired
+    connection: duckdb.DuckDBPyConnection, lines: str, equations: list[str], places: Iterable[str]
+) -> dict[str, _Counted]:
+    columns = "place, account, currency, broken, repair"
+    query = f"SELECT {columns}, count(*), sum(gross), sum(pretax) FROM {lines} GROUP BY {columns}"  # noqa: S608
+    found = {place: _Counted() for place in places}
+    for place, account, currency, broken, repair, count, gross, pretax in connection.execute(query).fetchall():
+        counted = found[place]
+        counted.accounts[account] += count
+        counted.add(currency, gross, pretax)
+        for number in broken.split(",") if broken else ():
+            counted.broken[equations[int(number)]] += count
+        for rule in repair.split(" ") if repair else ():
+            counted.repaired[rule] += count
+    return found
 
 
 def empty(connection: duckdb.DuckDBPyConnection, folder: Path) -> Path:
