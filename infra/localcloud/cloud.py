@@ -174,6 +174,21 @@ def _endpoint_settings(cloud: LocalCloud) -> dict[str, str]:
     }
 
 
+def is_up(home: Path) -> bool:
+    """Whether a local cloud runs over `home`."""
+    try:
+        descriptor = os.open(home / "lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _lock(home: Path) -> int:
     """Keep others out of `home`; the services hold the lock too, so it is free only once all of them have ended."""
     home.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ import openpyxl
 import pytest
 
 from infra.clearbook.context import start_local
+from infra.clearbook.demo.month import month
 from tests.contract.kept import differences, kept
 
 LINES = 6000  # of the whole month; from SINCE on about a thirtieth, on its last day
@@ -248,3 +249,28 @@ def test_the_payout_file_pays_each_payable_once(played: Played, files: Files) ->
 
     assert len(paid) == len(set(paid))
     assert set(paid) == expected
+
+
+def test_bill_diff_lists_exactly_the_lines_that_came_late(played: Played, files: Files) -> None:
+    """Between the last daily round, at nine on the 3rd, and the final one."""
+    found = 0
+    for payer in month(1, CYCLE, LINES).payers:
+        late = sorted(
+            (item["InstanceID"], item["BillingItemCode"], Decimal(str(item["PretaxAmount"])))
+            for visible, _, billed, item in month(1, CYCLE, LINES).bill(payer.account)
+            if billed == f"{CYCLE}-{SINCE}" and visible > "2025-07-03T09:00:00+08:00"
+        )
+        command = [sys.executable, "-m", "infra.clearbook.main", "bill", "diff", "--account", payer.account]
+        options = ["--cycle", CYCLE, "--limit", "0", "--home", str(played.home), "--json", "-"]
+        printed = subprocess.run([*command, *options], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+        told = json.loads(printed)
+        listed = [
+            (one["instance_id"], one["billing_item_code"], Decimal(one["after"]["pretax"]))
+            for one in told["lines"]
+            if one["how"] == "added"
+        ]
+
+        assert sorted(listed) == late
+        assert (told["removed"], told["changed"]) == (0, 0)
+        found += len(late)
+    assert found
