@@ -87,9 +87,8 @@ def environment(home: Path | None) -> Mapping[str, str]:
     except ValueError as exc:
         raise SettingError("--home", f"holds a damaged {_ENVIRONMENT} ({exc})", "start its local cloud again") from exc
     if not is_up(home):
-        raise SettingError(
-            "--home", f"holds a local cloud that is not up ({home})", f"start it: clearbook local up --home {home}"
-        )
+        remedy = f"start it: clearbook local up --home {home}"
+        raise SettingError("--home", f"holds a local cloud that is not up ({home})", remedy)
     # Some SDKs would ask a proxy of the environment even for loopback.
     for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
         del os.environ[name]
