@@ -121,8 +121,7 @@ def raw_rows(page: Page, page_number: int) -> Iterator[list[str]]:
 
 def unknown_fields(page: Page) -> set[str]:
     """Fields that no part of Clearbook knows: kept in the raw page, and worth a look."""
-    known = {*fields(), *formats.load(FORM).ignored}
-    return {field for item in page.items for field in item if field not in known}
+    return set(formats.load(FORM).unknown(set().union(*page.items)))
 
 
 def _unusable(item: Mapping[str, Any], names: list[str]) -> str:
