@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.chain.chain import Chain
+from shared.cloud.uncollected import uncollected
 from shared.errors import SettingError
 from shared.parties.parties import SITES, Connector
 from shared.ports import BillApi, Buckets, ObjectStore, Rows
@@ -35,7 +36,8 @@ class Lazy:
 
     @cached_property
     def _made(self) -> Any:
-        return self._make()
+        with uncollected():
+            return self._make()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)

@@ -41,4 +41,6 @@ def _database(spill: str, threads: int) -> duckdb.DuckDBPyConnection:
 
     database = duckdb.connect(config={"threads": threads, "temp_directory": spill})
     database.execute("SET parquet_metadata_cache = true")  # day parts are read again and again, and never change
+    # It plans a join for every list of a few texts, which takes longer than comparing them, in planning above all.
+    database.execute("SET disabled_optimizers = 'in_clause'")
     return database

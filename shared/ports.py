@@ -104,6 +104,9 @@ class ObjectStore(Protocol):
     def upload_once(self, key: str, path: Path) -> bool:
         """Create the object from a file, under a name made from its content; False if it was there already."""
 
+    def upload_again(self, key: str, path: Path) -> None:
+        """Write the object from a file, whether or not it is there: delivers its event once more."""
+
     def download(self, key: str, path: Path) -> None:
         """Fetch the object into a file, which appears whole or not at all."""
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from shared.bill.line import COLUMNS
 from shared.columnar import connect, insert
-from shared.ids import digest_of
 from tests.builders import ACME, CYCLE, P1
 
 Line = Mapping[str, Any]
@@ -24,19 +23,17 @@ def bill_line(line_id: str, **values: Any) -> Line:
     return usual | values
 
 
-def write_part(folder: Path, name: str, lines: Sequence[Line]) -> tuple[Path, Path]:
-    """The part of these lines, and their trace: page 1 with as many rows as lines."""
+def write_part(
+    folder: Path, name: str, lines: Sequence[Line], columns: Mapping[str, str] = COLUMNS
+) -> tuple[Path, Path]:
+    """The part of these lines with these columns, and their trace: page 1 with as many rows as lines."""
     part, trace = folder / f"{name}.parquet", folder / f"{name}-trace.parquet"
-    columns = [*COLUMNS, "row_hash", "page", "row"]
-    rows = [
-        [*(line.get(column) for column in COLUMNS), digest_of(dict(line)), 1, number]
-        for number, line in enumerate(lines)
-    ]
+    types = {**columns, "page": "INTEGER", "row": "INTEGER"}
+    rows = [[*(line.get(column) for column in columns), 1, number] for number, line in enumerate(lines)]
     with connect(folder) as connection:
-        types = {**COLUMNS, "row_hash": "VARCHAR", "page": "INTEGER", "row": "INTEGER"}
         fields = ", ".join(f"{column} {type_}" for column, type_ in types.items())
         connection.execute(f"CREATE OR REPLACE TEMP TABLE written ({fields})")
-        insert(connection, "written", rows, len(columns))
-        for select, path in ((", ".join([*COLUMNS, "row_hash"]), part), ("line_id, page, row", trace)):
+        insert(connection, "written", rows, len(types))
+        for select, path in ((", ".join(columns), part), ("line_id, page, row", trace)):
             connection.execute(f"COPY (SELECT {select} FROM written) TO '{path}' (FORMAT parquet)")
     return part, trace

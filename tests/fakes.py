@@ -158,6 +158,10 @@ class MemoryStore:
             self._put(key, path.read_bytes())
             return True
 
+    def upload_again(self, key: str, path: Path) -> None:
+        with self._calls.one(f"upload {key} again"):
+            self._put(key, path.read_bytes())
+
     def download(self, key: str, path: Path) -> None:
         with self._calls.one(f"download {key}"):
             path.write_bytes(self._get(key))

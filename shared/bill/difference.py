@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from shared.bill.line import AMOUNTS, COLUMNS
+from shared.bill.line import AMOUNTS, COLUMNS, columns
+from shared.columnar import quoted
 from shared.money import text
 
 if TYPE_CHECKING:
@@ -29,13 +30,19 @@ class Change:
     after: dict[str, str]
 
 
-def _relation(paths: Sequence[str]) -> str:
-    """The lines of these parts; without parts, no lines."""
-    if not paths:
-        typed = ", ".join(f"NULL::{type_} AS {name}" for name, type_ in COLUMNS.items())
-        return f"(SELECT {typed}, NULL::VARCHAR AS row_hash WHERE false)"
-    quoted = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    return f"read_parquet([{quoted}])"
+def relation(paths: Sequence[str]) -> str:
+    """SQL for the lines of these parts; a column that a part was written without is absent from its lines."""
+    typed = ", ".join(f"NULL::{type_} AS {name}" for name, type_ in COLUMNS.items())
+    lines = [f"SELECT {typed} WHERE false"]
+    if paths:
+        listed = ", ".join(quoted(path) for path in paths)
+        lines.append(f"SELECT * FROM read_parquet([{listed}], union_by_name = true)")  # noqa: S608
+    return f"(SELECT {columns()} FROM ({' UNION ALL BY NAME '.join(lines)}))"  # noqa: S608
+
+
+def same(one: str, other: str) -> str:
+    """SQL for whether a line of `one` says what a line of `other` says, in every column."""
+    return " AND ".join(f"{one}.{name} IS NOT DISTINCT FROM {other}.{name}" for name in COLUMNS)
 
 
 def lines(connection: duckdb.DuckDBPyConnection, old: Sequence[str], new: Sequence[str]) -> Iterator[Change]:
@@ -43,8 +50,8 @@ def lines(connection: duckdb.DuckDBPyConnection, old: Sequence[str], new: Sequen
     names = list(COLUMNS)
     both = ", ".join(f"CAST({side}.{name} AS VARCHAR)" for side in ("o", "n") for name in names)
     cursor = connection.cursor().execute(
-        f"SELECT {both} FROM {_relation(old)} o FULL JOIN {_relation(new)} n USING (line_id) "  # noqa: S608
-        "WHERE o.row_hash IS DISTINCT FROM n.row_hash "
+        f"SELECT {both} FROM {relation(old)} o FULL JOIN {relation(new)} n USING (line_id) "  # noqa: S608
+        f"WHERE NOT ({same('o', 'n')}) "
         "ORDER BY coalesce(n.date, o.date), coalesce(n.account, o.account), line_id"
     )
     while batch := cursor.fetchmany(1000):
@@ -69,8 +76,11 @@ def _texts(row: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
 def between_sources(
     connection: duckdb.DuckDBPyConnection, settled: Sequence[str], other: Sequence[str], *, is_daily: bool = True
 ) -> dict[str, Any]:
-    """How two sources differ: by line where they name lines alike, else in sums, by date where both have dates."""
-    ours, theirs = _relation(settled), _relation(other)
+    """How two sources differ: by line where they name lines alike, else in sums, by date where both have dates.
+
+    `amounts` are what the differences of pretax come to, by currency, whichever way each goes.
+    """
+    ours, theirs = relation(settled), relation(other)
     shared = connection.execute(
         f"SELECT count(*) FROM {ours} o JOIN {theirs} n USING (line_id)"  # noqa: S608
     ).fetchall()[0][0]
@@ -86,17 +96,19 @@ def between_sources(
         FROM o FULL JOIN n USING ({grouped})
         WHERE coalesce(o.pretax, 0) <> coalesce(n.pretax, 0) OR coalesce(o.gross, 0) <> coalesce(n.gross, 0)
         ORDER BY ALL"""  # noqa: S608
-    count, total = 0, Decimal(0)
+    count, amounts = 0, dict[str, Decimal]()
     kept: list[dict[str, Any]] = []
     cursor = connection.cursor().execute(query)
     while batch := cursor.fetchmany(1000):
         for row in batch:
             count += 1
-            amounts = dict(zip(("pretax", "other_pretax", "gross", "other_gross"), row[len(group) + 2 :], strict=True))
-            total += abs(amounts["other_pretax"] - amounts["pretax"])
+            named = {name: str(value) for name, value in zip(group, row, strict=False) if value is not None}
+            sums_of = dict(zip(("pretax", "other_pretax", "gross", "other_gross"), row[len(group) + 2 :], strict=True))
+            apart = abs(sums_of["other_pretax"] - sums_of["pretax"])
+            amounts[named["currency"]] = amounts.get(named["currency"], Decimal(0)) + apart
             if len(kept) < KEPT_MAX:
-                named = {name: str(value) for name, value in zip(group, row, strict=False) if value is not None}
                 counts = {"lines": row[len(group)], "other_lines": row[len(group) + 1]}
-                kept.append({**named, **counts, **{name: text(value) for name, value in amounts.items()}})
+                kept.append({**named, **counts, **{name: text(value) for name, value in sums_of.items()}})
     by = "line" if shared else ", ".join(summed)
-    return {"by": by, "count": count, "amount": text(total), "differences": kept}
+    told = {currency: text(amount) for currency, amount in sorted(amounts.items())}
+    return {"by": by, "count": count, "amounts": told, "differences": kept}

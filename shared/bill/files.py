@@ -169,7 +169,6 @@ def _copy(packed: IO[bytes] | gzip.GzipFile, target: Path, allowed: int, name: s
 class Text:
     """How a text file is written, and whether a plain reader will do."""
 
-    line_end: str  # "\n" or "\r\n"
     is_plain: bool  # UTF-8 without NUL, empty lines, ends of another kind, or quotes but around whole cells
     has_quotes: bool = False  # only then may a cell hold the end of a line
 
@@ -177,48 +176,33 @@ class Text:
 def look_through(path: Path) -> Text:
     """Read the whole file once for what a plain CSV reader would stumble over, or pass over in silence."""
     decode = codecs.getincrementaldecoder("utf-8")("strict").decode
-    is_plain, has_quotes, line_end, before, rest = True, False, "", b"", b"\n"
+    has_quotes, line_end, before, rest = False, "", b"", b"\n"
     with path.open("rb") as file:
-        while is_plain and (chunk := file.read(_CHUNK)):
+        while chunk := file.read(_CHUNK):
             both = before[-3:] + chunk
-            has_quotes = has_quotes or b'"' in chunk
             line_end = line_end or _line_end(both)
             text = chunk if before else chunk.removeprefix(codecs.BOM_UTF8)
             if not before and text.startswith((b"\r", b"\n")):
-                is_plain = False
+                return Text(is_plain=False)
             if len(chunk) == _CHUNK and b"\n" not in chunk:
-                is_plain = False  # a plain reader takes gigabytes of memory before it says that a line is too long
+                return Text(is_plain=False)  # a plain reader takes gigabytes before it says that a line is too long
             try:
                 decode(chunk)
             except UnicodeDecodeError:
-                is_plain = False
-            open_ = _open_end(rest + text)
-            is_plain = is_plain and open_ is not None and len(open_) <= _OPEN_MAX and not _is_odd(both, line_end)
-            before, rest = chunk, open_ or b""
+                return Text(is_plain=False)
+            has_quotes = has_quotes or b'"' in chunk
+            open_: bytes | None = text[-1:]
+            if has_quotes:
+                open_ = _open_end(rest + text)
+            if open_ is None or len(open_) > _OPEN_MAX or _is_odd(both, line_end):
+                return Text(is_plain=False)
+            before, rest = chunk, open_
     try:
         decode(b"", True)
     except UnicodeDecodeError:
-        is_plain = False
+        return Text(is_plain=False)
     at_end = _open_end(rest + b"\n")
-    is_plain = is_plain and at_end is not None and b'"' not in at_end
-    return Text(line_end or "\n", is_plain, has_quotes)
-
-
-def pieces(path: Path, folder: Path, size: int) -> list[tuple[Path, int]]:
-    """A text file without quotes cut at ends of lines into pieces of some `size` bytes; the first row of each, from 0.
-
-    The first piece begins with the header; it alone has one.
-    """
-    found: list[tuple[Path, int]] = []
-    row = 0
-    with path.open("rb") as file:
-        while chunk := file.read(size):
-            chunk += file.readline()
-            piece = folder / f"{path.name}-{len(found) + 1}"
-            piece.write_bytes(chunk)
-            found.append((piece, row))
-            row += chunk.count(b"\n") - (len(found) == 1)
-    return found
+    return Text(at_end is not None and b'"' not in at_end, has_quotes)
 
 
 def _open_end(text: bytes) -> bytes | None:

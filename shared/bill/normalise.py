@@ -128,10 +128,9 @@ def _trimmed(header: str) -> str:
     name = _name(header)
     # Looking at both ends costs a tenth of trimming, and hardly any text needs it. The wide blanks begin a range each.
     wide = " OR ".join(f"({name} >= '{blank}' AND {name} < '{chr(ord(blank) + 1)}')" for blank in _WIDE_BLANKS)
-    has_blank = f"{name} < '!' OR {wide} OR {name}[-1] IN ({_texts_of(_NARROW_BLANKS + _WIDE_BLANKS)})"
-    return (
-        f"CASE WHEN {has_blank} THEN nullif(trim({name}, {quoted(_NARROW_BLANKS + _WIDE_BLANKS)}), '') ELSE {name} END"
-    )
+    has_blank = f"{name} < '!' OR {name}[-1] < '!' OR {wide} OR {name}[-1] IN ({_texts_of(_WIDE_BLANKS)})"
+    trimmed = f"nullif(trim({name}, {quoted(_NARROW_BLANKS + _WIDE_BLANKS)}), '')"
+    return f"CASE WHEN {name} = '' THEN NULL WHEN {has_blank} THEN {trimmed} ELSE {name} END"
 
 
 def _repaired(query: str, repair: Repair) -> str:

@@ -1,7 +1,8 @@
 """Day parts: the bill of one payer account, cycle and date as typed, ordered, named Parquet.
 
 Every row that comes in goes out as a line of the part or as a reject that says why (rows in = lines + rejects).
-A part is named by the digest of its canonical rows, so the same content is the same part whenever it is seen.
+A part is named by the digest of its bytes, and its lines are in order: the same lines are the same part whenever they
+are seen, and whoever holds a part can see that it is whole.
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ from shared.reference import currencies
 if TYPE_CHECKING:
     import duckdb
 
-FORMAT = "clearbook-part-2"  # changes whenever the canonical rows do
-_DIGESTED_AT_ONCE = 4096
+FORMAT = "clearbook-part-3"  # changes whenever the same lines would be written otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,16 @@ def build(
     there, and `equations` are those that `broken` counts.
     """
     _load_tags(connection, rows, tags)
-    named = _named_sql(rows, _strange_currencies(connection, rows))
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE equal AS {_equal_sql(connection, named)}")
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE refused AS {_refused_sql(named)}")
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS {_part_sql(named)}")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE named AS {_named_sql(rows, _strange_currencies(connection, rows))}"
+    )
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE equal AS {_equal_sql(connection)}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE refused AS {_refused_sql()}")
     _write(connection, part_path, trace_path)
-    built = Built(_describe(connection), _rejects(connection), _broken(connection, equations), _repaired(connection))
-    connection.execute("DROP TABLE part; DROP TABLE refused; DROP TABLE equal; DROP TABLE tag")
+    built = Built(
+        _describe(connection, part_path), _rejects(connection), _broken(connection, equations), _repaired(connection)
+    )
+    connection.execute("DROP TABLE named; DROP TABLE refused; DROP TABLE equal; DROP TABLE tag")
     return built
 
 
@@ -104,21 +107,25 @@ def _named_sql(rows: str, strange: list[str]) -> str:
         said = "'currency ' || left(r.currency, 60) || ' is no ISO 4217 code'"
         reasons.append(f"CASE WHEN r.currency IN ({codes}) THEN {said} END")
     own = "'id' || chr(31) || payer || chr(31) || source_id"
-    return f"""(
+    return f"""
         SELECT r.* REPLACE (tag.parsed AS tags, coalesce({", ".join(reasons)}) AS reason),
                left(sha256(coalesce({own}, concat_ws(chr(31), {identity}))), 32) AS identity
-        FROM {rows} r LEFT JOIN tag ON tag.raw = r.tags)"""  # noqa: S608 - names from our own schema
+        FROM {rows} r LEFT JOIN tag ON tag.raw = r.tags"""  # noqa: S608 - names from our own schema
 
 
 # One that has an id of its own, and is there already, is no second charge.
 _REPEATED = "source_id IS NOT NULL AND coalesce(ordinal, 1) > 1"
 _LINE_ID = "CASE WHEN source_id IS NULL THEN identity || '-' || coalesce(ordinal, 1) ELSE identity END"
+_LINES = (
+    f"(SELECT named.*, {_LINE_ID} AS line_id FROM named LEFT JOIN equal USING (page, row) "  # noqa: S608
+    f"WHERE reason IS NULL AND NOT ({_REPEATED}))"
+)
 
 
-def _equal_sql(connection: duckdb.DuckDBPyConnection, named: str) -> str:
+def _equal_sql(connection: duckdb.DuckDBPyConnection) -> str:
     """The ordinals of equal lines. They are rare, so only they are put in order: two of them are two charges."""
     found = connection.execute(
-        f"SELECT identity FROM {named} WHERE reason IS NULL GROUP BY identity HAVING count(*) > 1"  # noqa: S608
+        "SELECT identity FROM named WHERE reason IS NULL GROUP BY identity HAVING count(*) > 1"
     ).fetchall()
     if not found:
         return "SELECT 0 AS page, 0::BIGINT AS row, 0::BIGINT AS ordinal WHERE false"
@@ -128,53 +135,35 @@ def _equal_sql(connection: duckdb.DuckDBPyConnection, named: str) -> str:
     ordered = f"{', '.join([*AMOUNTS, 'usage'])}, concat_ws(chr(31), {_CONTENT}), page, row"
     return f"""
         SELECT page, row, row_number() OVER (PARTITION BY identity ORDER BY {ordered}) AS ordinal
-        FROM {named} SEMI JOIN repeated USING (identity) WHERE reason IS NULL"""  # noqa: S608
+        FROM named SEMI JOIN repeated USING (identity) WHERE reason IS NULL"""  # noqa: S608
 
 
-def _refused_sql(named: str) -> str:
+def _refused_sql() -> str:
     said = "'the line ' || left(source_id, 60) || ' is there already'"
     return f"""
-        SELECT page, row, coalesce(reason, {said}) AS reason FROM {named} LEFT JOIN equal USING (page, row)
+        SELECT page, row, coalesce(reason, {said}) AS reason FROM named LEFT JOIN equal USING (page, row)
         WHERE reason IS NOT NULL OR ({_REPEATED})"""  # noqa: S608
 
 
-def _part_sql(named: str) -> str:
-    return f"""
-        SELECT *, sha256(line_id || chr(31) || concat_ws(chr(31), {_CONTENT})) AS row_hash
-        FROM (SELECT named.*, {_LINE_ID} AS line_id FROM {named} named LEFT JOIN equal USING (page, row)
-              WHERE reason IS NULL AND NOT ({_REPEATED}))
-        ORDER BY account, line_id"""  # noqa: S608
-
-
 def _write(connection: duckdb.DuckDBPyConnection, part_path: Path, trace_path: Path) -> None:
-    """Write the lines as they lie in the table, which is in order."""
-    for select, path in (
-        (f"{', '.join(COLUMNS)}, row_hash", part_path),
-        ("line_id, page, row", trace_path),
-    ):
+    """Write the lines in order."""
+    for columns, path in ((", ".join(COLUMNS), part_path), ("line_id, page, row", trace_path)):
         connection.execute(
-            f"COPY (SELECT {select} FROM part) TO {quoted(str(path))} "  # noqa: S608
+            f"COPY (SELECT {columns} FROM {_LINES} ORDER BY account, line_id) TO {quoted(str(path))} "  # noqa: S608
             "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
         )
 
 
-def _describe(connection: duckdb.DuckDBPyConnection) -> Part:
-    hashes = hashlib.sha256(canonical_json([FORMAT, list(COLUMNS)]))
-    found = connection.execute("SELECT row_hash FROM part")
-    rows = 0
-    while batch := found.fetchmany(_DIGESTED_AT_ONCE):
-        rows += len(batch)
-        hashes.update("".join(hash_ for (hash_,) in batch).encode())
+def _describe(connection: duckdb.DuckDBPyConnection, part_path: Path) -> Part:
     totals = connection.execute(
-        "SELECT currency, sum(gross), sum(pretax) FROM part GROUP BY currency ORDER BY currency"
+        f"SELECT currency, sum(gross), sum(pretax) FROM {_LINES} GROUP BY currency ORDER BY currency"  # noqa: S608
     ).fetchall()
-    accounts = connection.execute("SELECT account, count(*) FROM part GROUP BY account ORDER BY account").fetchall()
-    return Part(
-        Digest(hashes.hexdigest()),
-        rows,
-        {currency: {"gross": text(gross), "pretax": text(pretax)} for currency, gross, pretax in totals},
-        dict(accounts),
-    )
+    query = f"SELECT account, count(*) FROM {_LINES} GROUP BY account ORDER BY account"  # noqa: S608
+    accounts = dict(connection.execute(query).fetchall())
+    with part_path.open("rb") as file:
+        name = Digest(hashlib.file_digest(file, "sha256").hexdigest())
+    sums = {currency: {"gross": text(gross), "pretax": text(pretax)} for currency, gross, pretax in totals}
+    return Part(name, sum(accounts.values()), sums, accounts)
 
 
 def _rejects(connection: duckdb.DuckDBPyConnection) -> list[Reject]:
@@ -183,13 +172,15 @@ def _rejects(connection: duckdb.DuckDBPyConnection) -> list[Reject]:
 
 def _broken(connection: duckdb.DuckDBPyConnection, equations: list[str]) -> dict[str, int]:
     """Lines by equation; each holds the numbers of those it breaks."""
-    found = connection.execute("SELECT broken, count(*) FROM part WHERE broken IS NOT NULL GROUP BY broken").fetchall()
+    query = f"SELECT broken, count(*) FROM {_LINES} WHERE broken IS NOT NULL GROUP BY broken"  # noqa: S608
+    found = connection.execute(query).fetchall()
     return _counted((equations[int(place)], count) for places, count in found for place in places.split(","))
 
 
 def _repaired(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Lines by repair rule; each holds the names of those that changed it."""
-    found = connection.execute("SELECT repair, count(*) FROM part WHERE repair IS NOT NULL GROUP BY repair").fetchall()
+    query = f"SELECT repair, count(*) FROM {_LINES} WHERE repair IS NOT NULL GROUP BY repair"  # noqa: S608
+    found = connection.execute(query).fetchall()
     return _counted((rule, count) for rules, count in found for rule in rules.split(" "))
 
 
@@ -205,7 +196,7 @@ def empty(connection: duckdb.DuckDBPyConnection, folder: Path) -> Path:
     path = folder / "empty.parquet"
     if not path.exists():
         typed = ", ".join(f"NULL::{type_} AS {name}" for name, type_ in COLUMNS.items())
-        nothing = f"SELECT {typed}, NULL::VARCHAR AS row_hash, NULL::INTEGER AS page, NULL::INTEGER AS row WHERE false"
+        nothing = f"SELECT {typed}, NULL::INTEGER AS page, NULL::INTEGER AS row WHERE false"
         made = path.with_suffix(".new")
         connection.execute(f"COPY ({nothing}) TO {quoted(str(made))} (FORMAT parquet)")
         made.rename(path)

@@ -81,28 +81,44 @@ def open_table(connection: duckdb.DuckDBPyConnection, member: Member, page: int)
         return _parquet(member, page)
     headers = files.header_of(member.path, member.name)
     form = formats.recognise(headers, member.name)
-    rows = _numbered(_csv(member.path, headers, is_plain=True, has_header=True), page, has_problem=False)
-    return Table(form, rows, tuple(headers))
+    return Table(form, _numbered(_csv(member.path, headers, is_plain=True), page), tuple(headers))
 
 
-def pieces(member: Member, table: Table, page: int, folder: Path, size: int) -> list[Table]:
-    """The same table of a plain text file without quotes in pieces, which several can read at the same time."""
-    found = []
-    for number, (path, first) in enumerate(files.pieces(member.path, folder, size)):
-        rows = _numbered(
-            _csv(path, table.headers, is_plain=True, has_header=number == 0), page, first, has_problem=False
-        )
-        found.append(Table(table.form, rows, table.headers))
-    return found
+def plainly(
+    connection: duckdb.DuckDBPyConnection, member: Member, table: Table, target: Path, page: int, *, has_quotes: bool
+) -> Table:
+    """The same table of a plain text file as Parquet at `target`, read by all threads where no cell has quotes."""
+    found = _csv(member.path, table.headers, is_plain=True, is_parallel=not has_quotes)
+    return _kept(connection, table, f"(SELECT *, NULL AS problem FROM {found})", target, page)  # noqa: S608
 
 
-def tidied(member: Member, table: Table, page: int, folder: Path) -> Table:
-    """The same table of a text file, read row by row into `folder`, each with what is wrong with it."""
-    tidy = folder / f"tidy-{page}.csv"
+def tidily(connection: duckdb.DuckDBPyConnection, member: Member, table: Table, target: Path, page: int) -> Table:
+    """The same table of any text file as Parquet at `target`, read row by row, each with what is wrong with it."""
+    tidy = target.with_name(f"tidy-{page}.csv")
     with tidy.open("w", encoding="utf-8", newline="") as file:
         rows = files.tidy_rows(member.path, member.name, len(table.headers))
         csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
-    return Table(table.form, _numbered(_csv(tidy, [*table.headers, "problem"]), page, has_problem=True), table.headers)
+    return _kept(connection, table, _csv(tidy, [*table.headers, "problem"]), target, page)
+
+
+def _kept(connection: duckdb.DuckDBPyConnection, table: Table, rows: str, target: Path, page: int) -> Table:
+    """The texts that the form reads, in their order, as Parquet: there each text of a column that has few is read once.
+
+    That makes reading them several times as fast, which is worth more than writing them costs.
+    """
+    headers = [header for header in table.headers if table.form.column_of(header)]
+    texts = ", ".join(map(_identifier, [*headers, "problem"]))
+    connection.execute(
+        f"COPY (SELECT {texts} FROM {rows}) TO {quoted(str(target))} "  # noqa: S608
+        "(FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 65536)"
+    )
+    return Table(table.form, parquet_rows(target, page), tuple(headers))
+
+
+def parquet_rows(path: Path, page: int) -> str:
+    """SQL for the texts of such a file."""
+    source = f"read_parquet({quoted(str(path))}, file_row_number=true)"
+    return f"(SELECT * EXCLUDE (file_row_number), file_row_number AS row, {page} AS page FROM {source})"  # noqa: S608
 
 
 def _csv(
@@ -110,27 +126,26 @@ def _csv(
     columns: Sequence[str],
     *,
     is_plain: bool = False,
-    has_header: bool = False,
+    is_parallel: bool = False,
     delim: str = ",",
     quote: str = '"',
 ) -> str:
     types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in columns)
-    # parallel = false: a quoted cell may hold line ends. A cell too many is passed over where it is empty, unless empty
+    # Read by one where a quoted cell may hold line ends. A cell too many is passed over where it is empty, unless empty
     # is not what stands for NULL: then a row whose cells have moved is none that can be read.
     # In files that we wrote the line end is known; where it is guessed, one of another kind in a cell breaks a row.
     null, longest, end = (
         ("chr(0)", files.PLAIN_LINE_MAX, "") if is_plain else ("''", files.LINE_MAX, "new_line='\\n', ")
     )
     return (
-        f"read_csv({quoted(str(path))}, header={str(has_header).lower()}, columns={{{types}}}, delim='{delim}', "
-        f"quote='{quote}', escape='{quote}', nullstr={null}, {end}strict_mode=true, parallel=false, "
-        f"max_line_size={longest}, auto_detect=false)"
+        f"read_csv({quoted(str(path))}, header={str(is_plain).lower()}, columns={{{types}}}, delim='{delim}', "
+        f"quote='{quote}', escape='{quote}', nullstr={null}, {end}strict_mode=true, "
+        f"parallel={str(is_parallel).lower()}, max_line_size={longest}, auto_detect=false)"
     )
 
 
-def _numbered(source: str, page: int, first: int = 0, *, has_problem: bool) -> str:
-    problem = "" if has_problem else ", '' AS problem"
-    return f"(SELECT *, row_number() OVER () - 1 + {first} AS row, {page} AS page{problem} FROM {source})"  # noqa: S608
+def _numbered(source: str, page: int) -> str:
+    return f"(SELECT *, row_number() OVER () - 1 AS row, {page} AS page, '' AS problem FROM {source})"  # noqa: S608
 
 
 _ROWS_FREE = 1_000_000  # a row of a real bill takes more than a byte

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.bill.difference import relation, same
 from shared.bill.line import COLUMNS
 from shared.ports import Key, Value
 
@@ -64,13 +65,14 @@ def changed(
 
     `trace` has the page and row of each line of `new`; `source_of` says in which object a page lies.
     """
-    unchanged = "ANTI JOIN read_parquet($old) o USING (line_id, row_hash)" if old else ""
-    there = f"(SELECT * FROM read_parquet($new) {unchanged}) n JOIN read_parquet($trace) t USING (line_id)"  # noqa: S608
-    parameters = {"new": str(new)} | ({"old": str(old)} if old else {})
+    now = relation([str(new)])
+    before = relation([str(old)]) if old else ""
+    unchanged = f"ANTI JOIN {before} o ON {same('n', 'o')}" if old else ""
+    there = f"(SELECT * FROM {now} n {unchanged}) n JOIN read_parquet($trace) t USING (line_id)"  # noqa: S608
     names = (*_KEYS, *COLUMNS)
     query = f"SELECT {_KEY.format('n')}, t.page, t.row, {_columns('n', names)} FROM {there}"  # noqa: S608
     sources: dict[int, str] = {}
-    for key, page, row, *values in _fetched(connection, query, {**parameters, "trace": str(trace)}):
+    for key, page, row, *values in _fetched(connection, query, {"trace": str(trace)}):
         if page not in sources:
             sources[page] = source_of(page)
         columns = _filled(names, values)
@@ -79,16 +81,16 @@ def changed(
     if old is None:
         return
     names = (*_KEYS, *_KEPT)
-    gone = "read_parquet($old) o ANTI JOIN read_parquet($new) n USING (line_id)"
+    gone = f"{before} o ANTI JOIN {now} n USING (line_id)"
     query = f"SELECT {_KEY.format('o')}, {_columns('o', names)} FROM {gone}"  # noqa: S608
-    for key, *values in _fetched(connection, query, parameters):
+    for key, *values in _fetched(connection, query):
         columns = _filled(names, values)
         columns.update(gone=True, seal=seal, standing=2 * seal)
         yield (("line", key),), columns
 
 
 def _fetched(
-    connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, str]
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Any, ...]]:
     # A cursor of its own: who reads these rows may use the connection meanwhile.
     cursor = connection.cursor().execute(query, parameters)

@@ -6,12 +6,15 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from shared.cloud.uncollected import uncollected
+
 
 class _Log:
     """Powertools' logger, its fields kept apart from the names that logging itself uses."""
 
     def __init__(self) -> None:
-        from aws_lambda_powertools import Logger
+        with uncollected():
+            from aws_lambda_powertools import Logger
 
         self._logger = Logger(service="clearbook", level="INFO")
 

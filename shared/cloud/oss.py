@@ -8,6 +8,7 @@ slow Python where crcmod has no C extension.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import importlib.util
 import secrets
@@ -119,9 +120,7 @@ class OssStore:
 
     def upload_once(self, key: str, path: Path) -> bool:
         """Create the object from a file, under a name made from its content; False if it was there already."""
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-        content = _Content(path.stat().st_size, digest, lambda: _pieces_in(path))
+        content = _Content(path.stat().st_size, _md5_in(path), lambda: _pieces_in(path))
 
         def once(is_doubtful: bool) -> bool:
             if is_doubtful and self._holds(key, content):  # rather than send it all once more
@@ -130,6 +129,16 @@ class OssStore:
                 return self._create(key, file, content)
 
         return self._patience.persist(once)
+
+    def upload_again(self, key: str, path: Path) -> None:
+        """Write the object from a file, whether or not it is there: delivers its event once more."""
+        headers = {"Content-MD5": _base64(_md5_in(path))}
+
+        def once(_: bool) -> None:
+            with self._translated("write", key, writes=True), path.open("rb") as file:
+                self._bucket.put_object(key, file, headers=headers)
+
+        self._patience.persist(once)
 
     def download(self, key: str, path: Path) -> None:
         """Fetch the object into a file, which appears whole or not at all."""
@@ -230,10 +239,10 @@ class OssStore:
         # The eTag is the MD5 unless the object was written in parts or encrypted with a KMS key.
         if str(there.etag).lower() == content.md5.hexdigest():
             return True
-        crc = oss2.utils.Crc64()
+        crc = _crc_of_nothing().new()
         for piece in content.pieces():
             crc.update(piece)
-        return bool(there.server_crc == crc.crc)
+        return bool(there.server_crc == crc.crcValue)
 
     # -- errors ------------------------------------------------------------------------------------------------
 
@@ -321,22 +330,27 @@ class _AlteredError(Exception):
 class _NoCrc:
     """Where CRC64 would be slow, the length and the connection's own checksums have to do."""
 
-    crc = None
+    crcValue = None  # noqa: N815 - crcmod's name
 
     def update(self, piece: bytes) -> None:
         """Nothing."""
 
 
 def _crc() -> Any:
-    return oss2.utils.Crc64() if _FAST_CRC else _NoCrc()
+    return _crc_of_nothing().new() if _FAST_CRC else _NoCrc()
+
+
+@functools.cache
+def _crc_of_nothing() -> Any:
+    return oss2.utils.Crc64().crc64  # made once: its table takes longer than the checksum of a small object
 
 
 def _check_whole(size: int, announced: int | None, crc: Any, server_crc: int | None) -> None:
     """A body that is short or altered never passes as whole."""
     if announced is not None and size < announced:
         raise _BrokenOffError(f"the answer broke off after {size} of {announced} bytes")
-    if crc.crc is not None and server_crc is not None and crc.crc != server_crc:
-        raise _AlteredError(f"its CRC64 is {crc.crc}, and OSS says {server_crc}")
+    if crc.crcValue is not None and server_crc is not None and crc.crcValue != server_crc:
+        raise _AlteredError(f"its CRC64 is {crc.crcValue}, and OSS says {server_crc}")
 
 
 _BROKEN = (
@@ -393,6 +407,11 @@ def _base64(md5: Any) -> str:
 
 def _pieces_of(body: bytes) -> Iterator[bytes]:
     yield body
+
+
+def _md5_in(path: Path) -> Any:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
 
 
 def _pieces_in(path: Path) -> Iterator[bytes]:

@@ -18,10 +18,12 @@ from shared.ids import canonical_json
 from shared.services import Services
 from shared.steps import state
 
+_FORMAT = 2  # of what is kept; what was kept in another is not read
+
 
 def key_of(settled: Seal, other: Seal) -> str:
     """Where the comparison of two observations lies (bucket work)."""
-    names = f"{settled.source}-{settled.snapshot[:16]}-{other.source}-{other.snapshot[:16]}"
+    names = f"{settled.source}-{settled.snapshot[:16]}-{other.source}-{other.snapshot[:16]}-{_FORMAT}"
     return f"comparisons/{settled.account}/{settled.cycle}/{names}.json"
 
 

@@ -36,12 +36,12 @@ from shared.ports import ObjectEvent, ObjectMissingError, ServiceError
 from shared.services import Services
 from shared.steps import day_parts, sealing, splitting, state
 from shared.steps.repairing import repairs
-from shared.steps.splitting import Scratch, Split
+from shared.steps.splitting import Split
 
 PREFIX = "bills/"
 IMPORTED = "bills/import/"
 _ACTOR = "ingest_bill"
-# Rows lie in a database on the disk; what is worked on at a time fits into this.
+# Rows lie on the disk; what is worked on at a time fits into this.
 _MEMORY_MB = 400
 _TRIES = 5  # at an entry, while others write to the same stream
 
@@ -74,8 +74,10 @@ def ingest_file(services: Services, event: ObjectEvent) -> dict[str, Any]:
         try:
             taken = taking.take()
         except BadInputError as exc:
-            _note(services, event.key, version.tag, {"file": event.key, "refused": str(exc)})
-            raise
+            refusal = taking.refusal(exc)
+            _note(services, event.key, version.tag, {"file": event.key, "refused": str(refusal)})
+            raise refusal from exc
+    services.buckets.work.put_again(said_key(event.key), canonical_json(taken))
     _note(services, event.key, version.tag, taken)
     services.record(_ACTOR, event.key, stamp(event.at), json.dumps(taken, ensure_ascii=False))
     return taken
@@ -84,6 +86,11 @@ def ingest_file(services: Services, event: ObjectEvent) -> dict[str, Any]:
 def note_key(key: str, version: str) -> str:
     """What became of a version of an object (bucket work)."""
     return f"files/{digest(key.encode())[:32]}/{version}.json"
+
+
+def said_key(key: str) -> str:
+    """The note of the version of an object that was taken last (bucket work)."""
+    return f"files/{digest(key.encode())[:32]}/said.json"
 
 
 def is_taken(services: Services, key: str) -> bool:
@@ -129,15 +136,27 @@ class _Taking:
                 return False
         return True
 
+    def refusal(self, exc: BadInputError) -> BadInputError:
+        """The refusal of the file, which names the bills that rest on what an earlier version of it said."""
+        body = self._services.buckets.work.find(said_key(self._event.key))
+        said = {"bills": []} if body is None else json.loads(body)
+        standing = []
+        for bill in said["bills"]:
+            entries = self._services.chain.read(stream_of(bill["account"], bill["cycle"]))
+            last = observations(entries, said["source"])[-1:]
+            if last and self._event.key in last[0].files:
+                standing.append(f"{bill['account']} {bill['cycle']}, entry {last[0].seq}")
+        if not standing:
+            return exc
+        remedy = f"{exc.remedy}; until then what an earlier version of it said stands ({'; '.join(standing)})"
+        return BadInputError(exc.place, exc.problem, remedy)
+
     def take(self) -> dict[str, Any]:
         """Read the file, and say in each bill's stream what it says; what became of it."""
         memory_mb = min(_MEMORY_MB, self._services.memory_mb)
         with connect(self._services.scratch, memory_mb, self._services.threads) as connection:
-            self._scratch = Scratch(connection, self._folder, self._services.threads)
-            try:
-                return self._taken()
-            finally:
-                self._scratch.close()
+            self._connection = connection
+            return self._taken()
 
     def _taken(self) -> dict[str, Any]:
         key = self._event.key
@@ -167,7 +186,9 @@ class _Taking:
             if path is None:
                 path = self._folder / content
                 self._services.buckets.records.download(raw_key(content), path)
-            self._splits[content] = splitting.split(self._scratch, path, key, partial(self._reading, key))
+            self._splits[content] = splitting.split(
+                self._connection, path, key, partial(self._reading, key), self._folder
+            )
         return self._splits[content]
 
     def _reading(self, key: str, form: Format) -> Reading:
@@ -257,16 +278,16 @@ class _Taking:
         if about["covers"] == DAY:
             if full:
                 return f"the whole cycle is known from {min(full)}; a day's file changes nothing of it"
-            same = [name for name, one in others.items() if one["digest"] == about["digest"]]
-            if same and not mine:
-                return f"is the same as {same[0]}"
-            now = others if same else {**others, key: about}
+            together = others
         else:
             together = {name: one for name, one in full.items() if about["whole"] and one["whole"] == about["whole"]}
             newer = [name for name in full.keys() - together if full[name]["written"] > about["written"]]
             if newer:
                 return f"is older than {min(newer)}, which is the whole cycle too"
-            now = {**together, key: about}
+        same = [name for name, one in together.items() if one["digest"] == about["digest"]]
+        if same and not mine:
+            return f"is the same as {min(same)}"
+        now = together if same else {**together, key: about}
         return self._sealed(connector.account, cycle, source, last, now, entries)
 
     def _sealed(
@@ -340,7 +361,7 @@ class _Taking:
 
     def _built(self, wanted: _Wanted) -> day_parts.Draft:
         wanted.folder.mkdir(exist_ok=True)
-        with self._scratch.connection.cursor() as connection:
+        with self._connection.cursor() as connection:
             return day_parts.build(connection, wanted.rows, wanted.reading, wanted.folder)
 
     def _kept(self, wanted: _Wanted, draft: Future[day_parts.Draft] | None) -> tuple[str, dict[str, Any]]:

@@ -22,7 +22,6 @@ from shared.ids import canonical_json, digest
 from shared.ports import BillApi, ObjectConflictError, ObjectEvent, ServiceError
 from shared.services import Services
 from shared.steps import state
-from shared.steps.plan_pulls import ask_again
 
 PAGE_ROWS = 300  # the most that DescribeInstanceBill gives
 PAGES_MAX = 99_999
@@ -92,6 +91,8 @@ def _complete(services: Services, pull: Pull, found: Mapping[str, Any], at: str)
 
 def _go_on_later(services: Services, pull: Pull, stopped: _OutOfTimeError, at: str) -> dict[str, Any]:
     """Keep how far the pull came, then ask for its order once more: who writes orders is another step."""
+    from shared.steps.plan_pulls import ask_again  # here: most pulls are not cut off
+
     work, far = services.buckets.work, stopped.far
     work.put_again(pull.progress_key(stopped.attempt), far.body)
     key = pull.again_key(stopped.attempt, len(far.pages))

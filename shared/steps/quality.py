@@ -24,7 +24,7 @@ from shared.services import Services
 from shared.steps import comparing, day_parts, state
 
 PREFIX = "quality/"
-FORMAT = 1  # of the kept object; one of another format is made anew
+FORMAT = 2  # of the kept object; one of another format is made anew
 _HOUR = 3600
 _TRIES = 5
 
@@ -92,7 +92,7 @@ def _figures(
         },
         "comparisons": [
             {"source": one["other"]["source"], "with": one["settled"]["source"], "by": one["by"],
-             "count": one["count"], "amount": one["amount"]}
+             "count": one["count"], "amounts": one["amounts"]}
             for one in comparing.kept(services, entries)
         ],
     }  # fmt: skip

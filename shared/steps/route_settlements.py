@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from shared.bill.pulls import is_final, slot_day
 from shared.bill.snapshot import FINAL, Seal, stream_of
 from shared.bill.snapshot import seals as seals_of
-from shared.chain.chain import head_of
+from shared.chain.chain import RememberingChain, head_of
 from shared.chain.entry import Entry, Head
 from shared.control import months
 from shared.cycle import Cycle, stamp
@@ -83,6 +83,8 @@ def route_settlements(services: Services, event: ObjectEvent) -> dict[str, Any]:
     if match is None:
         raise BadInputError(f"object {event.key}", "is no seal", "expected seals/<account>/<cycle>/<seq>.json")
     account, cycle, _ = match.groups()
+    # This step changes no stream: each is read once, after its seal was written, so the last seal sees them all.
+    services = replace(services, chain=RememberingChain(services.rows))
     parties, _ = state.parties(services)
     now = bills(services, parties, cycle)
     seal = now.seals.get(account)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,19 +24,16 @@ if TYPE_CHECKING:
 Place = tuple[str, str, str]  # payer, cycle, date
 
 
-_PIECE = 32 * 1024 * 1024  # bytes of a plain file that are read at once
-
-
 @dataclass(slots=True)
 class Split:
-    """A file's rows: in which tables of the scratch database they are, and why some of them are no line."""
+    """A file's rows: in which files of the scratch folder they are, and why some of them are no line."""
 
     form: Format
     reading: Reading
     rows: int = 0
     totals: int = 0  # rows of sums
     pages: list[str] = field(default_factory=list)  # the names of its tables
-    tables: list[str] = field(default_factory=list)  # where the checked rows are
+    checked: list[Path] = field(default_factory=list)  # the checked rows of each, as Parquet
     counts: dict[Place, int] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
 
@@ -58,59 +53,38 @@ class Split:
     @property
     def lines(self) -> str:
         """SQL for all rows that are lines."""
-        are = f"place NOT IN ('{REJECTED}', '{TOTAL}')"
-        each = (f"SELECT * EXCLUDE (place) FROM {table} WHERE {are}" for table in self.tables)  # noqa: S608
-        return f"({' UNION ALL '.join(each)})"
+        return f"(SELECT * EXCLUDE (place) FROM {self.all} WHERE place NOT IN ('{REJECTED}', '{TOTAL}'))"  # noqa: S608
 
     def placed(self, place: str) -> str:
         """SQL for the rows of a place, as `normalise` names it."""
-        each = (f"SELECT * EXCLUDE (place) FROM {table} WHERE place = {quoted(place)}" for table in self.tables)  # noqa: S608
-        return f"({' UNION ALL '.join(each)})"
+        return f"(SELECT * EXCLUDE (place) FROM {self.all} WHERE place = {quoted(place)})"  # noqa: S608
+
+    @property
+    def all(self) -> str:
+        """SQL for all rows, with their place."""
+        return f"read_parquet([{', '.join(quoted(str(path)) for path in self.checked)}])"
 
 
-class Scratch:
-    """A database of its own on the disk, for the rows of files that are taken apart; gone when it is closed."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, threads: int = 1) -> None:
-        self.connection, self.folder, self.threads = connection, folder, threads
-        self._name = f"scratch_{secrets.token_hex(8)}"
-        self._tables = 0
-        connection.execute(f"ATTACH {quoted(str(folder / 'scratch.db'))} AS {self._name}")
-
-    def close(self) -> None:
-        """Let go of the database; its file goes with the folder."""
-        self.connection.execute(f"DETACH {self._name}")
-
-    def table(self) -> str:
-        """The name of a further table."""
-        self._tables += 1
-        return f"{self._name}.rows_{self._tables}"
-
-
-def split(scratch: Scratch, path: Path, name: str, reading_of: Callable[[Format], Reading]) -> Split:
-    """Take the file at `path` apart; `reading_of` says how a form is read.
+def split(
+    connection: duckdb.DuckDBPyConnection, path: Path, name: str, reading_of: Callable[[Format], Reading], scratch: Path
+) -> Split:
+    """Take the file at `path` apart in a folder of its own in `scratch`; `reading_of` says how a form is read.
 
     BadInputError where the file as a whole cannot be read; a row that cannot is one of the rejects.
     """
     found: Split | None = None
-    connection, folder = scratch.connection, Path(tempfile.mkdtemp(dir=scratch.folder))
+    folder = Path(tempfile.mkdtemp(dir=scratch))
     for page, member in enumerate(files.unpack(path, name, folder), 1):
-        table, has_quotes = raw.open_table(connection, member, page), True
-        if not member.is_parquet:
-            looked = files.look_through(member.path)
-            is_plain, has_quotes = looked.is_plain and _begins(connection, table), looked.has_quotes
-            table = table if is_plain else raw.tidied(member, table, page, folder)
-            has_quotes = has_quotes or not is_plain
+        table = _texts(connection, member, page, folder)
         if found is None:
             found = Split(table.form, reading_of(table.form))
         elif table.form.id != found.form.id:
             problem = f"is of form {table.form.id}, the tables before it of {found.form.id}"
             raise BadInputError(member.name, problem, "hand in files of one form")
-        tables = [table] if has_quotes else raw.pieces(member, table, page, folder, _PIECE)
-        _take(scratch, found, member, tables, page, folder)
+        _check(connection, found, member, table, folder / f"checked-{page}.parquet")
         found.pages.append(member.name)
     assert found is not None  # noqa: S101 - a file without tables is refused before
-    _refuse_repeated(connection, found)
+    _refuse_repeated(connection, found, folder)
     _count(connection, found)
     _check_totals(connection, found, name)
     if sum(found.counts.values()) + len(found.rejects) + found.totals != found.rows:
@@ -118,68 +92,64 @@ def split(scratch: Scratch, path: Path, name: str, reading_of: Callable[[Format]
     return found
 
 
-def _begins(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
+def _texts(connection: duckdb.DuckDBPyConnection, member: Member, page: int, folder: Path) -> Table:
+    """The texts of a table; of what a plain reader stumbles over, read row by row."""
     import duckdb
 
+    table, target = raw.open_table(connection, member, page), folder / f"texts-{page}.parquet"
+    if member.is_parquet:
+        return table
+    looked = files.look_through(member.path)
+    if looked.is_plain:
+        try:
+            return raw.plainly(connection, member, table, target, page, has_quotes=looked.has_quotes)
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            pass
     try:
-        connection.execute(f"SELECT * FROM {table.rows} LIMIT 1").fetchall()  # noqa: S608
-    except (duckdb.InvalidInputException, duckdb.ConversionException):
-        return False
-    return True
-
-
-def _take(scratch: Scratch, found: Split, member: Member, tables: list[Table], page: int, folder: Path) -> None:
-    """Take in the rows of a table; one that a plain reader stumbles over is read row by row."""
-    import duckdb
-
-    try:
-        _read(scratch, found, tables)
+        return raw.tidily(connection, member, table, target, page)
     except (duckdb.InvalidInputException, duckdb.ConversionException) as exc:
-        if member.is_parquet or (folder / f"tidy-{page}.csv").exists():
-            raise BadInputError(member.name, f"cannot be read ({files.said(exc)})", "export it again") from exc
-        _read(scratch, found, [raw.tidied(member, tables[0], page, folder)])
+        raise BadInputError(member.name, f"cannot be read ({files.said(exc)})", "export it again") from exc
 
 
-def _read(scratch: Scratch, found: Split, tables: list[Table]) -> None:
-    """Read all of these tables into the scratch database, or none of them."""
-    made = [(scratch.table(), normalise.checked_sql(found.reading, one.rows, one.headers)) for one in tables]
+def _check(connection: duckdb.DuckDBPyConnection, found: Split, member: Member, table: Table, target: Path) -> None:
+    """Put every row of a table in the columns of a line, with its place."""
+    import duckdb
 
-    def one(name: str, query: str) -> int:
-        with scratch.connection.cursor() as cursor:
-            [(rows,)] = cursor.execute(f"CREATE TABLE {name} AS {query}").fetchall()
-            return int(rows)
-
-    if len(made) == 1:
-        rows = [one(*made[0])]
-    else:
-        with ThreadPoolExecutor(scratch.threads) as pool:
-            rows = list(pool.map(lambda each: one(*each), made))
-    found.rows += sum(rows)
-    found.tables += [name for name, _ in made]
+    checked = normalise.checked_sql(found.reading, table.rows, table.headers)
+    try:
+        found.rows += _write(connection, checked, target)
+    except (duckdb.InvalidInputException, duckdb.ConversionException) as exc:
+        raise BadInputError(member.name, f"cannot be read ({files.said(exc)})", "export it again") from exc
+    found.checked.append(target)
 
 
-def _refuse_repeated(connection: duckdb.DuckDBPyConnection, found: Split) -> None:
+def _write(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> int:
+    # Dates mostly follow each other in a bill, so that small groups of rows are of few of them.
+    written = f"COPY ({rows}) TO {quoted(str(target))} (FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 16384)"
+    [(count,)] = connection.execute(written).fetchall()
+    return int(count)
+
+
+def _refuse_repeated(connection: duckdb.DuckDBPyConnection, found: Split, folder: Path) -> None:
     """Of rows that bear the same id of the source's own the first is a line, whatever date the others have."""
     if not found.form.unique:
         return
-    said = "'the line ' || left(source_id, 60) || ' is there already'"
-    each = " UNION ALL ".join(f"SELECT source_id, page, row FROM {one} WHERE reason IS NULL" for one in found.tables)  # noqa: S608
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE again AS SELECT page, row FROM ({each}) "  # noqa: S608
+        f"CREATE OR REPLACE TEMP TABLE again AS SELECT page, row FROM {found.all} WHERE reason IS NULL "  # noqa: S608
         "QUALIFY row_number() OVER (PARTITION BY source_id ORDER BY page, row) > 1"
     )
     if connection.execute("SELECT 1 FROM again LIMIT 1").fetchall():
-        for one in found.tables:
-            connection.execute(
-                f"UPDATE {one} SET place = '{REJECTED}', reason = {said} FROM again "  # noqa: S608
-                f"WHERE {one}.page = again.page AND {one}.row = again.row"
-            )
+        place = f"CASE WHEN a.row IS NULL THEN place ELSE '{REJECTED}' END AS place"
+        said = "'the line ' || left(source_id, 60) || ' is there already'"
+        reason = f"CASE WHEN a.row IS NULL THEN reason ELSE {said} END AS reason"
+        refused, target = f"{found.all} r LEFT JOIN again a ON a.page = r.page AND a.row = r.row", folder / "refused"
+        _write(connection, f"SELECT r.* REPLACE ({place}, {reason}) FROM {refused}", target)  # noqa: S608
+        found.checked = [target]
 
 
 def _count(connection: duckdb.DuckDBPyConnection, found: Split) -> None:
     """How many rows each place has, and the rows that are no line."""
-    each = " UNION ALL ".join(f"SELECT place, count(*) AS rows FROM {one} GROUP BY place" for one in found.tables)  # noqa: S608
-    for place, rows in connection.execute(f"SELECT place, sum(rows)::BIGINT FROM ({each}) GROUP BY place").fetchall():  # noqa: S608
+    for place, rows in connection.execute(f"SELECT place, count(*) FROM {found.all} GROUP BY place").fetchall():  # noqa: S608
         if place == TOTAL:
             found.totals = rows
         elif place != REJECTED:
@@ -195,8 +165,8 @@ def _check_totals(connection: duckdb.DuckDBPyConnection, found: Split, name: str
         return
     said = f"SELECT sum(gross), sum(pretax) FROM {found.placed(TOTAL)}"  # noqa: S608
     [stated] = connection.execute(said).fetchall()
-    rows = " UNION ALL ".join(f"SELECT gross, pretax FROM {one} WHERE place <> '{TOTAL}'" for one in found.tables)  # noqa: S608
-    ours = f"SELECT count(*) - count(gross), count(*) - count(pretax), sum(gross), sum(pretax) FROM ({rows})"  # noqa: S608
+    rows = f"{found.all} WHERE place <> '{TOTAL}'"
+    ours = f"SELECT count(*) - count(gross), count(*) - count(pretax), sum(gross), sum(pretax) FROM {rows}"  # noqa: S608
     [(*unread, gross, pretax)] = connection.execute(ours).fetchall()
     for amount, total, sum_, missing in zip(("gross", "pretax"), stated, (gross, pretax), unread, strict=True):
         # Where a row's amount could not be read, its case says so, and nothing can be said of the sum.

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.bill.snapshot import Seal, Snapshot, parse_snapshot, seals, snapshot_key, stream_of
 from shared.chain.entry import Entry
 from shared.control.approvals import in_force
 from shared.control.months import AGREEMENT
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from shared.agreement.agreement import Agreement
+    from shared.bill.snapshot import Seal, Snapshot
     from shared.reference.catalogue import Catalogue
 
 PARTY_DOCUMENT = "party_document"
@@ -119,12 +119,16 @@ def catalogue(services: Services, digest: str) -> Catalogue:
 
 def last_seal(services: Services, account: str, cycle: str) -> Seal | None:
     """The newest seal of an account's bill."""
+    from shared.bill.snapshot import seals, stream_of
+
     found = seals(services.chain.read(stream_of(account, cycle)))
     return found[-1] if found else None
 
 
 def snapshot(services: Services, account: str, cycle: str, id_: str) -> Snapshot:
     """A snapshot by its id."""
+    from shared.bill.snapshot import parse_snapshot, snapshot_key
+
     return parse_snapshot(kept(services, services.buckets.work, snapshot_key(account, cycle, id_)))
 
 

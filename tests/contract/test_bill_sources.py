@@ -87,7 +87,7 @@ def test_a_file_says_what_the_pull_of_the_same_month_said(month: Billed, form: s
 
     [seal] = seals(month.entries)
     assert (said.rows, said.totals, said.rejects) == (seal.rows, seal.totals, {})
-    assert (compared["count"], compared["amount"], compared["differences"]) == (0, "0", [])
+    assert (compared["count"], compared["amounts"], compared["differences"]) == (0, {}, [])
     assert (compared["settled"]["rows"], compared["other"]["rows"]) == (seal.rows, seal.rows)
 
 
@@ -102,7 +102,7 @@ def test_a_cent_that_a_file_has_otherwise_is_found_by_account_product_and_day(mo
     writer.writerows(rows)
     _, compared = month.hand_in("classic-zh", file.getvalue().encode())
 
-    assert (compared["count"], compared["amount"]) == (1, "0.01")
+    assert (compared["count"], compared["amounts"]) == (1, {"CNY": "0.01"})
     [found] = compared["differences"]
     assert found["product_code"] == changed["产品Code"]
     assert found["date"] == changed["账单开始时间"][:10]

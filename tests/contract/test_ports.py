@@ -220,6 +220,13 @@ def test_a_file_is_uploaded_once_and_downloaded_whole(storage: Storage, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
 
 
+def test_a_file_that_is_uploaded_again_replaces(storage: Storage, tmp_path: Path) -> None:
+    for body in (b"one", b"x" * 100_000, b""):
+        (tmp_path / "source").write_bytes(body)
+        storage.store.upload_again("inbox/1", tmp_path / "source")
+        assert storage.store.get("inbox/1") == body
+
+
 def test_a_download_of_what_is_missing_leaves_no_file(storage: Storage, tmp_path: Path) -> None:
     with pytest.raises(ObjectMissingError):
         storage.store.download("nobody", tmp_path / "target")
@@ -261,13 +268,14 @@ def verbs(store: ObjectStore, folder: Path) -> Mapping[str, Callable[[], object]
         "create": lambda: store.put_once("a", b"one"),
         "write": lambda: store.put_again("a", b"one"),
         "upload": lambda: store.upload_once("a", file),
+        "upload again": lambda: store.upload_again("a", file),
         "download": lambda: store.download("a", folder / "target"),
         "list": lambda: list(store.keys("")),
         "delete": lambda: store.delete("a"),
     }
 
 
-VERBS = ("read", "find", "look", "create", "write", "upload", "download", "list", "delete")
+VERBS = ("read", "find", "look", "create", "write", "upload", "upload again", "download", "list", "delete")
 
 
 @pytest.mark.parametrize("verb", VERBS)

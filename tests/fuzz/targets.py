@@ -29,7 +29,7 @@ from shared.columnar import connect
 from shared.errors import BadInputError
 from shared.steps import splitting
 from shared.steps.ingest_file import told_by
-from shared.steps.splitting import Scratch, Split
+from shared.steps.splitting import Split
 
 NAME = "bills/fuzzed"
 MESSAGE_MAX = 4_000
@@ -188,25 +188,16 @@ def _answer(
 ) -> tuple[Answer, bool]:
     """What becomes of a file, and whether all of it went the plain way; `is_forced` reads every text row by row."""
     folder.mkdir()
-    scratch = Scratch(connection, folder)
-    try:
-        return _answered(scratch, body, payer, is_forced=is_forced)
-    finally:
-        scratch.close()
-
-
-def _answered(scratch: Scratch, body: bytes, payer: str, *, is_forced: bool) -> tuple[Answer, bool]:
-    connection, folder = scratch.connection, scratch.folder
     path = folder / "file"
     path.write_bytes(body)
 
     def reading_of(form: Format) -> Reading:
         return Reading(form, "negative", payer, "", "", "CNY", {"a": "2234567890123456"})
 
-    odd = mock.patch.object(files, "look_through", return_value=files.Text("\n", False))
+    odd = mock.patch.object(files, "look_through", return_value=files.Text(is_plain=False))
     try:
         with odd if is_forced else nullcontext():
-            found = splitting.split(scratch, path, NAME, reading_of)
+            found = splitting.split(connection, path, NAME, reading_of, folder)
     except BadInputError as exc:
         readable(str(exc))
         return Answer(str(exc)), not is_forced and not list(folder.rglob("tidy-*"))

@@ -18,6 +18,7 @@ from shared.bill import formats
 from shared.bill.snapshot import stream_of
 from shared.cycle import SHANGHAI
 from shared.errors import BadInputError
+from shared.ports import Version
 from shared.steps import ingest_file
 from tests.bill_files import write_all
 from tests.builders import ACME, ATLAS, CYCLE, DAYS, P1, P2, item, parties
@@ -257,7 +258,7 @@ def test_how_other_sources_differ_is_told_with_both_figures(
     said = run("diff", *of, "--sources", "--limit", "1", text=True)
 
     assert compared["count"] == len(compared["differences"]) > 1
-    assert f"{compared['count']} differences, {compared['amount']} pretax in all\n" in said
+    assert f"{compared['count']} differences, {compared['amounts']['CNY']} CNY pretax in all\n" in said
     assert "          by account, product_code, date, currency\n" in said
     first = compared["differences"][0]
     assert f"  {first['date']}  {first['account']}  {first['product_code']}  CNY\n" in said
@@ -402,6 +403,42 @@ def test_a_file_that_the_step_refuses_ends_with_its_reason(
     assert f"if a file is of another payer or cycle than {P1} and {CYCLE}, say so with --account and --cycle" in said
     # It is taken once its cause is gone: what was noted of the same content before is no answer any more.
     assert "is not the payer" in run("import", str(month["classic-zh"]), "--account", P1, "--cycle", CYCLE, status=1)
+
+
+def test_a_bill_that_stands_because_its_corrected_file_was_refused_says_so(
+    world: World, run: Run, month: dict[str, Path], payer: str, tmp_path: Path
+) -> None:
+    of = ("--account", payer, "--cycle", CYCLE)
+    corrected = tmp_path / month["v2"].name
+    corrected.write_bytes(month["v2"].read_bytes())
+    run("import", str(corrected), *of)
+    assert "refused" not in run("quality", *of, text=True)
+    corrected.write_text(month["v2"].read_text("utf-8-sig").replace(payer, "999"), encoding="utf-8")
+    run("import", str(corrected), *of, status=1)
+
+    key = f"bills/import/{payer}/{CYCLE}/{corrected.name}"
+    told = f"{key} was written again and refused, what it said before stands: "
+    for name in ("show", "quality"):
+        assert told in run(name, *of, text=True)
+    assert told in run("show", "--account", payer, text=True)
+    assert list(run("show", *of)["entries"][-1]["refused_files"]) == [key]
+    assert list(run("quality", *of)[0]["sources"]["v2"]["refused_files"]) == [key]
+
+
+def test_a_file_is_sent_without_being_held_in_memory(
+    world: World, month: dict[str, Path], payer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def whole(path: Path) -> bytes:
+        raise AssertionError(f"{path} was read into memory")
+
+    [one] = importing.check(world.services, [month["v2"]], payer, CYCLE, world.now)
+    kept: list[Path] = []
+    monkeypatch.setattr(world.cloud.stores["inbox"], "upload_again", lambda key, path: kept.append(path))
+    monkeypatch.setattr(world.cloud.stores["inbox"], "version", lambda key: Version("tag", world.now))
+    monkeypatch.setattr(Path, "read_bytes", whole)
+
+    assert importing.put(world.services, one, forget=True) == "tag"
+    assert kept == [month["v2"]]
 
 
 def test_the_same_file_again_says_the_same_and_seals_nothing_new(

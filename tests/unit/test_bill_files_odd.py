@@ -26,7 +26,7 @@ from shared.bill.normalise import Reading
 from shared.errors import BadInputError
 from shared.steps import splitting
 from shared.steps.ingest_file import told_by
-from shared.steps.splitting import Scratch, Split
+from shared.steps.splitting import Split
 from tests.fuzz import seeds, targets
 
 PAYER, OWNER = "1234567890123456", "2234567890123456"
@@ -76,7 +76,7 @@ class Room:
         def reading_of(form: Format) -> Reading:
             return Reading(form, "negative", PAYER, reading.get("cycle", ""), "", "CNY")
 
-        return splitting.split(Scratch(self.connection, self.folder), path, "bill.csv", reading_of)
+        return splitting.split(self.connection, path, "bill.csv", reading_of, self.folder)
 
     def amounts(self, found: Split, column: str = "pretax") -> list[Decimal]:
         """An amount of every line, in the order of the file."""

@@ -39,7 +39,7 @@ def test_the_lines_told_by_a_snapshot_are_those_that_are_loaded(tmp_path: Path, 
 
     with connect(tmp_path, 256, 1) as connection:
         columns = ", ".join(f"{name} {type_}" for name, type_ in COLUMNS.items())
-        connection.execute(f"CREATE TEMP TABLE made ({columns}, row_hash VARCHAR)")
+        connection.execute(f"CREATE TEMP TABLE made ({columns})")
         connection.execute("INSERT INTO made (account) SELECT unnest(?::VARCHAR[])", [BILL])
         connection.execute(f"COPY made TO '{part}' (FORMAT parquet)")
         lines.load_parts(connection, [str(part)], share)

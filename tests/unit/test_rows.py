@@ -8,7 +8,8 @@ from typing import Any
 
 from infra.provision.tables import INDEXES, TABLES
 from shared.access.scope import Scope
-from shared.bill import rows
+from shared.bill import difference, rows
+from shared.bill.difference import CHANGED, REMOVED
 from shared.bill.line import COLUMNS
 from shared.bill.lookup import BillLines
 from shared.columnar import connect
@@ -74,6 +75,22 @@ def test_only_lines_that_are_new_or_differ_are_written(tmp_path: Path) -> None:
     assert sorted(str(row["line_id"]) for _, row in written) == sorted(
         ["new", *(f"line-{n}" for n in range(0, 1000, 100))]
     )
+
+
+def test_parts_compare_whichever_columns_they_were_written_with(tmp_path: Path) -> None:
+    lines = [bill_line("a"), bill_line("b", zone="z-1"), bill_line("c", repair="rule/1")]
+    without = {name: type_ for name, type_ in COLUMNS.items() if name != "repair"}
+    old, _ = write_part(tmp_path, "old", lines, {**without, "digest": "VARCHAR"})
+    new, trace = write_part(tmp_path, "new", [*lines, bill_line("d")])
+    with connect(tmp_path) as connection:
+        written = list(rows.changed(connection, new, old, trace, lambda page: "raw/page", 2))
+        back = list(difference.lines(connection, [str(new)], [str(old)]))
+
+    assert sorted(str(row["line_id"]) for _, row in written) == ["c", "d"]
+    assert [(one.how, one.line["line_id"], one.before, one.after) for one in back if one.how == CHANGED] == [
+        (CHANGED, "c", {"repair": "rule/1"}, {})
+    ]
+    assert [(one.how, one.line["line_id"]) for one in back if one.how != CHANGED] == [(REMOVED, "d")]
 
 
 def test_a_line_that_is_gone_says_so_and_is_found_where_it_was(tmp_path: Path) -> None:

@@ -261,6 +261,21 @@ def test_parts_of_a_month_add_up_and_a_later_sequence_replaces_them(world: Files
     assert world.rows() == {"2025-06-29 i-3": "3"}
 
 
+def test_the_same_part_under_another_name_is_counted_once_and_says_so(world: Files) -> None:
+    world.settle_from("partner")
+    name = f"{P1}_PartnerBillingItemDetail_202506"
+    world.arrives(f"{name}_1_01", partner_file("i-1", "2025-06-28", "1.00"))
+    world.arrives(f"{name}_1_02", partner_file("i-1", "2025-06-28", "1.00"))
+    assert (world.said("partner").rows, len(world.seals())) == (1, 1)
+    assert world.note(f"{name}_1_02")["bills"][0]["note"] == f"is the same as bills/{name}_1_01"
+
+    world.arrives(f"{name}_1_02", partner_file("i-2", "2025-06-28", "2.00"))
+    assert world.rows() == {"2025-06-28 i-1": "1", "2025-06-28 i-2": "2"}
+    world.arrives(f"{name}_1_02", partner_file("i-1", "2025-06-28", "1.00"))  # back again
+
+    assert world.rows() == {"2025-06-28 i-1": "1"}
+
+
 # -- sources ----------------------------------------------------------------------------------------------------
 
 
@@ -321,6 +336,22 @@ def test_a_file_that_fails_as_a_whole_is_kept_with_its_reason(world: Files, body
     assert problem in world.note(f"import/{payer}/{CYCLE}/strange.csv")["refused"]
     assert world.cloud.stores["inbox"].get(f"bills/import/{payer}/{CYCLE}/strange.csv") == body
     assert world.seals() == []
+
+
+@pytest.mark.parametrize("name", [FULL, day_file("2025-06-28")])
+def test_a_refusal_of_a_corrected_file_names_the_bill_that_stands_as_it_was(world: Files, name: str) -> None:
+    world.settle_from("classic")
+    world.arrives(name, file_of(row("2025-06-28", "1.00")))
+    world.arrives(name, file_of(row("2025-06-28", "1,00"), row("2025-06-29", "2,00")))
+
+    [refusal] = world.pump.refusals
+    assert "none of its 2 rows is a line" in refusal["refused"]
+    assert refusal["refused"].endswith(f"what an earlier version of it said stands ({P1} {CYCLE}, entry 1)")
+    assert world.note(name)["refused"] == refusal["refused"]
+    assert world.rows() == {"2025-06-28 i-1": "1"}
+
+    world.arrives(name, file_of(row("2025-06-28", "3.00")))
+    assert world.rows() == {"2025-06-28 i-1": "3"}
 
 
 def test_a_name_that_tells_neither_payer_nor_cycle_says_nothing_of_a_bill(world: Files) -> None:

@@ -1,7 +1,8 @@
 """A classic bill file of any length, for measuring: a generated month's file, repeated with other amounts.
 
-The rows of each repetition are those of one generated bill, so that charges keep their refunds, dates their order, and
-amounts their equations; instances, keys, usage and amounts differ. Amounts are multiplied by whole numbers, exactly.
+The rows of each repetition are those of one generated bill, so that charges keep their refunds and amounts their
+equations; instances, keys, usage and amounts differ. Amounts are multiplied by whole numbers, exactly. The bill is
+repeated some rows at a time, so that dates keep their order.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from infra.localcloud.bss.state import connect
 
 CYCLE, SEED = "2025-06", 7
 POOL = 20_000
+TOGETHER = 500  # rows of the bill that are repeated at a time
 FACTORS = 7  # of amounts; a prime, so that equal rows come back late
 AMOUNTS = (
     "原价", "优惠金额", "优惠券抵扣", "应付金额", "现金支付", "代金券抵扣", "储值卡支付金额", "欠费金额",
@@ -51,9 +53,9 @@ def write_classic(path: Path, lines: int, *, seed: int = SEED, pool: int = POOL)
             gross = pretax = Decimal(0)
             with path.open("wb") as file:
                 file.write((",".join(header) + "\n").encode())
-                for copy, start in enumerate(range(0, lines, held)):
+                for first in range(0, held, TOGETHER):
                     part = Path(folder) / "part.csv"
-                    sums = _repeat(connection, part, header, copy, min(held, lines - start))
+                    sums = _repeat(connection, part, header, first, *divmod(lines, held))
                     gross, pretax = gross + sums[0], pretax + sums[1]
                     with part.open("rb") as repeated:
                         shutil.copyfileobj(repeated, file)
@@ -89,29 +91,34 @@ def _read(connection: duckdb.DuckDBPyConnection, source: Path) -> tuple[int, lis
 
 
 def _repeat(
-    connection: duckdb.DuckDBPyConnection, part: Path, header: Sequence[str], copy: int, rows: int
+    connection: duckdb.DuckDBPyConnection, part: Path, header: Sequence[str], first: int, copies: int, more: int
 ) -> tuple[Decimal, Decimal]:
-    """Write the first `rows` rows of the pool once more; the sums of their gross and payable amounts."""
-    factor = copy % FACTORS + 1
-    cells = ", ".join(f'{_cell(name, copy, factor)} AS "{name}"' for name in header)
-    chosen = f"SELECT * FROM pool WHERE place <= {rows} ORDER BY place"  # noqa: S608 - numbers of our own
-    connection.execute(f"COPY (SELECT {cells} FROM ({chosen})) TO '{part}' (FORMAT csv, HEADER false)")  # noqa: S608
+    """Write some rows of the pool `copies` times, its first `more` rows once more; their gross and payable amounts."""
+    cells = ", ".join(f'{_cell(name)} AS "{name}"' for name in header)
+    chosen = (
+        f"(SELECT pool.*, copy, copy % {FACTORS} + 1 AS factor FROM pool, range({copies + 1}) AS copies(copy) "  # noqa: S608
+        f"WHERE place > {first} AND place <= {first + TOGETHER} AND (copy < {copies} OR place <= {more}))"
+    )
+    ordered = f"SELECT {cells} FROM {chosen} ORDER BY copy, place"  # noqa: S608 - numbers of our own
+    connection.execute(f"COPY ({ordered}) TO '{part}' (FORMAT csv, HEADER false)")
     sums = connection.execute(
-        f"SELECT sum({_exact('原价')}) * {factor}, sum({_exact('应付金额')}) * {factor} FROM ({chosen})"  # noqa: S608
+        f"SELECT coalesce(sum({_exact('原价')} * factor), 0), coalesce(sum({_exact('应付金额')} * factor), 0) "  # noqa: S608
+        f"FROM {chosen}"
     ).fetchone()
     if sums is None:
         raise ValueError("the pool has no rows")
     return sums[0], sums[1]
 
 
-def _cell(name: str, copy: int, factor: int) -> str:
+def _cell(name: str) -> str:
     if name in AMOUNTS or name in QUANTITIES:
-        digits = f"CAST({_exact(name)} * {factor} AS VARCHAR)"
+        digits = f"CAST({_exact(name)} * factor AS VARCHAR)"
         return f"CASE WHEN contains({digits}, '.') THEN rtrim(rtrim({digits}, '0'), '.') ELSE {digits} END"
     if name == "主键":
-        return f"\"{name}\" || '{copy:04d}'"
-    if name == "实例ID" and copy:
-        return f"\"{name}\" || '-{copy}'"  # what has no instance gets none
+        return f"\"{name}\" || lpad(CAST(copy AS VARCHAR), 4, '0')"
+    if name == "实例ID":
+        # What has no instance gets none.
+        return f"CASE WHEN copy = 0 THEN \"{name}\" ELSE \"{name}\" || '-' || copy END"
     return f'"{name}"'
 
 

@@ -13,7 +13,8 @@ Compute's bootstrap, `-S -s -P`, standard input closed), with nothing but the fu
   nothing is left to do, yet the function goes to every service it needs to find that out. `plan_pulls` and `sweep`
   do then what they do each time.
 - *SDKs*: from the start of such a process until exactly those SDKs are imported that the first answer loaded
-  (observed in a run of its own), from the same directory. Runs of both kinds take turns.
+  (observed in a run of its own), from the same directory. Runs of both kinds take turns. They are imported plainly:
+  what our own wiring saves while it imports them (`shared.cloud.uncollected`) is saved on the other side alone.
 - *ratio*: first answer over SDKs, medians of the clock's time. *CPU ratio*: the same of the processor time each took,
   which other work on the machine disturbs less. *peak*: the most memory that the process held at once.
 """

@@ -200,6 +200,7 @@ def _read_csv_bare(folder: Path, bill: bill_csv.Written) -> None:
 
     target = folder / "bare.parquet"
     with duckdb.connect(config={"threads": THREADS, "memory_limit": f"{MEMORY_MB // 2}MB"}) as connection:
+        connection.execute("SET enable_progress_bar = false")
         [(count,)] = connection.execute(
             f"COPY (SELECT * FROM read_csv('{folder / 'bill.csv'}')) TO '{target}' (FORMAT parquet)"  # noqa: S608
         ).fetchall()

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from infra.clearbook.bills.showing import entries_of, observed
-from infra.clearbook.bills.shown import ID_SHOWN, counted, plain_console, said, say
+from infra.clearbook.bills.shown import ID_SHOWN, compared, plain_console, said, say
 from infra.clearbook.context import services
 from infra.clearbook.main import write_json
 from shared.bill import difference
@@ -62,7 +62,7 @@ def show_sources(account: str, cycle: str, home: Path | None, json_to: str | Non
         return
     console = plain_console()
     for one in found:
-        told = f"{one['other']['source']} beside {one['settled']['source']}: {_differences(one)}"
+        told = f"{one['other']['source']} beside {one['settled']['source']}: {compared(one)}"
         say(console, told, f"{_INDENT}by {one['by']}")
         shown = one["differences"][: limit or None]
         for difference_ in shown:
@@ -75,12 +75,6 @@ def show_sources(account: str, cycle: str, home: Path | None, json_to: str | Non
             )
     if not found:
         say(console, "no other source has said anything of this bill, or none is settled yet")
-
-
-def _differences(compared: Mapping[str, Any]) -> str:
-    if not compared["count"]:
-        return "no differences"
-    return f"{counted(compared['count'], 'difference')}, {compared['amount']} pretax in all"
 
 
 def diff_of(

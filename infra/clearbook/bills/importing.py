@@ -164,13 +164,14 @@ def put(work: Services, one: Checked, *, forget: bool) -> str:
     With `forget`, what was noted of the same content before is dropped first, so that the next note is of this time.
     A file without its note counts as not taken, so nothing is lost by it.
     """
-    body = one.path.read_bytes()
     if forget:
         there = work.buckets.inbox.version(one.key)
-        tags = {hashlib.md5(body, usedforsecurity=False).hexdigest(), *([there.tag] if there else [])}
+        with one.path.open("rb") as file:
+            tag = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        tags = {tag, *([there.tag] if there else [])}
         for tag in tags:
             work.buckets.work.delete(note_key(one.key, tag))
-    work.buckets.inbox.put_again(one.key, body)
+    work.buckets.inbox.upload_again(one.key, one.path)
     version = work.buckets.inbox.version(one.key)
     if version is None:
         raise BadInputError(one.key, "was taken out of the inbox at once", "find out what clears the inbox; try again")

@@ -7,9 +7,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from infra.clearbook.bills.shown import ID_SHOWN, counted, minute, plain_console, said, say
+from infra.clearbook.bills.showing import observed, refused_files
+from infra.clearbook.bills.shown import (
+    ID_SHOWN,
+    compared,
+    counted,
+    minute,
+    plain_console,
+    refusals_lines,
+    said,
+    say,
+)
 from infra.clearbook.context import now, services
 from infra.clearbook.main import write_json
+from shared.bill.snapshot import stream_of
 from shared.cycle import Cycle, shanghai_day
 from shared.errors import BadInputError
 from shared.services import Services
@@ -50,14 +61,17 @@ def quality_of(work: Services, account: str | None, cycle: str | None, at: datet
     if not wanted:
         remedy = f"payers are: {', '.join(sorted(parties.connectors))}"
         raise BadInputError("--account, --cycle", "no such bill is known or due", remedy)
-    return [_shown(quality.figures(work, payer, month, at)) for payer, month in wanted]
+    return [_shown(work, quality.figures(work, payer, month, at)) for payer, month in wanted]
 
 
-def _shown(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures without what they were read from."""
+def _shown(work: Services, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures without what they were read from, and the files that were refused since."""
+    entries = work.chain.read(stream_of(figures["account"], figures["cycle"]))
+    seals = {seal.seq: seal for _, seal in observed(entries)}
     hidden = ("format", "days", "kept_rejects")
     sources = {
         source: {name: value for name, value in one.items() if name not in hidden}
+        | {"refused_files": refused_files(work, seals[one["seq"]])}
         for source, one in figures["sources"].items()
     }
     return {**{name: value for name, value in figures.items() if name not in hidden}, "sources": sources}
@@ -77,19 +91,13 @@ def _told(bill: Mapping[str, Any]) -> list[str]:
         ]
     if not bill["sources"]:
         lines.append("  nothing was heard of it yet")
-    lines += [f"  {one['source']} beside {one['with']}: {_compared(one)}" for one in bill["comparisons"]]
+    lines += [f"  {one['source']} beside {one['with']}: {compared(one)}" for one in bill["comparisons"]]
     return lines
-
-
-def _compared(comparison: Mapping[str, Any]) -> str:
-    if not comparison["count"]:
-        return "no differences"
-    return f"{counted(comparison['count'], 'difference')}, {comparison['amount']} pretax in all"
 
 
 def _remarks(one: Mapping[str, Any]) -> list[str]:
     """How a source's bill compares with the provider's sums, and whatever else is not as it should be."""
-    lines = [_against_sums(one["control"])]
+    lines = [_against_sums(one["control"]), *refusals_lines(one["refused_files"])]
     lines += [
         f"{counted(told['count'], 'row is no line', 'rows are no lines')}: {reason} (first: {told['first']})"
         for reason, told in one["rejects"]["reasons"].items()

@@ -11,7 +11,17 @@ from rich.console import Console
 
 from infra.clearbook.bills.observed_lines import observed_lines
 from infra.clearbook.bills.raw_rows import raw_row
-from infra.clearbook.bills.shown import ID_SHOWN, columns, counted, minute, plain_console, say, say_table, totals_lines
+from infra.clearbook.bills.shown import (
+    ID_SHOWN,
+    columns,
+    counted,
+    minute,
+    plain_console,
+    refusals_lines,
+    say,
+    say_table,
+    totals_lines,
+)
 from infra.clearbook.context import services
 from infra.clearbook.main import write_json
 from shared.access.scope import Scope
@@ -24,6 +34,7 @@ from shared.errors import BadInputError
 from shared.parties.parties import NoPartiesError
 from shared.services import Services
 from shared.steps import state
+from shared.steps.ingest_file import note_key
 
 _REJECTS_SHOWN = 20
 
@@ -87,7 +98,7 @@ def bills_of(work: Services, account: str) -> dict[str, Any]:
     found = []
     for cycle in cycles_of(work, account):
         newest = {seal.source: (entry, seal) for entry, seal in observed(work.chain.read(stream_of(account, cycle)))}
-        found += [_entry(*newest[source]) for source in sorted(newest)]
+        found += [_entry(*newest[source], refused_files(work, newest[source][1])) for source in sorted(newest)]
     if not found:
         raise _no_bill(work, account)
     return {"account": account, "bills": found}
@@ -97,11 +108,15 @@ def bill_of(work: Services, account: str, cycle: str) -> dict[str, Any]:
     """Every observation of a bill, and the dates and rejects of the newest: a seal if there is one."""
     said = observed(entries_of(work, account, cycle))
     newest = ([seal for entry, seal in said if entry.kind == SEALED] or [said[-1][1]])[-1]
+    last = {seal.source: seal.seq for _, seal in said}
     snapshot = state.snapshot(work, account, cycle, newest.snapshot)
     return {
         "account": account,
         "cycle": cycle,
-        "entries": [_entry(entry, seal) for entry, seal in said],
+        "entries": [
+            _entry(entry, seal, refused_files(work, seal) if last[seal.source] == seal.seq else {})
+            for entry, seal in said
+        ],
         "snapshot": newest.snapshot,
         "parts": parts_of(snapshot, newest),
         "rejects": {
@@ -135,7 +150,18 @@ def _no_bill(work: Services, account: str) -> BadInputError:
     return BadInputError("--account", f"no bill of {account!r} is known", remedy)
 
 
-def _entry(entry: Entry, seal: Seal) -> dict[str, Any]:
+def refused_files(work: Services, seal: Seal) -> dict[str, str]:
+    """The files of an observation that were written again since and refused, so that it stands; each with why."""
+    found = {}
+    for key in sorted(seal.files):
+        version = work.buckets.inbox.version(key)
+        noted = work.buckets.work.find(note_key(key, version.tag)) if version else None
+        if noted is not None and "refused" in (told := json.loads(noted)):
+            found[key] = told["refused"].removeprefix(f"{key}: ")
+    return found
+
+
+def _entry(entry: Entry, seal: Seal, refused: Mapping[str, str]) -> dict[str, Any]:
     return {
         "seq": seal.seq,
         "kind": entry.kind,
@@ -151,6 +177,7 @@ def _entry(entry: Entry, seal: Seal) -> dict[str, Any]:
         # Without a control there is nothing to differ from, which is not the same as no difference.
         "control": {name: seal.control[name] for name in ("differences", "open")} if seal.control["key"] else None,
         "files": sorted(seal.files),
+        "refused_files": refused,
     }
 
 
@@ -200,6 +227,7 @@ def _remarks(one: Mapping[str, Any]) -> list[str]:
         remarks = [f"{told} to the provider's sums, {compared['open']} open"]
     else:
         remarks = []
+    remarks += refusals_lines(one["refused_files"])
     return [*remarks, *([counted(one["rejects"], "row is no line", "rows are no lines")] if one["rejects"] else [])]
 
 

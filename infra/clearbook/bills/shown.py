@@ -44,11 +44,24 @@ def totals_lines(totals: Mapping[str, Mapping[str, str]]) -> list[str]:
     return [f"{amounts['pretax']} {currency}" for currency, amounts in sorted(totals.items())] or ["nothing"]
 
 
+def refusals_lines(refused: Mapping[str, str]) -> list[str]:
+    """What is said of files that were written again and refused."""
+    return [f"{key} was written again and refused, what it said before stands: {why}" for key, why in refused.items()]
+
+
 def said(one: Mapping[str, Any]) -> str:
     """How many lines a bill has, and their pretax sums by currency."""
     if not one["rows"]:
         return "no lines"
     return f"{counted(one['rows'], 'line')}, {', '.join(totals_lines(one['totals']))}"
+
+
+def compared(one: Mapping[str, Any]) -> str:
+    """How many differences two sources have, and what they come to by currency."""
+    if not one["count"]:
+        return "no differences"
+    sums = ", ".join(f"{amount} {currency}" for currency, amount in one["amounts"].items())
+    return f"{counted(one['count'], 'difference')}, {sums} pretax in all"
 
 
 def counted(count: int, one: str, many: str = "") -> str:

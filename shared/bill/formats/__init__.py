@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,7 +161,7 @@ def recognise(headers: Sequence[str], place: str) -> Format:
 def parse(body: bytes, name: str) -> Format:
     """The form that a file of data describes; BadInputError names what is wrong with it."""
     try:
-        data = tomllib.loads(body.decode())
+        data = _toml(body.decode())
     except (ValueError, UnicodeDecodeError) as exc:
         raise BadInputError(name, f"is no TOML ({exc})", "correct the file") from exc
     try:
@@ -212,7 +211,13 @@ def _words(known: Mapping[str, str] | str) -> Mapping[str, str]:
     path = Path(__file__).parent / "words" / f"{known}.toml"
     if not path.is_file():
         raise ValueError(f"there are no words {known!r}")
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return _toml(path.read_text(encoding="utf-8"))
+
+
+def _toml(text: str) -> dict[str, Any]:
+    import tomllib  # here: who pulls a bill reads no form
+
+    return tomllib.loads(text)
 
 
 def _terms(equation: str) -> dict[str, int]:
