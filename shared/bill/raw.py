@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,12 @@ from typing import TYPE_CHECKING
 from shared.bill import api, files, formats
 from shared.bill.files import Member
 from shared.bill.formats import Format
+from shared.bill.pages import CELL_END, PageReader
 from shared.columnar import quoted
 from shared.errors import BadInputError
 
 if TYPE_CHECKING:
     import duckdb
-
-
-_CELL_END = "\x1f"  # between cells of pages: texts of a bill have commas, and not this
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,39 +34,23 @@ class Table:
     is_trimmed: bool = False  # no text has blanks at its ends, and what is empty is absent
 
 
-def write_pages(path: Path, pages: Iterable[api.Page]) -> tuple[Table, str]:
-    """Write the items of the pages as text rows to `path`; their table, and the digest of what was read.
+def write_pages(path: Path, pages: Iterable[tuple[str, bytes]]) -> tuple[Table, str, set[str]]:
+    """Write the items of the pages, each with its name, as text rows to `path`.
 
-    It holds nothing of when or in which pull the pages were seen: the same bill has the same digest.
+    Their table, the digest of what was read, and the fields of which nothing is known. The digest holds nothing of when
+    or in which pull the pages were seen: the same bill has the same.
     """
-    content, are_plain = hashlib.sha256(), True
+    reader, content = PageReader(), hashlib.sha256()
     with path.open("wb") as file:
-        for number, page in enumerate(pages, 1):
-            rows = list(api.raw_rows(page, number))
-            text = _plain_text(rows)
-            if text is None:
-                text, are_plain = _quoted_text(rows), False
-            body = text.encode()
-            content.update(body)
-            file.write(body)
-    headers = api.fields()
-    source = _csv(path, [*headers, "problem", "page", "row"], delim=_CELL_END, quote="" if are_plain else '"')
+        for name, body in pages:
+            text = reader.text(body, name).encode()
+            content.update(text)
+            file.write(text)
+    columns, quote = [*api.fields(), "problem", "page", "row"], "" if reader.is_plain else '"'
+    source = _csv(path, columns, delim=CELL_END, quote=quote)
     typed = f"(SELECT * REPLACE (CAST(page AS INTEGER) AS page, CAST(row AS INTEGER) AS row) FROM {source})"  # noqa: S608
-    return Table(formats.load(api.FORM), typed, tuple(headers), is_trimmed=True), content.hexdigest()
-
-
-def _plain_text(rows: Sequence[Sequence[str]]) -> str | None:
-    """The rows as text without a quote, which is read and written fastest; None where a cell stands in the way."""
-    text = "".join(f"{_CELL_END.join(row)}\n" for row in rows)
-    ends = sum(map(len, rows)) - len(rows)
-    is_plain = text.count(_CELL_END) == ends and text.count("\n") == len(rows) and not ('"' in text or "\r" in text)
-    return text if is_plain else None
-
-
-def _quoted_text(rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, delimiter=_CELL_END, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    table = Table(formats.load(api.FORM), typed, api.fields(), is_trimmed=True)
+    return table, content.hexdigest(), reader.unknown
 
 
 def open_table(connection: duckdb.DuckDBPyConnection, member: Member, page: int) -> Table:

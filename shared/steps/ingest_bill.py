@@ -110,17 +110,9 @@ def _ingest_lines(services: Services, pull: Pull, complete: Mapping[str, Any], c
     form = formats.load(api.FORM)
     rules = repairs(services, account, form.name)
     reading = Reading(form, connector.refund_sign, account, cycle, pull.what, repairs=rules)
-    unknown: set[str] = set()
-
-    def pages() -> Iterator[api.Page]:
-        for key, body in _pages(services, complete):
-            page = api.parse_page(body, key)
-            unknown.update(api.unknown_fields(page))
-            yield page
-
     with TemporaryDirectory(dir=services.scratch) as name:
         folder = Path(name)
-        table, content = raw.write_pages(folder / "raw.csv", pages())
+        table, content, unknown = raw.write_pages(folder / "raw.csv", _pages(services, complete))
         read = day_parts.read_as(reading, [content])
         described = day_parts.known(services, account, cycle, pull.what, read)
         if described is None:

@@ -259,8 +259,8 @@ def test_line_ends_of_any_kind_may_stand_in_a_quoted_cell(room: Room, text: str,
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\r\nb", '"', 'a"b', '"a,b"', "a\x1fb", "\x1f", "a\u2028b"])
 def test_any_text_may_stand_in_an_item_of_a_page(room: Room, text: str) -> None:
-    pages = [api.Page([seeds.ITEM | {"NickName": name}, seeds.ITEM], "", 4) for name in ("plain", text)]
-    table, _ = raw.write_pages(room.folder / "rows.csv", pages)
+    pages = [(name, seeds.page(seeds.ITEM | {"NickName": name}, seeds.ITEM)) for name in ("plain", text)]
+    table, *_ = raw.write_pages(room.folder / "rows.csv", pages)
 
     query = f'SELECT "ProductName", "NickName", "Zone", page, row FROM {table.rows} ORDER BY page, row'
     found = room.connection.execute(query).fetchall()
@@ -272,7 +272,7 @@ def test_any_text_may_stand_in_an_item_of_a_page(room: Room, text: str) -> None:
 
 
 def test_a_bill_without_lines_has_no_rows(room: Room) -> None:
-    table, _ = raw.write_pages(room.folder / "rows.csv", [api.Page([], "", 0)])
+    table, *_ = raw.write_pages(room.folder / "rows.csv", [("page 1", seeds.page())])
 
     assert room.connection.execute(f"SELECT * FROM {table.rows}").fetchall() == []
 
