@@ -42,7 +42,7 @@ class KnownParts:
         self._of_table, self._build = day_parts.of_table, day_parts.build
         self._last: tuple[Built, bytes, bytes] | None = None
         self._of_files = ingest_file._Taking._built
-        patch.setattr(ingest_file._Taking, "_built", lambda taking, wanted: self.of_files(taking, wanted))
+        patch.setattr(ingest_file._Taking, "_built", lambda *of: self.of_files(*of))
         patch.setattr(day_parts, "of_table", self.of_table)
         patch.setattr(day_parts, "build", self.build)
 
@@ -55,20 +55,26 @@ class KnownParts:
             return described
         return day_parts.keep(services, reading, read, _drafted(read, folder))
 
-    def of_files(self, taking: Any, wanted: Any) -> day_parts.Draft:
-        """What was built the first time of a day of bill files."""
-        if wanted.read not in _BUILT:
-            draft = self._of_files(taking, wanted)
-            _BUILT[wanted.read] = draft.built, draft.part_path.read_bytes(), draft.trace_path.read_bytes()
-            return draft
-        wanted.folder.mkdir(exist_ok=True)
-        return _drafted(wanted.read, wanted.folder)
+    def of_files(self, taking: Any, splits: Any, days: list[Any]) -> list[tuple[Any, day_parts.Draft]]:
+        """What was built the first time of days of bill files."""
+        if not all(wanted.read in _BUILT for wanted in days):
+            found = self._of_files(taking, splits, days)
+            for wanted, draft in found:
+                _BUILT[wanted.read] = draft.built, draft.part_path.read_bytes(), draft.trace_path.read_bytes()
+            return found
+        return [(wanted, _drafted(wanted.read, _made(taking._folder / wanted.read))) for wanted in days]
 
-    def build(self, connection: Any, rows: str, reading: Any, folder: Path) -> day_parts.Draft:
-        """Build it, and remember what came of it."""
-        draft = self._build(connection, rows, reading, folder)
-        self._last = draft.built, draft.part_path.read_bytes(), draft.trace_path.read_bytes()
-        return draft
+    def build(self, connection: Any, rows: str, form: Any, folders: Any) -> dict[str, day_parts.Draft]:
+        """Build them, and remember what came of the last."""
+        drafts = self._build(connection, rows, form, folders)
+        for draft in drafts.values():
+            self._last = draft.built, draft.part_path.read_bytes(), draft.trace_path.read_bytes()
+        return drafts
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _drafted(read: str, folder: Path) -> day_parts.Draft:

@@ -166,43 +166,54 @@ def _copy(packed: IO[bytes] | gzip.GzipFile, target: Path, allowed: int, name: s
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """How a text file is written, and whether a plain reader will do."""
+class Glance:
+    """What a first look at a text file shows."""
 
-    is_plain: bool  # UTF-8 without NUL, empty lines, ends of another kind, or quotes but around whole cells
-    has_quotes: bool = False  # only then may a cell hold the end of a line
+    has_quotes: bool  # only then may a cell hold the end of a line
+    has_long_lines: bool  # a plain reader takes gigabytes before it says that a line is too long
 
 
-def look_through(path: Path) -> Text:
-    """Read the whole file once for what a plain CSV reader would stumble over, or pass over in silence."""
+def glance(path: Path) -> Glance:
+    """Look at the whole file once, for what is found fast."""
+    has_quotes = False
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            has_quotes = has_quotes or b'"' in chunk
+            if len(chunk) == _CHUNK and b"\n" not in chunk:
+                return Glance(has_quotes, True)
+    return Glance(has_quotes, False)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether nothing in the file makes a plain CSV reader stumble, or is passed over by it in silence.
+
+    So it is UTF-8 without NUL, empty lines, line ends of different kinds, or quotes but around whole cells.
+    """
     decode = codecs.getincrementaldecoder("utf-8")("strict").decode
-    has_quotes, line_end, before, rest = False, "", b"", b"\n"
+    line_end, before, rest = "", b"", b"\n"
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             both = before[-3:] + chunk
             line_end = line_end or _line_end(both)
             text = chunk if before else chunk.removeprefix(codecs.BOM_UTF8)
             if not before and text.startswith((b"\r", b"\n")):
-                return Text(is_plain=False)
-            if len(chunk) == _CHUNK and b"\n" not in chunk:
-                return Text(is_plain=False)  # a plain reader takes gigabytes before it says that a line is too long
+                return False
             try:
                 decode(chunk)
             except UnicodeDecodeError:
-                return Text(is_plain=False)
-            has_quotes = has_quotes or b'"' in chunk
+                return False
             open_: bytes | None = text[-1:]
-            if has_quotes:
+            if b'"' in chunk or b'"' in rest:
                 open_ = _open_end(rest + text)
             if open_ is None or len(open_) > _OPEN_MAX or _is_odd(both, line_end):
-                return Text(is_plain=False)
+                return False
             before, rest = chunk, open_
     try:
         decode(b"", True)
     except UnicodeDecodeError:
-        return Text(is_plain=False)
+        return False
     at_end = _open_end(rest + b"\n")
-    return Text(at_end is not None and b'"' not in at_end, has_quotes)
+    return at_end is not None and b'"' not in at_end
 
 
 def _open_end(text: bytes) -> bytes | None:

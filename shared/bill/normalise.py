@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.bill.formats import CHECKED_AMOUNTS, Format
-from shared.bill.line import AMOUNT, AMOUNTS, COLUMNS, QUANTITIES, QUANTITY
+from shared.bill.line import AMOUNT, AMOUNTS, COLUMNS, IDENTITY, QUANTITIES, QUANTITY
 from shared.columnar import quoted
 from shared.errors import BadInputError
 from shared.ids import digest_of
@@ -24,6 +24,10 @@ _SCIENTIFIC = r"[+-]?[0-9](\.[0-9]{1,7})?[eE](-?0?[0-9]|-10)"
 _NARROW_BLANKS, _WIDE_BLANKS = " \t\r\n\v\f", "\u00a0\u3000\ufeff"
 _DAY = r"20[0-9]{6}|20[0-9]{2}-[0-9]{2}-[0-9]{2}"
 _TIME = r"20[0-9]{2}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2})?"
+_ABSENT = "chr(30)"
+_OWN = "'id' || chr(31) || payer || chr(31) || source_id"
+_HASHED = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {_ABSENT})" for name in IDENTITY)
+_IDENTITY = f"left(sha256(coalesce({_OWN}, concat_ws(chr(31), {_HASHED}))), 32)"
 REJECTED, TOTAL = "rejected", "total"  # the place of a row that is no line, and of one that sums up others
 _TAKEN_BACK = "('refund', 'chargeback')"
 # A line lacks nothing of these; where the form does not read one, it is not asked for.
@@ -76,12 +80,14 @@ class Reading:
 
 
 def checked_sql(reading: Reading, rows: str, headers: Sequence[str], *, is_trimmed: bool = False) -> str:
-    """A query for every row of `rows` in the columns of a line, and `source_id, page, row, reason, broken, place`.
+    """A query for every row of `rows` in the columns of a line, and what else is known of it.
+
+    That is `source_id, page, row, reason, broken, place` and `identity`, which names a line but for its equals.
 
     `rows` is SQL for a relation with a column for each of `headers` under that name, all of them text as it was
     written (`is_trimmed`: without blanks around it), and `problem`, `page`, `row`. `tags` stay as they were written.
     `place` is payer, cycle and date of a line, REJECTED of a row with a reason, TOTAL of one of sums; `broken` names
-    equations by their number.
+    equations by their number; `identity` is a hash of the source's own id of a line, or of what is its identity.
     """
     texts = _Texts(reading, headers, is_trimmed=is_trimmed)
     return _checked(reading, texts, _typed(reading, texts, texts.select(rows)))
@@ -213,7 +219,7 @@ def _checked(reading: Reading, texts: _Texts, typed: str) -> str:
     without = f"EXCLUDE ({', '.join(checked)})" if checked else ""
     judged = (
         f"SELECT * {without} REPLACE (coalesce(reason, {_reason_of_line(reading, texts)}) AS reason), "  # noqa: S608
-        f"{_broken(reading.form, texts)} AS broken FROM ({lines})"
+        f"{_broken(reading.form, texts)} AS broken, {_IDENTITY} AS identity FROM ({lines})"
     )
     place = f"WHEN reason IS NULL THEN concat_ws('_', payer, cycle, date) ELSE '{REJECTED}' END"
     if is_total:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.bill.line import AMOUNTS, COLUMNS, IDENTITY
+from shared.bill.line import AMOUNTS, COLUMNS
 from shared.bill.snapshot import Part
 from shared.bill.tags import parse_tags
 from shared.columnar import quoted
 from shared.errors import BadInputError
 from shared.ids import Digest, canonical_json
-from shared.money import text
+from shared.money import EXACT, text
 from shared.reference import currencies
 
 if TYPE_CHECKING:
@@ -49,34 +50,45 @@ class Built:
     repaired: dict[str, int]  # repair rule -> lines it changed
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a part is to be written, and (line id, page, row) of each of its lines."""
+
+    part: Path
+    trace: Path
+
+
 def build(
-    connection: duckdb.DuckDBPyConnection, rows: str, tags: str, equations: list[str], part_path: Path, trace_path: Path
-) -> Built:
-    """Build the day part of `rows` into `part_path`, and (line id, page, row) into `trace_path`.
+    connection: duckdb.DuckDBPyConnection, rows: str, tags: str, equations: list[str], targets: Mapping[str, Target]
+) -> dict[str, Built]:
+    """Build the day parts of `rows`, by their `place`, each into its target.
 
-    `rows` is SQL for what `normalise.checked_sql` gives, of one payer, cycle and date; `tags` is how tags are written
-    there, and `equations` are those that `broken` counts.
+    `rows` is SQL for what `normalise.checked_sql` gives, all of it of the places in `targets`; `tags` is how tags are
+    written there, and `equations` are those that `broken` counts.
     """
-    _load_tags(connection, rows, tags)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE named AS {_named_sql(rows, _strange_currencies(connection, rows))}"
-    )
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE equal AS {_equal_sql(connection)}")
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE refused AS {_refused_sql()}")
-    _write(connection, part_path, trace_path)
-    built = Built(
-        _describe(connection, part_path), _rejects(connection), _broken(connection, equations), _repaired(connection)
-    )
-    connection.execute("DROP TABLE named; DROP TABLE refused; DROP TABLE equal; DROP TABLE tag")
-    return built
+    named = _named_sql(rows, *_odd_texts(connection, rows, tags))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE equal AS {_equal_sql(connection, named)}")
+    rejects: dict[str, list[Reject]] = {place: [] for place in targets}
+    for place, *reject in connection.execute(_refused_sql(named)).fetchall():
+        rejects[place].append(Reject(*reject))
+    lines = _lines_sql(named)
+    counted = _counts(connection, lines, equations, targets)
+    for place, target in targets.items():
+        _write(connection, f"(SELECT * FROM {lines} WHERE place = {quoted(place)})", target)  # noqa: S608
+    connection.execute("DROP TABLE equal; DROP TABLE tag")
+    return {place: counted[place].built(target.part, rejects[place]) for place, target in targets.items()}
 
 
-def _load_tags(connection: duckdb.DuckDBPyConnection, rows: str, notation: str) -> None:
-    """Read each distinct tag text once, in Python, for the join back."""
+def _odd_texts(connection: duckdb.DuckDBPyConnection, rows: str, notation: str) -> tuple[bool, list[str]]:
+    """Whether there are tags, each distinct text of which is read once, in Python, for the join back (table `tag`).
+
+    And the texts that stand for a currency and are none.
+    """
     connection.execute("CREATE OR REPLACE TEMP TABLE tag (raw VARCHAR, parsed VARCHAR, problem VARCHAR)")
+    query = f"SELECT DISTINCT tags, currency FROM {rows}"  # noqa: S608
+    texts = connection.execute(query).fetchall()
     found: list[tuple[str, str | None, str | None]] = []
-    query = f"SELECT DISTINCT tags FROM {rows} WHERE tags IS NOT NULL"  # noqa: S608
-    for (written,) in connection.execute(query).fetchall():
+    for written in dict.fromkeys(tags for tags, _ in texts if tags is not None):
         try:
             found.append((written, parse_tags(written, notation), None))
         except BadInputError as exc:
@@ -86,46 +98,33 @@ def _load_tags(connection: duckdb.DuckDBPyConnection, rows: str, notation: str) 
             "INSERT INTO tag SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
             [[row[i] for row in found] for i in range(3)],
         )
+    strange = {currency for _, currency in texts if currency is not None and not currencies.known(currency)}
+    return bool(found), sorted(strange)
 
 
-def _strange_currencies(connection: duckdb.DuckDBPyConnection, rows: str) -> list[str]:
-    """The texts that stand for a currency and are none."""
-    query = f"SELECT DISTINCT currency FROM {rows} WHERE currency IS NOT NULL"  # noqa: S608
-    return sorted(currency for (currency,) in connection.execute(query).fetchall() if not currencies.known(currency))
-
-
-_ABSENT = "chr(30)"
-_CONTENT = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {_ABSENT})" for name in COLUMNS if name != "line_id")
-
-
-def _named_sql(rows: str, strange: list[str]) -> str:
-    """Every row with what names its line: the source's own id, or a hash of its identity."""
-    identity = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {_ABSENT})" for name in IDENTITY)
+def _named_sql(rows: str, has_tags: bool, strange: list[str]) -> str:
+    """Every row with its tags as they are read, and whatever is still found wrong with it."""
+    if not has_tags and not strange:
+        return rows
     reasons = ["r.reason", "tag.problem"]
     if strange:
         codes = ", ".join(quoted(code) for code in strange)
         said = "'currency ' || left(r.currency, 60) || ' is no ISO 4217 code'"
         reasons.append(f"CASE WHEN r.currency IN ({codes}) THEN {said} END")
-    own = "'id' || chr(31) || payer || chr(31) || source_id"
-    return f"""
-        SELECT r.* REPLACE (tag.parsed AS tags, coalesce({", ".join(reasons)}) AS reason),
-               left(sha256(coalesce({own}, concat_ws(chr(31), {identity}))), 32) AS identity
-        FROM {rows} r LEFT JOIN tag ON tag.raw = r.tags"""  # noqa: S608 - names from our own schema
+    replaced = f"tag.parsed AS tags, coalesce({', '.join(reasons)}) AS reason"
+    return f"(SELECT r.* REPLACE ({replaced}) FROM {rows} r LEFT JOIN tag ON tag.raw = r.tags)"  # noqa: S608
 
 
 # One that has an id of its own, and is there already, is no second charge.
 _REPEATED = "source_id IS NOT NULL AND coalesce(ordinal, 1) > 1"
 _LINE_ID = "CASE WHEN source_id IS NULL THEN identity || '-' || coalesce(ordinal, 1) ELSE identity END"
-_LINES = (
-    f"(SELECT named.*, {_LINE_ID} AS line_id FROM named LEFT JOIN equal USING (page, row) "  # noqa: S608
-    f"WHERE reason IS NULL AND NOT ({_REPEATED}))"
-)
+_CONTENT = ", ".join(f"coalesce(CAST({name} AS VARCHAR), chr(30))" for name in COLUMNS if name != "line_id")
 
 
-def _equal_sql(connection: duckdb.DuckDBPyConnection) -> str:
+def _equal_sql(connection: duckdb.DuckDBPyConnection, named: str) -> str:
     """The ordinals of equal lines. They are rare, so only they are put in order: two of them are two charges."""
     found = connection.execute(
-        "SELECT identity FROM named WHERE reason IS NULL GROUP BY identity HAVING count(*) > 1"
+        f"SELECT identity FROM {named} WHERE reason IS NULL GROUP BY identity HAVING count(*) > 1"  # noqa: S608
     ).fetchall()
     if not found:
         return "SELECT 0 AS page, 0::BIGINT AS row, 0::BIGINT AS ordinal WHERE false"
@@ -135,60 +134,73 @@ def _equal_sql(connection: duckdb.DuckDBPyConnection) -> str:
     ordered = f"{', '.join([*AMOUNTS, 'usage'])}, concat_ws(chr(31), {_CONTENT}), page, row"
     return f"""
         SELECT page, row, row_number() OVER (PARTITION BY identity ORDER BY {ordered}) AS ordinal
-        FROM named SEMI JOIN repeated USING (identity) WHERE reason IS NULL"""  # noqa: S608
+        FROM {named} SEMI JOIN repeated USING (identity) WHERE reason IS NULL"""  # noqa: S608
 
 
-def _refused_sql() -> str:
+def _refused_sql(named: str) -> str:
     said = "'the line ' || left(source_id, 60) || ' is there already'"
     return f"""
-        SELECT page, row, coalesce(reason, {said}) AS reason FROM named LEFT JOIN equal USING (page, row)
-        WHERE reason IS NOT NULL OR ({_REPEATED})"""  # noqa: S608
+        SELECT place, page, row, coalesce(reason, {said}) AS reason FROM {named} LEFT JOIN equal USING (page, row)
+        WHERE reason IS NOT NULL OR ({_REPEATED}) ORDER BY ALL"""  # noqa: S608
 
 
-def _write(connection: duckdb.DuckDBPyConnection, part_path: Path, trace_path: Path) -> None:
-    """Write the lines in order."""
-    for columns, path in ((", ".join(COLUMNS), part_path), ("line_id, page, row", trace_path)):
+def _lines_sql(named: str) -> str:
+    return f"""(
+        SELECT *, {_LINE_ID} AS line_id FROM {named} LEFT JOIN equal USING (page, row)
+        WHERE reason IS NULL AND NOT ({_REPEATED}))"""  # noqa: S608
+
+
+def _write(connection: duckdb.DuckDBPyConnection, lines: str, target: Target) -> None:
+    """Write the lines, in their order, and where they come from, as the rows lie there."""
+    for query, path in (
+        (f"SELECT {', '.join(COLUMNS)} FROM {lines} ORDER BY account, line_id", target.part),  # noqa: S608
+        (f"SELECT line_id, page, row FROM {lines}", target.trace),  # noqa: S608
+    ):
         connection.execute(
-            f"COPY (SELECT {columns} FROM {_LINES} ORDER BY account, line_id) TO {quoted(str(path))} "  # noqa: S608
-            "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
+            f"COPY ({query}) TO {quoted(str(path))} "
+            "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 65536)"
         )
 
 
-def _describe(connection: duckdb.DuckDBPyConnection, part_path: Path) -> Part:
-    totals = connection.execute(
-        f"SELECT currency, sum(gross), sum(pretax) FROM {_LINES} GROUP BY currency ORDER BY currency"  # noqa: S608
-    ).fetchall()
-    query = f"SELECT account, count(*) FROM {_LINES} GROUP BY account ORDER BY account"  # noqa: S608
-    accounts = dict(connection.execute(query).fetchall())
-    with part_path.open("rb") as file:
-        name = Digest(hashlib.file_digest(file, "sha256").hexdigest())
-    sums = {currency: {"gross": text(gross), "pretax": text(pretax)} for currency, gross, pretax in totals}
-    return Part(name, sum(accounts.values()), sums, accounts)
+class _Counted:
+    """What the lines of one part come to."""
+
+    def __init__(self) -> None:
+        self.accounts, self.broken, self.repaired = Counter[str](), Counter[str](), Counter[str]()
+        self._sums: dict[str, tuple[Decimal, Decimal]] = {}
+
+    def add(self, currency: str, gross: Decimal, pretax: Decimal) -> None:
+        """Add the sums of some lines, exactly."""
+        before = self._sums.get(currency, (Decimal(0), Decimal(0)))
+        self._sums[currency] = EXACT.add(before[0], gross), EXACT.add(before[1], pretax)
+
+    def built(self, path: Path, rejects: list[Reject]) -> Built:
+        """The part at `path`."""
+        with path.open("rb") as file:
+            name = Digest(hashlib.file_digest(file, "sha256").hexdigest())
+        totals = {
+            currency: {"gross": text(gross), "pretax": text(pretax)}
+            for currency, (gross, pretax) in sorted(self._sums.items())
+        }
+        part = Part(name, self.accounts.total(), totals, dict(sorted(self.accounts.items())))
+        return Built(part, rejects, dict(sorted(self.broken.items())), dict(sorted(self.repaired.items())))
 
 
-def _rejects(connection: duckdb.DuckDBPyConnection) -> list[Reject]:
-    return [Reject(*row) for row in connection.execute("SELECT page, row, reason FROM refused ORDER BY ALL").fetchall()]
-
-
-def _broken(connection: duckdb.DuckDBPyConnection, equations: list[str]) -> dict[str, int]:
-    """Lines by equation; each holds the numbers of those it breaks."""
-    query = f"SELECT broken, count(*) FROM {_LINES} WHERE broken IS NOT NULL GROUP BY broken"  # noqa: S608
-    found = connection.execute(query).fetchall()
-    return _counted((equations[int(place)], count) for places, count in found for place in places.split(","))
-
-
-def _repaired(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Lines by repair rule; each holds the names of those that changed it."""
-    query = f"SELECT repair, count(*) FROM {_LINES} WHERE repair IS NOT NULL GROUP BY repair"  # noqa: S608
-    found = connection.execute(query).fetchall()
-    return _counted((rule, count) for rules, count in found for rule in rules.split(" "))
-
-
-def _counted(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
-    total = Counter[str]()
-    for name, count in counts:
-        total[name] += count
-    return dict(sorted(total.items()))
+def _counts(
+    connection: duckdb.DuckDBPyConnection, lines: str, equations: list[str], places: Iterable[str]
+) -> dict[str, _Counted]:
+    columns = "place, account, currency, broken, repair"
+    query = f"SELECT {columns}, count(*), sum(gross), sum(pretax) FROM {lines} GROUP BY {columns}"  # noqa: S608
+    found = {place: _Counted() for place in places}
+    for place, account, currency, broken, repair, count, gross, pretax in connection.execute(query).fetchall():
+        counted = found[place]
+        counted.accounts[account] += count
+        counted.add(currency, gross, pretax)
+        for number in broken.split(",") if broken else ():
+            counted.broken[equations[int(number)]] += count
+        for rule in repair.split(" ") if repair else ():
+            counted.repaired[rule] += count
+    return found
 
 
 def empty(connection: duckdb.DuckDBPyConnection, folder: Path) -> Path:

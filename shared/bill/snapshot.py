@@ -1,14 +1,15 @@
 """Snapshots and seals: what an account's bill for a cycle says, and who saw it say so when.
 
 A snapshot is content: the day parts by date, named by their digest. A seal is an observation of it, an entry in
-the chain stream of the account and cycle; the same snapshot may be sealed many times.
+the chain stream of the account and cycle; the same snapshot may be sealed many times. What a seal says of its files
+is an object of its own once it is too much for an entry.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.money import text
 
 SEALED = "sealed"
 OBSERVED = "observed"  # as a seal, of a source that the cycle is not settled from
+_LIST_BYTES = 32 * 1024  # of what an entry, which has 64 KB, says of files and rejects itself
 PROVISIONAL, FINAL = "provisional", "final"
 
 
@@ -120,13 +122,38 @@ class Seal:
     control: Mapping[str, Any]  # {"key", "differences", "attempt"}
     read: Mapping[str, str] = field(default_factory=dict)  # date -> digest of what its part was built from
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # bill files by the object's key
+    listed: Digest | None = None  # of the object that has `files` and `rejects`, where the entry has neither
     seq: int = 0  # its place in the stream, once it has one
 
     def body(self) -> dict[str, Any]:
         """What its entry holds."""
         data = asdict(self)
         del data["seq"]
+        if self.listed is None:
+            del data["listed"]
         return data
+
+    def shortened(self) -> tuple[Seal, bytes]:
+        """The seal as its entry has room for it, and what its list then holds; nothing where the entry has it all."""
+        listed = canonical_json({"files": self.files, "rejects": self.rejects})
+        if not self.files or len(listed) <= _LIST_BYTES:
+            return self, b""
+        return replace(self, files={}, rejects={}, listed=digest(listed)), listed
+
+    def completed(self, listed: bytes) -> Seal:
+        """The seal with what its list holds."""
+        data = json.loads(listed)
+        return replace(self, files=data["files"], rejects=data["rejects"])
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether it was read from bill files."""
+        return bool(self.files) or self.listed is not None
+
+    @property
+    def list_key(self) -> str:
+        """The object that has what is listed (bucket work), beside the snapshots."""
+        return snapshot_key(self.account, self.cycle, f"files-{self.listed}")
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.bill import normalise, parts
+from shared.bill.formats import Format
 from shared.bill.normalise import Reading
 from shared.bill.raw import Table
 from shared.bill.snapshot import part_key
@@ -47,8 +48,8 @@ def of_table(
     """The day part of a table all of whose rows are of one payer, cycle and date (`reading` names them)."""
     checked = normalise.checked_sql(reading, table.rows, table.headers, is_trimmed=table.is_trimmed)
     # A table of its own: reading text is the largest query by far, and several others stand on it.
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE checked AS {checked}")
-    return keep(services, reading, read, build(connection, "checked", reading, folder))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE checked AS SELECT * REPLACE ('' AS place) FROM ({checked})")  # noqa: S608
+    return keep(services, reading, read, build(connection, "checked", reading.form, {"": folder})[""])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,13 @@ class Draft:
     trace_path: Path
 
 
-def build(connection: duckdb.DuckDBPyConnection, rows: str, reading: Reading, folder: Path) -> Draft:
-    """Build the day part of checked rows in `folder`."""
-    part_path, trace_path = folder / "part.parquet", folder / "trace.parquet"
-    equations = [one.equation for one in reading.form.identities]
-    built = parts.build(connection, rows, reading.form.tags, equations, part_path, trace_path)
-    return Draft(built, part_path, trace_path)
+def build(
+    connection: duckdb.DuckDBPyConnection, rows: str, form: Format, folders: Mapping[str, Path]
+) -> dict[str, Draft]:
+    """Build the day parts of checked rows, by their place, each in its folder."""
+    targets = {place: parts.Target(at / "part.parquet", at / "trace.parquet") for place, at in folders.items()}
+    built = parts.build(connection, rows, form.tags, [one.equation for one in form.identities], targets)
+    return {place: Draft(built[place], target.part, target.trace) for place, target in targets.items()}
 
 
 def keep(

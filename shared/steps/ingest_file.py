@@ -11,10 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -36,13 +35,13 @@ from shared.ports import ObjectEvent, ObjectMissingError, ServiceError
 from shared.services import Services
 from shared.steps import day_parts, sealing, splitting, state
 from shared.steps.repairing import repairs
-from shared.steps.splitting import Split
+from shared.steps.splitting import Split, place_of
 
 PREFIX = "bills/"
 IMPORTED = "bills/import/"
 _ACTOR = "ingest_bill"
 # Rows lie on the disk; what is worked on at a time fits into this.
-_MEMORY_MB = 400
+_MEMORY_MB = 600
 _TRIES = 5  # at an entry, while others write to the same stream
 
 
@@ -129,10 +128,10 @@ class _Taking:
         for bill in noted["bills"]:
             entries = self._services.chain.read(stream_of(bill["account"], bill["cycle"]))
             connector = self._parties.connectors[bill["account"]]
-            last = observations(entries, noted["source"])[-1:]
-            said = last[0].files.get(self._event.key, {}) if last else {}
+            last = self._newest(entries, noted["source"])
+            said = last.files.get(self._event.key, {}) if last else {}
             is_said = (said.get("digest"), said.get("reading")) == (noted["digest"], reading)
-            if "note" in bill or not is_said or not _is_due(entries, last[0], connector):
+            if "note" in bill or last is None or not is_said or not _is_due(entries, last, connector):
                 return False
         return True
 
@@ -143,9 +142,9 @@ class _Taking:
         standing = []
         for bill in said["bills"]:
             entries = self._services.chain.read(stream_of(bill["account"], bill["cycle"]))
-            last = observations(entries, said["source"])[-1:]
-            if last and self._event.key in last[0].files:
-                standing.append(f"{bill['account']} {bill['cycle']}, entry {last[0].seq}")
+            last = self._newest(entries, said["source"])
+            if last is not None and self._event.key in last.files:
+                standing.append(f"{bill['account']} {bill['cycle']}, entry {last.seq}")
         if not standing:
             return exc
         remedy = f"{exc.remedy}; until then what an earlier version of it said stands ({'; '.join(standing)})"
@@ -160,10 +159,13 @@ class _Taking:
 
     def _taken(self) -> dict[str, Any]:
         key = self._event.key
-        with self.path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        self._services.buckets.records.upload_once(raw_key(content), self.path)
-        split = self._split(key, content, self.path)
+        with ThreadPoolExecutor(1) as pool:
+            keeping = pool.submit(self._keep_raw)  # while it is read
+            try:
+                split = splitting.split(self._connection, self.path, key, partial(self._reading, key), self._folder)
+            finally:
+                content = keeping.result()
+        self._splits[content] = split
         if not split.counts:
             problem = f"none of its {split.rows} rows is a line"
             problem += f": row {split.rejects[0].row}: {split.rejects[0].reason}" if split.rejects else ""
@@ -178,14 +180,20 @@ class _Taking:
             "lines": sum(split.counts.values()), "totals": split.totals, "rejects": len(split.rejects), "bills": bills,
         }  # fmt: skip
 
+    def _keep_raw(self) -> str:
+        """Keep the file as it came; its digest."""
+        with self.path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        self._services.buckets.records.upload_once(raw_key(content), self.path)
+        return content
+
     # -- reading
 
-    def _split(self, key: str, content: str, path: Path | None = None) -> Split:
+    def _split(self, key: str, content: str) -> Split:
         """The file of this name and content taken apart, once."""
         if content not in self._splits:
-            if path is None:
-                path = self._folder / content
-                self._services.buckets.records.download(raw_key(content), path)
+            path = self._folder / content
+            self._services.buckets.records.download(raw_key(content), path)
             self._splits[content] = splitting.split(
                 self._connection, path, key, partial(self._reading, key), self._folder
             )
@@ -232,6 +240,11 @@ class _Taking:
 
     # -- saying it
 
+    def _newest(self, entries: list[Entry], source: str) -> Seal | None:
+        """What the source said last, with all that it says of its files."""
+        found = observations(entries, source)[-1:]
+        return state.with_files(self._services, found[0]) if found else None
+
     def _say(self, account: str, cycle: Cycle, source: str, about: dict[str, Any]) -> dict[str, Any]:
         """Say in the bill's stream what the file says of it, and finish what that begins."""
         services, stream = self._services, stream_of(account, str(cycle))
@@ -253,8 +266,8 @@ class _Taking:
 
             sealing.append(services, connector, cycle, source, decide, stamp(self._event.at))
             entries = services.chain.read(stream)
-            last = observations(entries, source)[-1]
-            if (last.snapshot, last.files) == (made[0].snapshot, made[0].files):
+            last = self._newest(entries, source)
+            if last is not None and (last.snapshot, last.files) == (made[0].snapshot, made[0].files):
                 sealing.finish(services, last, entries)
                 return {"account": account, "cycle": str(cycle), "seq": last.seq, "status": last.status}
         problem = f"was written to by others {_TRIES} times in a row"
@@ -264,8 +277,7 @@ class _Taking:
         self, connector: Connector, cycle: Cycle, source: str, entries: list[Entry], about: dict[str, Any]
     ) -> tuple[Seal, Snapshot] | Seal | str:
         """What is to be said now; the observation that says it already; or why nothing is said."""
-        earlier, key = observations(entries, source), self._event.key
-        last = earlier[-1] if earlier else None
+        last, key = self._newest(entries, source), self._event.key
         before: dict[str, Any] = dict(last.files) if last else {}
         mine = before.get(key, {})
         is_same = (mine.get("digest"), mine.get("reading")) == (about["digest"], about["reading"])
@@ -341,75 +353,81 @@ class _Taking:
 
         Several days are built at the same time; they are kept one after the other.
         """
-        wanted: list[_Wanted] = []
+        known: dict[str, dict[str, Any]] = {}
+        missing: dict[tuple[tuple[str, str], ...], list[_Wanted]] = {}  # those of the same files can be built together
         for day in sorted({day for one in files.values() for day in one["dates"]}):
-            mine = sorted((one["digest"], key) for key, one in files.items() if day in one["dates"])
+            mine = tuple(sorted((one["digest"], key) for key, one in files.items() if day in one["dates"]))
             form = formats.load(files[mine[0][1]]["form"].partition("/")[0])
             reading = replace(self._reading(mine[0][1], form), payer=account, cycle=cycle, date=day)
-            wanted.append(_Wanted(reading, mine, self._folder / f"{account}-{day}"))
+            wanted = _Wanted(reading, mine)
+            described = day_parts.known(self._services, account, cycle, day, wanted.read)
+            if described is None:
+                missing.setdefault(mine, []).append(wanted)
+            else:
+                known[day] = described
+        yield from known.items()
         with ThreadPoolExecutor(self._services.threads) as pool:
-            waiting = deque[tuple[_Wanted, Future[day_parts.Draft] | None]]()
-            for one in wanted:
-                known = day_parts.known(self._services, account, cycle, one.reading.date, one.read)
-                if known is None:
-                    one.splits.extend(self._split(key, content) for content, key in one.contents)
-                waiting.append((one, pool.submit(self._built, one) if known is None else None))
-                if len(waiting) > 2 * self._services.threads:  # parts that wait to be kept take room on the disk
-                    yield self._kept(*waiting.popleft())
-            while waiting:
-                yield self._kept(*waiting.popleft())
+            building: list[Future[list[tuple[_Wanted, day_parts.Draft]]]] = []
+            for contents, days in missing.items():
+                splits = [self._split(key, content) for content, key in contents]
+                share = -(-len(days) // self._services.threads)
+                building += [
+                    pool.submit(self._built, splits, days[first : first + share])
+                    for first in range(0, len(days), share)
+                ]
+            for done in building:
+                for wanted, draft in done.result():
+                    yield wanted.reading.date, self._kept(wanted, draft)
 
-    def _built(self, wanted: _Wanted) -> day_parts.Draft:
-        wanted.folder.mkdir(exist_ok=True)
+    def _built(self, splits: list[Split], days: list[_Wanted]) -> list[tuple[_Wanted, day_parts.Draft]]:
+        """The parts of some days, from the tables of all their files numbered one after the other."""
+        places = {place_of(*one.place): one for one in days}
+        folders = {place: self._folder / place for place in places}
+        found, before = [], 0
+        for split in splits:
+            rows = split.rows_of(one.place for one in days)
+            found.append(f"SELECT * REPLACE (page + {before} AS page) FROM {rows}")  # noqa: S608
+            before += len(split.pages)
+        for folder in folders.values():
+            folder.mkdir(exist_ok=True)
         with self._connection.cursor() as connection:
-            return day_parts.build(connection, wanted.rows, wanted.reading, wanted.folder)
+            rows = f"({' UNION ALL BY NAME '.join(found)})"
+            drafts = day_parts.build(connection, rows, days[0].reading.form, folders)
+        return [(one, drafts[place]) for place, one in places.items()]
 
-    def _kept(self, wanted: _Wanted, draft: Future[day_parts.Draft] | None) -> tuple[str, dict[str, Any]]:
-        reading = wanted.reading
-        where = (reading.payer, reading.cycle, reading.date)
-        described = day_parts.known(self._services, *where, wanted.read) if draft is None else None
-        if draft is not None:
-            described = day_parts.keep(self._services, reading, wanted.read, draft.result(), {"pages": wanted.pages})
-            shutil.rmtree(wanted.folder)
-        assert described is not None  # noqa: S101 - it was known a moment ago, and is never removed
-        return reading.date, described
+    def _kept(self, wanted: _Wanted, draft: day_parts.Draft) -> dict[str, Any]:
+        pages = [
+            f"{raw_key(content)}#{number}"
+            for content, _ in wanted.contents
+            for number in range(1, len(self._splits[content].pages) + 1)
+        ]
+        described = day_parts.keep(self._services, wanted.reading, wanted.read, draft, {"pages": pages})
+        shutil.rmtree(draft.part_path.parent)
+        return described
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A day's part: how it is read, from which (content, object), and where it is built."""
+    """A day's part: how it is read, and from which (content, object)."""
 
     reading: Reading
-    contents: list[tuple[str, str]]
-    folder: Path
-    splits: list[Split] = field(default_factory=list)  # of the contents, once it is to be built
+    contents: tuple[tuple[str, str], ...]
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Payer, cycle and date."""
+        return self.reading.payer, self.reading.cycle, self.reading.date
 
     @property
     def read(self) -> str:
         """The digest of what is read."""
         return day_parts.read_as(self.reading, [content for content, _ in self.contents])
 
-    @property
-    def pages(self) -> list[str]:
-        """Where the tables lie, by their number from 1."""
-        both = zip(self.contents, self.splits, strict=True)
-        return [f"{raw_key(one[0])}#{number}" for one, split in both for number in range(1, len(split.pages) + 1)]
-
-    @property
-    def rows(self) -> str:
-        """SQL for its checked rows, the tables of all files numbered one after the other."""
-        found, before = [], 0
-        for split in self.splits:
-            rows = split.rows_of(self.reading.payer, self.reading.cycle, self.reading.date)
-            found.append(f"SELECT * REPLACE (page + {before} AS page) FROM {rows}")  # noqa: S608
-            before += len(split.pages)
-        return f"({' UNION ALL BY NAME '.join(found)})"
-
 
 def _is_due(entries: list[Entry], seal: Seal, connector: Connector) -> bool:
     """Whether the observation stands as it should today: the newest seal if its source is settled, else no seal."""
     if connector.source_in(Cycle.parse(seal.cycle)) == seal.source:
-        return seals(entries)[-1:] == [seal]
+        return [one.seq for one in seals(entries)[-1:]] == [seal.seq]
     return not sealing.is_sealed(entries, seal)
 
 

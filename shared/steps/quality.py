@@ -86,7 +86,7 @@ def _figures(
             source: {
                 **_observed(found, now),
                 **_dates(services, found[-1][1], begins, now),
-                **_of_source(services, found[-1][1], known.get(source, {})),
+                **_of_source(services, state.with_files(services, found[-1][1]), known.get(source, {})),
             }
             for source, found in sorted(said.items())
         },
@@ -179,7 +179,7 @@ def _day(services: Services, seal: Seal, day: str, before: Mapping[str, Any] | N
 
 def _described_key(seal: Seal, day: str) -> str:
     """What a pull found is kept with the pull, what files say with what was read of them."""
-    if not seal.files:
+    if not seal.is_of_files:
         return Pull(seal.account, Cycle.parse(seal.cycle), day, seal.pulls[day]).ingested_key
     read = seal.read.get(day, "")
     return day_parts.source_key(seal.account, seal.cycle, day, read, "json") if read else ""

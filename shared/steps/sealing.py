@@ -43,6 +43,9 @@ def append(services: Services, connector: Connector, cycle: Cycle, source: str, 
             return None
         seal, snapshot = made
         services.buckets.work.put_once(snapshot.key, snapshot.body)
+        seal, listed = seal.shortened()
+        if listed:
+            services.buckets.work.put_once(seal.list_key, listed)
         return Draft(kind, _ACTOR, at, seal.body())
 
     services.chain.append(stream_of(connector.account, str(cycle)), drafted)
@@ -56,7 +59,8 @@ def finish(services: Services, seal: Seal, entries: list[Entry]) -> bool:
     is_new = is_sealed(entries, seal) and not services.buckets.work.exists(seal.key)
     if is_new:
         _write_rows(services, seal, entries)
-        is_new = services.buckets.work.put_once(seal.key, canonical_json({**seal.body(), "seq": seal.seq}))
+        [body] = [entry.body for entry in entries if entry.seq == seal.seq]
+        is_new = services.buckets.work.put_once(seal.key, canonical_json({**body, "seq": seal.seq}))
     comparing.compare_newest(services, seal.account, seal.cycle, entries)
     quality.keep(services, seal.account, seal.cycle, entries)
     return is_new
@@ -118,7 +122,7 @@ def _write_rows(services: Services, seal: Seal, entries: list[Entry]) -> None:
 
 def places(services: Services, seal: Seal, day: str) -> Callable[[int], str]:
     """Where the pages of a day lie: objects of a pull, or tables of bill files."""
-    if not seal.files:
+    if not seal.is_of_files:
         return Pull(seal.account, Cycle.parse(seal.cycle), day, seal.pulls[day]).page_key
     if day not in seal.read:
         return lambda page: ""

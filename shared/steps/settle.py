@@ -275,7 +275,7 @@ def _bill_cases(services: Services, sealed: Mapping[str, Seal]) -> list[Case]:
 
     found = []
     for payer, seal in sealed.items():
-        for day, rejected in seal.rejects.items():
+        for day, rejected in state.with_files(services, seal).rejects.items():
             for one in parts.parse_rejects(services.buckets.work.get(rejected["key"])):
                 key = f"{payer} {day}, page {one.page}, row {one.row}: {one.reason}"
                 found.append(Case(seal.cycle, OPERATOR, "bad_line", key, "", 1, Decimal(0)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     import duckdb
 
 Place = tuple[str, str, str]  # payer, cycle, date
+
+
+def place_of(*place: str) -> str:
+    """A place as `normalise` names it."""
+    return "_".join(place)
 
 
 @dataclass(slots=True)
@@ -46,14 +52,15 @@ class Split:
         """The dates of one bill that it has lines of."""
         return sorted(day for one, month, day in self.counts if (one, month) == (payer, cycle))
 
-    def rows_of(self, *place: str) -> str:
-        """SQL for the rows of payer, cycle and date."""
-        return self.placed("_".join(place))
+    def rows_of(self, places: Iterable[Place]) -> str:
+        """SQL for the rows of these places, with their place."""
+        named = ", ".join(quoted(place_of(*place)) for place in places)
+        return f"(SELECT * FROM {self.all} WHERE place IN ({named}))"  # noqa: S608
 
     @property
     def lines(self) -> str:
-        """SQL for all rows that are lines."""
-        return f"(SELECT * EXCLUDE (place) FROM {self.all} WHERE place NOT IN ('{REJECTED}', '{TOTAL}'))"  # noqa: S608
+        """SQL for all rows that are lines, with their place."""
+        return f"(SELECT * FROM {self.all} WHERE place NOT IN ('{REJECTED}', '{TOTAL}'))"  # noqa: S608
 
     def placed(self, place: str) -> str:
         """SQL for the rows of a place, as `normalise` names it."""
@@ -99,12 +106,17 @@ def _texts(connection: duckdb.DuckDBPyConnection, member: Member, page: int, fol
     table, target = raw.open_table(connection, member, page), folder / f"texts-{page}.parquet"
     if member.is_parquet:
         return table
-    looked = files.look_through(member.path)
-    if looked.is_plain:
-        try:
-            return raw.plainly(connection, member, table, target, page, has_quotes=looked.has_quotes)
-        except (duckdb.InvalidInputException, duckdb.ConversionException):
-            pass
+    seen = files.glance(member.path)
+    if not seen.has_long_lines:
+        # Whether a plain reader will do takes as long to find out as to read.
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(raw.plainly, connection, member, table, target, page, has_quotes=seen.has_quotes)
+            is_plain = files.is_plain(member.path)
+            failed = reading.exception()
+        if is_plain and failed is None:
+            return reading.result()
+        if failed is not None and not isinstance(failed, (duckdb.InvalidInputException, duckdb.ConversionException)):
+            raise failed
     try:
         return raw.tidily(connection, member, table, target, page)
     except (duckdb.InvalidInputException, duckdb.ConversionException) as exc:

@@ -125,6 +125,13 @@ def last_seal(services: Services, account: str, cycle: str) -> Seal | None:
     return found[-1] if found else None
 
 
+def with_files(services: Services, seal: Seal) -> Seal:
+    """The seal with all that it says of its files and rejects, whether its entry has it or an object."""
+    if seal.listed is None:
+        return seal
+    return seal.completed(kept(services, services.buckets.work, seal.list_key))
+
+
 def snapshot(services: Services, account: str, cycle: str, id_: str) -> Snapshot:
     """A snapshot by its id."""
     from shared.bill.snapshot import parse_snapshot, snapshot_key

@@ -30,7 +30,7 @@ from shared.columnar import connect
 from shared.errors import BadInputError
 from shared.steps import splitting
 from shared.steps.ingest_file import told_by
-from shared.steps.splitting import Split
+from shared.steps.splitting import Split, place_of
 from tests.fuzz import seeds
 
 NAME = "bills/fuzzed"
@@ -88,7 +88,7 @@ def rows(body: bytes) -> int:
 def _plain_rows(
     connection: duckdb.DuckDBPyConnection, member: files.Member, table: raw.Table
 ) -> list[list[str]] | None:
-    if not files.look_through(member.path).is_plain:
+    if files.glance(member.path).has_long_lines or not files.is_plain(member.path):
         return None
     try:
         found = connection.execute(f"SELECT * EXCLUDE (row, page) FROM {table.rows} ORDER BY row").fetchall()
@@ -127,9 +127,11 @@ def pages(body: bytes) -> int:
             table, *_ = raw.write_pages(folder / "rows.csv", [("page 1", body)])
             account = page.account if page.account.isdecimal() else ""  # whose page it is was asked when it was pulled
             reading = Reading(table.form, "negative", account, "2025-06", "2025-06-05")
-            rows = f"({checked_sql(reading, table.rows, table.headers, is_trimmed=True)})"
+            checked = checked_sql(reading, table.rows, table.headers, is_trimmed=True)
+            rows = f"(SELECT * REPLACE ('' AS place) FROM ({checked}))"
             equations = [one.equation for one in table.form.identities]
-            built = parts.build(connection, rows, "api", equations, folder / "part", folder / "trace")
+            target = parts.Target(folder / "part", folder / "trace")
+            built = parts.build(connection, rows, "api", equations, {"": target})[""]
         except BadInputError as exc:
             readable(str(exc))
             return 0
@@ -211,7 +213,7 @@ def _answer(
     def reading_of(form: Format) -> Reading:
         return Reading(form, "negative", payer, "", "", "CNY", {"a": "2234567890123456"})
 
-    odd = mock.patch.object(files, "look_through", return_value=files.Text(is_plain=False))
+    odd = mock.patch.object(files, "is_plain", return_value=False)
     try:
         with odd if is_forced else nullcontext():
             found = splitting.split(connection, path, NAME, reading_of, folder)
@@ -301,8 +303,8 @@ def _parts(connection: duckdb.DuckDBPyConnection, found: Split, folder: Path) ->
     for place in list(found.counts)[:1]:
         equations = [one.equation for one in found.form.identities]
         part, trace = folder / "part", folder / "trace"
-        rows = found.rows_of(*place)
-        built = parts.build(connection, rows, found.form.tags, equations, part, trace)
+        rows, named = found.rows_of([place]), place_of(*place)
+        built = parts.build(connection, rows, found.form.tags, equations, {named: parts.Target(part, trace)})[named]
         must(built.part.rows + len(built.rejects) == found.counts[place], f"rows of {place} are lost")
         for one in built.rejects:
             readable(one.reason)

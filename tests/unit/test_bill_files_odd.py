@@ -26,7 +26,7 @@ from shared.bill.normalise import Reading
 from shared.errors import BadInputError
 from shared.steps import splitting
 from shared.steps.ingest_file import told_by
-from shared.steps.splitting import Split
+from shared.steps.splitting import Split, place_of
 from tests.fuzz import seeds, targets
 
 PAYER, OWNER = "1234567890123456", "2234567890123456"
@@ -174,8 +174,9 @@ def test_a_charge_outside_of_its_cycle_has_the_cycles_last_day(room: Room) -> No
 def test_a_currency_is_an_iso_code_as_it_is_written(room: Room, text: str, is_taken: bool) -> None:
     found = room.take(bill(row(Currency=text)))
 
-    where = (room.folder / "part", room.folder / "trace")
-    built = parts.build(room.connection, found.lines, found.form.tags, [], *where)
+    target = parts.Target(room.folder / "part", room.folder / "trace")
+    [place] = (place_of(*place) for place in found.counts)
+    built = parts.build(room.connection, found.lines, found.form.tags, [], {place: target})[place]
     assert [one.reason for one in built.rejects] == ([] if is_taken else [f"currency {text} is no ISO 4217 code"])
 
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from infra.localcloud.faults.plan import Fault
 from shared.bill.snapshot import Seal, observations, stream_of
 from shared.cycle import SHANGHAI
+from shared.ids import canonical_json, digest
 from shared.money import text
 from shared.steps import ingest_file, state
 from tests.bill_files import write_all
@@ -276,6 +278,64 @@ def test_the_same_part_under_another_name_is_counted_once_and_says_so(world: Fil
     assert world.rows() == {"2025-06-28 i-1": "1"}
 
 
+LISTS = "shared.bill.snapshot._LIST_BYTES"
+
+
+def test_what_an_entry_has_no_room_for_is_an_object(world: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.settle_from("partner")
+    name = f"{P1}_PartnerBillingItemDetail_202506_1"
+    world.arrives(f"{name}_01", partner_file("i-1", "2025-06-28", "1.00"))
+    monkeypatch.setattr(LISTS, 600)  # of one file there is room for what is said
+    world.arrives(f"{name}_02", partner_file("i-2", "2025-06-28", "2.00") + partner_file("i-9", "", "9.00"))
+    world.arrives(f"{name}_03", partner_file("i-3", "2025-06-28", "3.00"))
+    world.arrives(f"{name}_02", partner_file("i-2", "2025-06-28", "5.00") + partner_file("i-9", "", "9.00"))
+
+    assert world.rows() == {"2025-06-28 i-1": "1", "2025-06-28 i-2": "5", "2025-06-28 i-3": "3"}
+    first, *others = world.services.chain.read(stream_of(P1, CYCLE))
+    assert list(first.body["files"]) == [f"bills/{name}_01"]
+    assert [(entry.body["files"], entry.body["rejects"]) for entry in others] == [({}, {})] * 3
+    last = state.with_files(world.services, world.said("partner"))
+    assert sorted(last.files) == [f"bills/{name}_{number}" for number in ("01", "02", "03")]
+    assert list(last.rejects) == [f"file bills/{name}_02"]
+    delivered = next(one for one, _ in world.pump.delivered if one.what.endswith("_03"))
+    world.pump.deliver(delivered)  # once more
+    assert len(world.seals()) == 4
+
+
+@pytest.mark.parametrize("list_bytes", [32 * 1024, 0])
+def test_rows_that_are_no_line_are_cases_wherever_they_are_listed(
+    world: Files, list_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LISTS, list_bytes)
+    document = parties(payers=[P1])
+    document["payers"][0]["connector"] |= {"settled_source": "classic"}
+    world.decide_parties(document)
+    world.arrives(FULL, file_of(row("2025-06-28", "1.00"), row("2025-06-29", "1,234.50")))
+
+    [case] = [one for one in world.cases() if one["kind"] == "bad_line"]
+    assert "原价 1,234.50 is no number that can be held exactly" in str(case["key"])
+
+
+def test_an_entry_has_room_for_however_many_files() -> None:
+    about: dict[str, Any] = {
+        "digest": "d" * 64, "form": "partner/1", "reading": "r" * 64, "written": "2025-07-04T02:00:00Z",
+        "covers": "cycle", "whole": "w" * 50, "rows": 1000, "lines": 1000, "dates": list(map(str, range(31))),
+        "rejects": {"count": 1, "key": "k" * 60},
+    }  # fmt: skip
+    files = {f"bills/{P1}_PartnerBillingItemDetail_202506_1_{n}": about for n in range(2000)}
+    rejects = {f"file {name}": about["rejects"] for name in files}
+    seal = Seal(P1, CYCLE, "i", "partner", "final", digest(b""), 1, {}, {}, rejects, {}, {}, files)
+    short, listed = seal.shortened()
+
+    assert len(canonical_json(short.body())) < 1000
+    assert short.is_of_files
+    kept = replace(seal, listed=short.listed)
+    assert short.completed(listed) == kept
+    few = replace(seal, files=dict(list(files.items())[:10]), rejects={})
+    assert few.shortened() == (few, b"")
+    assert "listed" not in few.body()
+
+
 # -- sources ----------------------------------------------------------------------------------------------------
 
 
@@ -455,10 +515,12 @@ def test_gzip_bom_and_windows_line_ends_are_read(world: Files) -> None:
 HOW = (Fault.LOSE_REQUEST, Fault.LOSE_RESPONSE)
 
 
+@pytest.mark.parametrize("list_bytes", [32 * 1024, 0])
 def test_whichever_call_fails_a_redelivery_leaves_what_a_clean_delivery_left(
-    world: Files, record_property: Callable[[str, object], None]
+    world: Files, record_property: Callable[[str, object], None], list_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second file of the same bill, so that rows change and a line is gone."""
+    monkeypatch.setattr(LISTS, list_bytes)
     world.settle_from("classic")
     world.arrives(day_file("2025-06-28"), file_of(row("2025-06-28", "1.00"), row("2025-06-27", "7.00")))
     second = file_of(row("2025-06-28", "1.50"), row("2025-06-29", "x"), row("2025-06-30", "3.00"))

@@ -118,7 +118,7 @@ def _cell(name: str) -> str:
         return f"\"{name}\" || lpad(CAST(copy AS VARCHAR), 4, '0')"
     if name == "实例ID":
         # What has no instance gets none.
-        return f"CASE WHEN copy = 0 THEN \"{name}\" ELSE \"{name}\" || '-' || copy END"
+        return f'CASE WHEN copy = 0 THEN "{name}" ELSE "{name}" || \'-\' || copy END'
     return f'"{name}"'
 
 

@@ -18,7 +18,6 @@ from infra.clearbook.context import now, services
 from infra.clearbook.main import write_json
 from shared.bill import files, raw
 from shared.bill.snapshot import Seal, stream_of
-from shared.chain.entry import Entry
 from shared.columnar import connect
 from shared.cycle import Cycle, shanghai_day
 from shared.errors import BadInputError, ClearbookError
@@ -198,20 +197,20 @@ def _bill(work: Services, key: str, noted: dict[str, Any]) -> dict[str, Any]:
     if "seq" not in noted:
         return noted
     entry = next(one for one in work.chain.read(stream_of(noted["account"], noted["cycle"])) if one.seq == noted["seq"])
-    seal = Seal(**entry.body, seq=entry.seq)
+    seal = state.with_files(work, Seal(**entry.body, seq=entry.seq))
     return {
         **noted,
         "kind": entry.kind,
         "rows": seal.rows,
         "totals": seal.totals,
         "control": {name: seal.control[name] for name in ("differences", "open")} if seal.control["key"] else None,
-        "reasons": _reasons(work, entry, seal, key),
+        "reasons": _reasons(work, seal, key),
     }
 
 
-def _reasons(work: Services, entry: Entry, seal: Seal, key: str) -> list[str]:
+def _reasons(work: Services, seal: Seal, key: str) -> list[str]:
     """Why rows of the file, and of its dates, are no lines: the first few."""
-    mine = {f"file {key}", *entry.body["files"].get(key, {}).get("dates", [])}
+    mine = {f"file {key}", *seal.files.get(key, {}).get("dates", [])}
     return reasons_of(work, {place: one for place, one in seal.rejects.items() if place in mine}, REASONS_SHOWN)
 
 

@@ -84,8 +84,13 @@ def show_line(
 
 
 def observed(entries: list[Entry]) -> list[tuple[Entry, Seal]]:
-    """The seals and observations of a stream, oldest first."""
+    """The seals and observations of a stream, oldest first, as their entries have them."""
     return [(one, Seal(**one.body, seq=one.seq)) for one in entries if one.kind in (SEALED, OBSERVED)]
+
+
+def _said(work: Services, entries: list[Entry]) -> list[tuple[Entry, Seal]]:
+    """As `observed`, with all that is said of files and rejects."""
+    return [(entry, state.with_files(work, seal)) for entry, seal in observed(entries)]
 
 
 def cycles_of(work: Services, account: str) -> list[str]:
@@ -97,7 +102,7 @@ def bills_of(work: Services, account: str) -> dict[str, Any]:
     """The newest observation of each source in each cycle."""
     found = []
     for cycle in cycles_of(work, account):
-        newest = {seal.source: (entry, seal) for entry, seal in observed(work.chain.read(stream_of(account, cycle)))}
+        newest = {seal.source: (entry, seal) for entry, seal in _said(work, work.chain.read(stream_of(account, cycle)))}
         found += [_entry(*newest[source], refused_files(work, newest[source][1])) for source in sorted(newest)]
     if not found:
         raise _no_bill(work, account)
@@ -106,7 +111,7 @@ def bills_of(work: Services, account: str) -> dict[str, Any]:
 
 def bill_of(work: Services, account: str, cycle: str) -> dict[str, Any]:
     """Every observation of a bill, and the dates and rejects of the newest: a seal if there is one."""
-    said = observed(entries_of(work, account, cycle))
+    said = _said(work, entries_of(work, account, cycle))
     newest = ([seal for entry, seal in said if entry.kind == SEALED] or [said[-1][1]])[-1]
     last = {seal.source: seal.seq for _, seal in said}
     snapshot = state.snapshot(work, account, cycle, newest.snapshot)
@@ -153,7 +158,7 @@ def _no_bill(work: Services, account: str) -> BadInputError:
 def refused_files(work: Services, seal: Seal) -> dict[str, str]:
     """The files of an observation that were written again since and refused, so that it stands; each with why."""
     found = {}
-    for key in sorted(seal.files):
+    for key in sorted(state.with_files(work, seal).files):
         version = work.buckets.inbox.version(key)
         noted = work.buckets.work.find(note_key(key, version.tag)) if version else None
         if noted is not None and "refused" in (told := json.loads(noted)):
