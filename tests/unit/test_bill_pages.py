@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.bill import api
+from shared.bill.files import ROW_MAX
 from shared.bill.pages import CELL_END, PageReader
 from shared.errors import BadInputError
 from tests.fuzz import seeds
@@ -40,6 +41,10 @@ ODD: list[Callable[[str], str]] = [
     lambda text: text.replace('"ecs"', "7"),
     lambda text: text.replace('"ecs"', '"e\\u0063s"'),
     lambda text: text.replace('"ecs"', '"\\ud800"'),
+    lambda text: text.replace('"ecs"', '"\ud800"'),
+    lambda text: text.replace('"ecs"', '"\\u0000"'),
+    lambda text: text.replace('"ecs"', f'"{"x" * ROW_MAX}"'),
+    lambda text: text.replace('"PretaxAmount":1.2', f'"PretaxAmount":{"[" * 100_000}'),
     lambda text: text.replace('"ecs"', '"ecs\\"'),
     lambda text: text.replace('"ecs"', '"a\\"b"'),
     lambda text: text.replace('"ecs"', '"a\\u0022b"'),
