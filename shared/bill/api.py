@@ -6,9 +6,10 @@ models hold floats and drop fields they do not know. Shapes: DescribeInstanceBil
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +18,22 @@ from shared.bill.files import ROW_MAX
 from shared.errors import BadInputError
 
 FORM = "bss-api"
+# What an item has as numbers; every other field is text (the SDK's model of 2017-12-14).
+NUMBERS = frozenset({
+    "PretaxGrossAmount", "InvoiceDiscount", "DeductedByCoupons", "AfterDiscountAmount",
+    "PretaxAmount", "DeductedByCashCoupons", "DeductedByPrepaidCard", "PaymentAmount", "OutstandingAmount",
+    "CashAmount", "AdjustAmount", "Tax",
+})  # fmt: skip
 BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
 _COUNT = re.compile("[0-9]{1,12}")
 _SHOWN = 200  # characters of an item's text that no line comes from
 
 
-def fields() -> list[str]:
-    """The fields of an item that are read, in the order of `raw_rows`."""
+@functools.cache
+def fields() -> tuple[str, ...]:
+    """The fields of an item that are read, in the order of `raw_rows`: texts, then numbers."""
     form = formats.load(FORM)
-    return [*form.required, *form.optional]
+    return tuple(sorted([*form.required, *form.optional], key=NUMBERS.__contains__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +129,10 @@ def raw_rows(page: Page, page_number: int) -> Iterator[list[str]]:
 
 def unknown_fields(page: Page) -> set[str]:
     """Fields that no part of Clearbook knows: kept in the raw page, and worth a look."""
-    known = {*fields(), *formats.load(FORM).ignored}
-    return {field for item in page.items for field in item if field not in known}
+    return set(formats.load(FORM).unknown(set().union(*page.items)))
 
 
-def _unusable(item: Mapping[str, Any], names: list[str]) -> str:
+def _unusable(item: Mapping[str, Any], names: Sequence[str]) -> str:
     for field in names:
         value = item.get(field)
         if isinstance(value, str):

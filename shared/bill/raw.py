@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from shared.bill import api, files, formats
 from shared.bill.files import Member
 from shared.bill.formats import Format
+from shared.bill.pages import CELL_END, PageReader
 from shared.columnar import quoted
 from shared.errors import BadInputError
 
@@ -33,21 +34,23 @@ class Table:
     is_trimmed: bool = False  # no text has blanks at its ends, and what is empty is absent
 
 
-def write_pages(path: Path, pages: Iterable[api.Page]) -> tuple[Table, str]:
-    """Write the items of the pages as text rows to `path`; their table, and the digest of what was read.
+def write_pages(path: Path, pages: Iterable[tuple[str, bytes]]) -> tuple[Table, str, set[str]]:
+    """Write the items of the pages, each with its name, as text rows to `path`.
 
-    It holds nothing of when or in which pull the pages were seen: the same bill has the same digest.
+    Their table, the digest of what was read, and the fields of which nothing is known. The digest holds nothing of when
+    or in which pull the pages were seen: the same bill has the same.
     """
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
-        for number, page in enumerate(pages, 1):
-            writer.writerows(api.raw_rows(page, number))
-    with path.open("rb") as written:
-        content = hashlib.file_digest(written, "sha256").hexdigest()
-    headers = api.fields()
-    columns = [*headers, "problem", "page", "row"]
-    rows = f"(SELECT * REPLACE (CAST(page AS INTEGER) AS page, CAST(row AS INTEGER) AS row) FROM {_csv(path, columns)})"  # noqa: S608
-    return Table(formats.load(api.FORM), rows, tuple(headers), is_trimmed=True), content
+    reader, content = PageReader(), hashlib.sha256()
+    with path.open("wb") as file:
+        for name, body in pages:
+            text = reader.text(body, name).encode()
+            content.update(text)
+            file.write(text)
+    columns, quote = [*api.fields(), "problem", "page", "row"], "" if reader.is_plain else '"'
+    source = _csv(path, columns, delim=CELL_END, quote=quote)
+    typed = f"(SELECT * REPLACE (CAST(page AS INTEGER) AS page, CAST(row AS INTEGER) AS row) FROM {source})"  # noqa: S608
+    table = Table(formats.load(api.FORM), typed, api.fields(), is_trimmed=True)
+    return table, content.hexdigest(), reader.unknown
 
 
 def open_table(connection: duckdb.DuckDBPyConnection, member: Member, page: int) -> Table:
@@ -99,7 +102,15 @@ def parquet_rows(path: Path, page: int) -> str:
     return f"(SELECT * EXCLUDE (file_row_number), file_row_number AS row, {page} AS page FROM {source})"  # noqa: S608
 
 
-def _csv(path: Path, columns: Sequence[str], *, is_plain: bool = False, is_parallel: bool = False) -> str:
+def _csv(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    is_plain: bool = False,
+    is_parallel: bool = False,
+    delim: str = ",",
+    quote: str = '"',
+) -> str:
     types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in columns)
     # Read by one where a quoted cell may hold line ends. A cell too many is passed over where it is empty, unless empty
     # is not what stands for NULL: then a row whose cells have moved is none that can be read.
@@ -108,9 +119,9 @@ def _csv(path: Path, columns: Sequence[str], *, is_plain: bool = False, is_paral
         ("chr(0)", files.PLAIN_LINE_MAX, "") if is_plain else ("''", files.LINE_MAX, "new_line='\\n', ")
     )
     return (
-        f"read_csv({quoted(str(path))}, header={str(is_plain).lower()}, columns={{{types}}}, delim=',', quote='\"', "
-        f"escape='\"', nullstr={null}, {end}strict_mode=true, parallel={str(is_parallel).lower()}, "
-        f"max_line_size={longest}, auto_detect=false)"
+        f"read_csv({quoted(str(path))}, header={str(is_plain).lower()}, columns={{{types}}}, delim='{delim}', "
+        f"quote='{quote}', escape='{quote}', nullstr={null}, {end}strict_mode=true, "
+        f"parallel={str(is_parallel).lower()}, max_line_size={longest}, auto_detect=false)"
     )
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,6 +35,7 @@ from shared.steps.repairing import repairs
 FINAL_TRIES = 3  # then a final bill that disagrees with its controls is sealed, with a case (design, pulls)
 _ACTOR = "ingest_bill"
 _SOURCE = "api"
+_PAGES_AHEAD = 4  # what comes meanwhile takes little room
 
 
 def ingest_bill(services: Services, event: ObjectEvent) -> dict[str, Any]:
@@ -64,18 +67,29 @@ def _read_complete(services: Services, key: str) -> Mapping[str, Any]:
 
 
 def _pages(services: Services, complete: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """The raw pages, each checked against the digest it was kept under."""
-    for key, expected in complete["pages"]:
-        try:
-            body = gzip.decompress(services.buckets.records.get(key))
-        except ObjectMissingError as exc:
-            remedy = "its pull is damaged: pull the date again under a new slot"
-            raise BadInputError(f"raw page {key}", "is missing", remedy) from exc
-        except (OSError, EOFError, zlib.error) as exc:
-            raise BadInputError(f"raw page {key}", f"is no gzip ({exc})", "pull the date again") from exc
-        if digest(body) != expected:
-            raise BadInputError(f"raw page {key}", "does not have its digest", "compare the bucket with its backup")
-        yield key, body
+    """The raw pages, each checked against the digest it was kept under; the next are fetched while one is read."""
+    with ThreadPoolExecutor(1) as pool:  # one thread: calls keep their order
+        waiting = deque[tuple[str, Future[bytes]]]()
+        for key, expected in complete["pages"]:
+            waiting.append((key, pool.submit(_page, services, key, expected)))
+            if len(waiting) > _PAGES_AHEAD:
+                first, body = waiting.popleft()
+                yield first, body.result()
+        for first, body in waiting:
+            yield first, body.result()
+
+
+def _page(services: Services, key: str, expected: str) -> bytes:
+    try:
+        body = gzip.decompress(services.buckets.records.get(key))
+    except ObjectMissingError as exc:
+        remedy = "its pull is damaged: pull the date again under a new slot"
+        raise BadInputError(f"raw page {key}", "is missing", remedy) from exc
+    except (OSError, EOFError, zlib.error) as exc:
+        raise BadInputError(f"raw page {key}", f"is no gzip ({exc})", "pull the date again") from exc
+    if digest(body) != expected:
+        raise BadInputError(f"raw page {key}", "does not have its digest", "compare the bucket with its backup")
+    return body
 
 
 def _ingest(
@@ -96,17 +110,9 @@ def _ingest_lines(services: Services, pull: Pull, complete: Mapping[str, Any], c
     form = formats.load(api.FORM)
     rules = repairs(services, account, form.name)
     reading = Reading(form, connector.refund_sign, account, cycle, pull.what, repairs=rules)
-    unknown: set[str] = set()
-
-    def pages() -> Iterator[api.Page]:
-        for key, body in _pages(services, complete):
-            page = api.parse_page(body, key)
-            unknown.update(api.unknown_fields(page))
-            yield page
-
     with TemporaryDirectory(dir=services.scratch) as name:
         folder = Path(name)
-        table, content = raw.write_pages(folder / "raw.csv", pages())
+        table, content, unknown = raw.write_pages(folder / "raw.csv", _pages(services, complete))
         read = day_parts.read_as(reading, [content])
         described = day_parts.known(services, account, cycle, pull.what, read)
         if described is None:

@@ -150,6 +150,7 @@ def test_a_directory_holds_what_its_function_needs_and_nothing_else(built: bundl
     packages = {one.function: {package.partition("==")[0] for package in one.packages} for one in built.functions}
 
     assert {name for name in NAMES if "duckdb" in packages[name]} == {"ingest_bill", "settle", "sweep"}
+    assert {name for name in NAMES if "msgspec" in packages[name]} == {"ingest_bill", "sweep"}
     # Whatever may ask the provider for a bill, and nothing else, has its client.
     asking = {one.function for one in built.functions if "shared.cloud.bss" in one.modules}
     assert "pull_bill" in asking

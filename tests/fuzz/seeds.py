@@ -8,6 +8,7 @@ import json
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -58,10 +59,15 @@ def files() -> tuple[str, dict[str, bytes]]:
 
 def pages() -> list[bytes]:
     """Answers of the API."""
-    two = [ITEM, {**ITEM, "PretaxAmount": "-0", "Tag": "", "Item": "Refund"}]
-    full = {**PAGE, "Data": {**PAGE["Data"], "Items": two}}  # type: ignore[dict-item]
+    odd = {**ITEM, "PretaxAmount": "-0", "Tag": "", "Item": "Refund"}
     refused = {"Success": False, "Code": "NotAuthorized", "Message": "no"}
-    return [json.dumps(one, ensure_ascii=False).encode() for one in (PAGE, full, refused)]
+    return [page(), page(ITEM, odd), page(ITEM, ITEM), json.dumps(refused).encode()]
+
+
+def page(*items: dict[str, Any]) -> bytes:
+    """A page with these items."""
+    data = {**PAGE["Data"], "Items": items}  # type: ignore[dict-item]
+    return json.dumps({**PAGE, "Data": data}, ensure_ascii=False).encode()
 
 
 def packed(members: dict[str, bytes]) -> bytes:

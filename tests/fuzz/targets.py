@@ -12,7 +12,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -25,11 +25,13 @@ from shared.bill import api, files, formats, parts, raw, tags
 from shared.bill.formats import Format
 from shared.bill.line import AMOUNTS, QUANTITIES
 from shared.bill.normalise import Reading, checked_sql
+from shared.bill.pages import PageReader
 from shared.columnar import connect
 from shared.errors import BadInputError
 from shared.steps import splitting
 from shared.steps.ingest_file import told_by
 from shared.steps.splitting import Split, place_of
+from tests.fuzz import seeds
 
 NAME = "bills/fuzzed"
 MESSAGE_MAX = 4_000
@@ -113,6 +115,8 @@ def split(body: bytes, payer: str) -> Answer:
 
 def pages(body: bytes) -> int:
     """A page of the API, up to its day part; how many rows it has."""
+    for before in (body, seeds.page(seeds.ITEM)):
+        must(_next_text(before, body) == _next_text(b"", body), "a page is not read as the one before it")
     try:
         page = api.parse_page(body, "page 1")
     except BadInputError as exc:
@@ -120,8 +124,9 @@ def pages(body: bytes) -> int:
         return 0
     with _room() as (connection, folder):
         try:
-            table, _ = raw.write_pages(folder / "rows.csv", [page])
-            reading = Reading(table.form, "negative", page.account, "2025-06", "2025-06-05")
+            table, *_ = raw.write_pages(folder / "rows.csv", [("page 1", body)])
+            account = page.account if page.account.isdecimal() else ""  # whose page it is was asked when it was pulled
+            reading = Reading(table.form, "negative", account, "2025-06", "2025-06-05")
             checked = checked_sql(reading, table.rows, table.headers, is_trimmed=True)
             rows = f"(SELECT * REPLACE ('' AS place) FROM ({checked}))"
             equations = [one.equation for one in table.form.identities]
@@ -137,6 +142,18 @@ def pages(body: bytes) -> int:
         kept = [item for number, item in enumerate(page.items) if number not in rejected]
         _sums(connection, f"read_parquet('{folder / 'part'}')", table.form, [_texts(item) for item in kept])
     return len(page.items)
+
+
+def _next_text(before: bytes, body: bytes) -> str:
+    """The rows of a page that is read after another, or why it is refused; without one before it, it is read alone."""
+    reader = PageReader(pages=0 if before else 1)
+    with suppress(BadInputError):
+        if before:
+            reader.text(before, "page 1")
+    try:
+        return reader.text(body, "page 2")
+    except BadInputError as exc:
+        return str(exc)
 
 
 def told_tags(body: bytes) -> None:

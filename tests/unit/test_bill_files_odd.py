@@ -258,14 +258,24 @@ def test_line_ends_of_any_kind_may_stand_in_a_quoted_cell(room: Room, text: str,
     assert room.amounts(found, "instance_name") == ["first", text.strip() or None, "last"]
 
 
-@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\r\nb"])
-def test_line_ends_may_stand_in_an_item_of_a_page(room: Room, text: str) -> None:
-    page = api.Page([seeds.ITEM | {"NickName": text}, seeds.ITEM], "", 2)
-    table, _ = raw.write_pages(room.folder / "rows.csv", [page])
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\r\nb", '"', 'a"b', '"a,b"', "a\x1fb", "\x1f", "a\u2028b"])
+def test_any_text_may_stand_in_an_item_of_a_page(room: Room, text: str) -> None:
+    pages = [(name, seeds.page(seeds.ITEM | {"NickName": name}, seeds.ITEM)) for name in ("plain", text)]
+    table, *_ = raw.write_pages(room.folder / "rows.csv", pages)
 
-    found = room.connection.execute(f'SELECT "ProductName", row FROM {table.rows} ORDER BY row').fetchall()
+    query = f'SELECT "ProductName", "NickName", "Zone", page, row FROM {table.rows} ORDER BY page, row'
+    found = room.connection.execute(query).fetchall()
 
-    assert found == [("弹性", 0), ("弹性", 1)]
+    assert found == [
+        ("弹性", "plain", None, 1, 0), ("弹性", None, None, 1, 1),
+        ("弹性", text, None, 2, 0), ("弹性", None, None, 2, 1),
+    ]  # fmt: skip
+
+
+def test_a_bill_without_lines_has_no_rows(room: Room) -> None:
+    table, *_ = raw.write_pages(room.folder / "rows.csv", [("page 1", seeds.page())])
+
+    assert room.connection.execute(f"SELECT * FROM {table.rows}").fetchall() == []
 
 
 @pytest.mark.parametrize("lone", ["\r", "\n"])

@@ -233,15 +233,15 @@ def test_a_sweep_goes_on_past_a_round_whose_first_date_is_missing(world: World) 
 
 
 def test_pages_of_three_hundred_are_followed_to_the_last(world: World) -> None:
-    lines = [item(ACME, "1.00", InstanceID=f"i-{n}") for n in range(601)]
+    lines = [item(ACME, "1.00", InstanceID=f"i-{n}") for n in range(1801)]
     world.bill(P1, DAYS[0], *lines)
     world.final()
 
     assert [key.rpartition("/")[2] for key in world.keys("records", f"raw/{P1}/2025-06/{DAYS[0]}-")] == [
-        *("_complete.json", "page-00001.json.gz", "page-00002.json.gz", "page-00003.json.gz"),
-    ]
-    assert world.seals()[-1].rows == 603
-    assert world.total() == "210.10"  # 601.00 + 200.00 + 300.00 + 1000.00, at 10 %
+        "_complete.json", *(f"page-{number:05d}.json.gz" for number in range(1, 8)),
+    ]  # fmt: skip
+    assert world.seals()[-1].rows == 1803
+    assert world.total() == "330.10"  # 1801.00 + 200.00 + 300.00 + 1000.00, at 10 %
 
 
 @pytest.mark.parametrize(
