@@ -70,7 +70,7 @@ def plainly(
 ) -> Table:
     """The same table of a plain text file as Parquet at `target`, read by all threads where no cell has quotes."""
     found = _csv(member.path, table.headers, is_plain=True, is_parallel=not has_quotes)
-    return _kept(connection, table, f"(SELECT *, NULL AS problem FROM {found})", target, page)  # noqa: S608
+    return _kept(connection, table, f"(SELECT *, NULL::VARCHAR AS problem FROM {found})", target, page)  # noqa: S608
 
 
 def tidily(connection: duckdb.DuckDBPyConnection, member: Member, table: Table, target: Path, page: int) -> Table:

@@ -594,3 +594,19 @@ def test_tags_that_say_two_things_or_none_are_refused(notation: str, text: str) 
 
 def test_a_tag_that_is_said_twice_alike_is_one() -> None:
     assert tags.parse_tags("a:1;b:2;a:1", "pairs") == '{"a":"1","b":"2"}'
+
+
+def test_rows_read_by_several_at_once_keep_their_numbers(tmp_path: Path) -> None:
+    """More than one reader's share of a file without quotes, so that what stands in a row tells which it is."""
+    count, wide = 400_000, "x" * 100
+    path = tmp_path / "file"
+    with path.open("w") as file:
+        file.write(",".join(HEADERS) + "\n")
+        before, after = row(Instance_Name="@").split("@")
+        file.writelines(f"{before}{wide}{number}{after}\n" for number in range(count))
+    with duckdb.connect(config={"threads": 4, "temp_directory": str(tmp_path)}) as connection:
+        found = splitting.split(
+            connection, path, "bill.csv", lambda form: Reading(form, "negative", PAYER, "", "", "CNY"), tmp_path
+        )
+        query = f"SELECT count(*) FROM {found.lines} WHERE instance_name = '{wide}' || row"
+        assert (found.rows, connection.execute(query).fetchall()) == (count, [(count,)])
