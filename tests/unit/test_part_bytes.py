@@ -22,8 +22,8 @@ def built(folder: Path, rows: list[str], threads: int, memory_mb: int) -> Digest
     folder.mkdir()
     path = folder / "file"
     path.write_text("\n".join([",".join(HEADERS), *rows, ""]))
-    settings = {"threads": threads, "memory_limit": f"{memory_mb}MB", "temp_directory": str(folder)}
-    with duckdb.connect(config=settings) as connection:
+    with duckdb.connect(config={"threads": threads, "memory_limit": f"{memory_mb}MB"}) as connection:
+        connection.execute(f"SET temp_directory = '{folder}'")
         found = splitting.split(
             connection, path, "bill.csv", lambda form: Reading(form, "negative", PAYER, "", "", "CNY"), folder
         )
