@@ -1,7 +1,8 @@
 """The events of the small month, in one process: what the functions leave wakes the functions that s.yaml names.
 
 Deliveries happen in the order they came or in a seeded one, once or twice, and a failed one is delivered again,
-as Function Compute does. A `World` is the pump with a bill, the people who decide, and what came of it.
+as Function Compute does. No function may call what its committed policy does not grant. A `World` is the pump with a
+bill, the people who decide, and what came of it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from shared.services import Services
 from shared.steps import decide, projections, state
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, agreement, item, parties
 from tests.fakes import PREFIX, Cloud, Created, Item, KilledError
+from tests.granted import granted
 
 ROOT = Path(__file__).parents[1]
 RETRIES = 3  # s.yaml: maxAsyncRetryAttempts
@@ -211,7 +213,8 @@ class Pump:
         self.cloud.clock.now = delivery.at
         self.cloud.calls.begin(fault.call if fault else None, fault.how if fault else Fault.LOSE_REQUEST)
         try:
-            answer = json.loads(self.functions[delivery.function].run(delivery.event, self.cloud.services))
+            services = granted(self.cloud.services, delivery.function)
+            answer = json.loads(self.functions[delivery.function].run(delivery.event, services))
         except (Exception, KilledError):
             again = replace(delivery, attempt=delivery.attempt + 1)
             if again.attempt > RETRIES:
