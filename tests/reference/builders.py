@@ -73,11 +73,18 @@ def play(world: Known, *cycles: Cycle, late: Iterable[tuple[Cycle, BillLine]] = 
 
     `late` lines are seen only from the settlement of the cycle they are given with.
     """
-    before: list[Settled] = []
+    worlds = []
     for cycle in cycles:
         seen = [line for line in world.lines if line.cycle is None or line.cycle <= cycle]
-        seen += [line for since, line in late if since <= cycle]
-        before.append(settle_cycle(replace(world, lines=seen), cycle, before))
+        worlds.append((cycle, replace(world, lines=[*seen, *(line for since, line in late if since <= cycle)])))
+    return lock(worlds)
+
+
+def lock(worlds: Iterable[tuple[Cycle, Known]]) -> list[Settled]:
+    """Settle and lock one cycle after another, each by what is known then."""
+    before: list[Settled] = []
+    for cycle, world in worlds:
+        before.append(settle_cycle(world, cycle, before))
         for look in before[-1].looks.values():
             assert list(unexplained(look)) == []
     return before

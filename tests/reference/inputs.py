@@ -276,6 +276,7 @@ class Opening:
 
     reseller: str
     as_of: Cycle
+    balances: Mapping[str, Fraction] = field(default_factory=dict)  # agreement -> what is carried into its first one
     # (agreement, scale, customer, product) -> what the contract year came to before; absent parts are None
     scale_totals: Mapping[tuple[str, str, str | None, str | None], Fraction] = field(default_factory=dict)
     past_charges: tuple[PastCharge, ...] = ()

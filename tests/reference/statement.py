@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from tests.reference.arithmetic import rounded, spread
-from tests.reference.inputs import ZERO, Payout
+from tests.reference.inputs import ZERO, Cycle, Known, Payout
 from tests.reference.look import Row
 
 
@@ -93,3 +93,24 @@ def pay(carried: Fraction, payable: Fraction, payout: Payout, places: int, mode:
         return Payment(balance, forfeited=balance)
     # Reading: a balance that only waits for its invoice is carried, also where carry_forward is false.
     return Payment(balance, carried=balance)
+
+
+def account(
+    known: Known, agreement: str, months: Sequence[tuple[Cycle, Sequence[Row]]], invoiced: Collection[Cycle] = ()
+) -> list[tuple[Cycle, Tax, Payment]]:
+    """Statement after statement of one agreement: what one leaves is carried into the next."""
+    found = []
+    carried: Fraction | None = None
+    for cycle, rows in months:
+        version = known.last_version(agreement, cycle)
+        if carried is None:
+            opening = known.opening(version.reseller)
+            carried = ZERO if opening is None else opening.balances.get(agreement, ZERO)
+        mine = [row for row in rows if row.agreement == agreement]
+        total, _ = statement(mine, version.places, version.mode)
+        tax = taxed(total, version.payout, version.places, version.mode)
+        terms = (version.payout, version.places, version.mode)
+        payment = pay(carried, tax.payable, *terms, invoiced=cycle in invoiced)
+        carried = payment.carried
+        found.append((cycle, tax, payment))
+    return found

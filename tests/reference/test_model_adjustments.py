@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.reference.builders import (
+    ASSIGNED,
     AUGUST,
     JULY,
     SEPTEMBER,
@@ -21,6 +22,7 @@ from tests.reference.builders import (
     cases,
     fixed,
     known,
+    lock,
     percent,
     play,
     refund,
@@ -39,6 +41,7 @@ from tests.reference.inputs import (
     Bound,
     Cycle,
     Gate,
+    Known,
     Refunds,
     Scale,
     Version,
@@ -197,6 +200,7 @@ EARNINGS = (
     fixed("3", "customer_month"),
     fixed("0.5", "usage_unit"),
     scaled(),
+    scaled(gate=Gate("points", Fraction(8), fixed("1", "customer_month"))),
 )
 SCALES = (
     Scale("customer", BANDS),
@@ -214,42 +218,54 @@ BOUNDS = (
 
 
 @st.composite
-def versions(draw: st.DrawFn) -> Version:
-    rules = tuple(
-        rule(
-            draw(st.sampled_from(EARNINGS)),
-            f"rule-{n}",
-            when,
-            bounds=tuple(draw(st.lists(st.sampled_from(BOUNDS), max_size=1))),
+def terms(draw: st.DrawFn) -> list[Version]:
+    """Aurora's one or two versions, and one of Borealis."""
+    whens = {"oss": "product_code == 'oss'", "all": "`true`"}
+    policy = draw(st.sampled_from([Refunds(), Refunds(within="none"), Refunds(window_days=5), Refunds("rerate")]))
+    found = []
+    for number in (1, 2):
+        rules = tuple(
+            rule(draw(st.sampled_from(EARNINGS)), id_, when, bounds=tuple(draw(bounds())))
+            for id_, when in whens.items()
         )
-        for n, when in enumerate(("product_code == 'oss'", "`true`"))
-    )
-    return agreement(
-        *rules,
-        scales={"spend": draw(st.sampled_from(SCALES))},
-        bounds=tuple(draw(st.lists(st.sampled_from(BOUNDS), max_size=1))),
-        refunds=draw(st.sampled_from([Refunds(), Refunds(within="none"), Refunds(window_days=5), Refunds("rerate")])),
-    )
+        scales = {"spend": draw(st.sampled_from(SCALES))}
+        found.append(agreement(*rules, number=number, scales=scales, bounds=tuple(draw(bounds())), refunds=policy))
+    other = agreement(percent("4"), agreement="borealis-main", reseller="borealis", refunds=policy)
+    if draw(st.booleans()):
+        change = date(2026, draw(st.sampled_from([7, 8])), 5)
+        first, second = replace(found[0], last=change - timedelta(days=1)), replace(found[1], first=change)
+        return [first, second, other]
+    return [found[0], other]
+
+
+def bounds() -> st.SearchStrategy[list[Bound]]:
+    return st.lists(st.sampled_from(BOUNDS), max_size=1)
 
 
 @st.composite
 def bills(draw: st.DrawFn) -> list[BillLine]:
+    """Lines of few keys over three months, a third of them refunds, some in dollars."""
     found = []
     for number in range(draw(st.integers(0, 9))):
         cycle = draw(st.sampled_from(MONTHS))
-        is_refund = draw(st.integers(0, 2)) == 0
+        kind = draw(st.sampled_from([*["refund"] * 2, *["usage"] * 3, "credit"]))
         size = draw(st.sampled_from(["10", "20", "7.0000000001", "30"]))
-        day = date(2026, cycle.month, draw(st.sampled_from([20, 28] if is_refund else [1, 5, 20])))
-        same = {
+        day = date(2026, cycle.month, draw(st.sampled_from([20, 28] if kind == "refund" else [1, 5, 20])))
+        about = {
             "account": draw(st.sampled_from(["101", "102"])),
             "product_code": draw(st.sampled_from(["ecs", "oss"])),
-            "usage": "-1" if is_refund else "2",
+            "currency": draw(st.sampled_from(["CNY", "CNY", "USD"])),
+            "usage": "-1" if kind == "refund" else "2",
             "usage_unit": "GB",
         }
-        kind = "refund" if is_refund else draw(st.sampled_from(["usage", "usage", "usage", "credit"]))
-        sign = "-" if kind != "usage" else ""
-        found.append(bill(f"l{number}", sign + size, day, kind, **same))
+        found.append(bill(f"l{number}", size if kind == "usage" else f"-{size}", day, kind, **about))
     return found
+
+
+def world_of(lines: list[BillLine], versions: list[Version]) -> Known:
+    rates = {(cycle, "USD", "CNY"): Fraction("7.1234567") for cycle in MONTHS}
+    figures = {("aurora", "points", cycle): Fraction(cycle.month) for cycle in MONTHS}
+    return known(lines, *versions, rates=rates, figures=figures)
 
 
 def nets(settled: list[Settled]) -> dict[tuple[object, ...], Fraction]:
@@ -261,41 +277,77 @@ def nets(settled: list[Settled]) -> dict[tuple[object, ...], Fraction]:
     return {key: amount for key, amount in found.items() if amount != 0}
 
 
-@SOME
-@given(lines=bills(), terms=versions(), data=st.data())
-def test_what_arrives_late_ends_as_what_arrives_in_time(
-    lines: list[BillLine], terms: Version, data: st.DataObject
-) -> None:
-    since = {line.line_id: data.draw(st.sampled_from(MONTHS), label=line.line_id) for line in lines}
+def open_cases(settled: list[Settled]) -> set[tuple[object, ...]]:
+    """What is open after all of them."""
+    found: set[tuple[object, ...]] = set()
+    for one in settled:
+        found |= {held.key for held in one.held}
+        found -= {held.key for held in one.closed}
+    return found
 
-    in_time = play(known(lines, terms), *MONTHS)
-    late = play(known([], terms), *MONTHS, late=[(max(since[x.line_id], x.cycle or JULY), x) for x in lines])
+
+@SOME
+@given(lines=bills(), versions=terms(), data=st.data())
+def test_whatever_is_known_late_ends_as_if_it_was_known_in_time(
+    lines: list[BillLine], versions: list[Version], data: st.DataObject
+) -> None:
+    whole = world_of(lines, versions)
+    since = {line.line_id: data.draw(st.sampled_from(MONTHS), label=line.line_id) for line in lines}
+    worlds = []
+    for cycle in MONTHS:
+        seen = [line for line in lines if max(since[line.line_id], line.cycle or JULY) <= cycle]
+        world = replace(whole, lines=seen)
+        if cycle != MONTHS[-1]:
+            moved = replace(ASSIGNED[1], reseller="borealis")
+            world = replace(
+                world,
+                rates=data.draw(st.sampled_from([whole.rates, {}])),
+                figures=data.draw(st.sampled_from([whole.figures, {}])),
+                assignments=data.draw(st.sampled_from([ASSIGNED, (ASSIGNED[0], moved), ASSIGNED[:1]])),
+                versions=data.draw(st.sampled_from([versions, versions[-1:], [replace(versions[0], last=None)]])),
+            )
+        worlds.append((cycle, world))
+
+    in_time, late = play(whole, *MONTHS), lock(worlds)
 
     assert nets(in_time) == nets(late)
+    assert open_cases(in_time) == open_cases(late)
 
 
 @SOME
-@given(lines=bills(), terms=versions(), data=st.data())
-def test_a_charge_and_its_later_refunds_leave_no_earning_of_their_own(
-    lines: list[BillLine], terms: Version, data: st.DataObject
+@given(lines=bills(), versions=terms(), data=st.data())
+def test_a_charge_and_its_refunds_leave_no_earning_of_their_own(
+    lines: list[BillLine], versions: list[Version], data: st.DataObject
 ) -> None:
-    """Under `rerate` the months are what they would have been; under `original` what was earned is taken back."""
-    second = data.draw(st.sampled_from([JULY, AUGUST, SEPTEMBER]), label="second refund")
+    """Netted, the months are what they would have been without both; else all that was earned is taken back."""
+    second = data.draw(st.sampled_from(MONTHS), label="second refund")
     pair = [
         bill("x", "30", date(2026, 7, 2), instance_id="i-x", usage="3", usage_unit="GB"),
         refund("y", "-10", date(2026, 7, 25), instance_id="i-x", usage="-1", usage_unit="GB"),
         refund("z", "-20", date(2026, second.month, 26), instance_id="i-x", usage="-2", usage_unit="GB"),
     ]
 
-    without, together = play(known(lines, terms), *MONTHS), play(known([*lines, *pair], terms), *MONTHS)
+    without = play(world_of(lines, versions), *MONTHS)
+    together = play(world_of([*lines, *pair], versions), *MONTHS)
 
-    if terms.refunds.take_back == "rerate":
+    looks = together[-1].looks
+    charge = next(line for line in looks[JULY].lines if line.id == "x")
+    if charge.is_gone:
         assert nets(without) == nets(together)
-    else:
-        last = together[-1].looks
-        charge = next(line for line in last[JULY].lines if line.id == "x")
-        if not charge.is_gone and charge.fixed_key is None:
-            own = [row for look in last.values() for row in look.rows if row.line_id in ("x", "y", "z")]
-            shares = sum((share for order, share in charge.shares if order[0] > 0), Fraction(0))
-            added = sum((look.retroactive.get("x", Fraction(0)) for look in last.values()), Fraction(0))
-            assert sum((row.amount for row in own), Fraction(0)) + shares + added == 0
+    elif charge.earning is not None and charge.earning.per != "customer_month":
+        own = [row for look in looks.values() for row in look.rows if row.line_id in ("x", "y", "z")]
+        shares = sum((share for order, share in charge.shares if order[0] > 0), Fraction(0))
+        added = sum((look.retroactive.get("x", Fraction(0)) for look in looks.values()), Fraction(0))
+        assert sum((row.amount for row in own), Fraction(0)) + shares + added == 0
+
+
+@SOME
+@given(lines=bills(), versions=terms(), data=st.data())
+def test_the_order_of_the_bill_changes_nothing(
+    lines: list[BillLine], versions: list[Version], data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(lines))
+
+    assert [one.rows for one in play(world_of(lines, versions), *MONTHS)] == [
+        one.rows for one in play(world_of(shuffled, versions), *MONTHS)
+    ]

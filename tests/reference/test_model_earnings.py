@@ -28,7 +28,7 @@ from tests.reference.builders import (
     told,
     total,
 )
-from tests.reference.inputs import Band, Gate, Opening, RefusedError, Scale
+from tests.reference.inputs import Band, Cycle, Gate, Opening, RefusedError, Scale
 
 DAY = date(2026, 7, 9)
 
@@ -268,9 +268,23 @@ def test_a_graduated_contract_year_goes_on_where_the_last_month_ended_and_begins
 def test_totals_at_the_opening_are_what_the_contract_year_came_to_before() -> None:
     # 70 before July; July 50: 30 at 5 %, 20 at 10 %.
     terms = agreement(scaled(), scales={"spend": yearly()})
-    opening = Opening("aurora", JULY, {("aurora-main", "spend", "acme", None): Fraction(70)})
+    opening = Opening("aurora", JULY, scale_totals={("aurora-main", "spend", "acme", None): Fraction(70)})
 
     assert total(month(known([bill("a", "50", DAY)], terms, openings=[opening]))) == Fraction("3.5")
+
+
+def test_a_contract_year_stands_on_months_that_are_no_longer_looked_at_as_they_were() -> None:
+    # January 2025 is 80 and February 30: 20 at 5 %, 10 at 10 %. In August 2026, 19 and 18 cycles later, late
+    # lines come for both. January is over; February's 10 are all above 100 and earn 10 %.
+    terms = agreement(scaled(), scales={"spend": yearly()}, first=date(2025, 1, 1))
+    lines = [bill("a", "80", date(2025, 1, 9)), bill("b", "30", date(2025, 2, 9))]
+    late = [bill("c", "80", date(2025, 1, 9)), bill("d", "10", date(2025, 2, 20))]
+
+    settled = play(
+        known(lines, terms), *(Cycle(2025, 1).plus(n) for n in range(20)), late=[(AUGUST, line) for line in late]
+    )
+
+    assert [total(settled[n]) for n in (0, 1, 18, 19)] == [4, 2, 0, 1]
 
 
 def test_a_retroactive_scale_brings_the_years_earlier_months_to_the_rate_now_reached() -> None:

@@ -8,9 +8,9 @@ from fractions import Fraction
 import pytest
 
 from tests.reference.arithmetic import rounded, spread
-from tests.reference.builders import agreement, bill, known, month, percent, refund, told
-from tests.reference.inputs import ZERO, Payout
-from tests.reference.statement import Payment, Tax, pay, statement, taxed
+from tests.reference.builders import AUGUST, JULY, SEPTEMBER, agreement, bill, known, month, percent, play, refund, told
+from tests.reference.inputs import ZERO, Opening, Payout
+from tests.reference.statement import Payment, Tax, account, pay, statement, taxed
 
 DAY = date(2026, 7, 9)
 
@@ -105,3 +105,22 @@ def test_a_balance_is_paid_in_full_carried_or_forfeited(
     terms: Payout, carried: Fraction, payable: Fraction, invoiced: bool, found: Payment
 ) -> None:
     assert pay(Fraction(carried), Fraction(payable), terms, 2, "half_up", invoiced=invoiced) == found
+
+
+def test_what_is_not_paid_is_carried_from_the_opening_on() -> None:
+    # At least 100 is paid. Carried 30; July 10 % of 500 = 50: 80 is carried; August 50 more: 130 are paid.
+    # September's refund takes back 50 after that: -50 is carried, and October's 40 leave -10.
+    lines = [
+        bill("a", "500", DAY),
+        bill("b", "500", date(2026, 8, 9)),
+        refund("r", "-500", date(2026, 9, 9), related="a"),
+        bill("c", "400", date(2026, 10, 9)),
+    ]
+    opening = Opening("aurora", JULY, {"aurora-main": Fraction(30)})
+    world = known(lines, agreement(percent("10"), payout=Payout(minimum=Fraction(100))), openings=[opening])
+    months = play(world, JULY, AUGUST, SEPTEMBER, SEPTEMBER.plus(1))
+
+    found = account(world, "aurora-main", [(one.cycle, one.rows) for one in months])
+
+    assert [payment.paid for _, _, payment in found] == [0, 130, 0, 0]
+    assert [payment.carried for _, _, payment in found] == [80, 0, -50, -10]
