@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from tests.reference.inputs import ZERO, Cycle, Version
-from tests.reference.lines import Line, net
+from tests.reference.lines import Line
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,3 @@ class Look:
             self.held.append(Held(line.owner, line.id, case, basis, self.cycle))
         else:
             self.add(line, line, "excluded", basis or ZERO, reason=f"{case}: {dismissed}")
-
-
-def held_basis(line: Line) -> Fraction | None:
-    """What a case about a line holds."""
-    return net(line)

@@ -123,7 +123,7 @@ def settle_cycle(known: Known, cycle: Cycle, before: Sequence[Settled] = ()) -> 
     now = fresh[cycle]
     hold_back(now, known)
     release(now, [row for one in before for row in one.rows], known)
-    rows = [*now.rows, *_approved(known, cycle, before), *_differences(known, fresh, cycle, before)]
+    rows = [*now.rows, *_approved(known, cycle, before), *_differences(known, fresh, before)]
     opened, closed = _cases(fresh, cycle, before)
     return Settled(cycle, tuple(rows), (*now.held, *opened), closed, looks)
 
@@ -214,14 +214,14 @@ def _approved(known: Known, cycle: Cycle, before: Sequence[Settled]) -> list[Row
     return found
 
 
-def _differences(known: Known, looks: Mapping[Cycle, Look], cycle: Cycle, before: Sequence[Settled]) -> list[Row]:
+def _differences(known: Known, looks: Mapping[Cycle, Look], before: Sequence[Settled]) -> list[Row]:
     """What is due for each locked cycle less what has been posted for it, line by line."""
     settled = {one.cycle for one in before}
     amounts: dict[tuple[object, ...], Fraction] = {}
     like: dict[tuple[object, ...], Row] = {}
 
     def count(row: Row, sign: int) -> None:
-        if row.compared is not None and row.cycle is not None and row.cycle in looks and row.cycle < cycle:
+        if row.compared is not None and row.cycle in looks:
             key = (row.cycle, *row.compared)
             amounts[key] = amounts.get(key, ZERO) + sign * row.amount
             like.setdefault(key, row)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from tests.reference.arithmetic import quotient
 from tests.reference.inputs import AMOUNTS, CHARGES, LOOK_BACK, ZERO, Cycle, Known
 from tests.reference.lines import Line, Piece, amounts, billed, converted, named, net, order
-from tests.reference.look import Look, held_basis
+from tests.reference.look import Look
 
 # --- links --------------------------------------------------------------------------------------------------
 
@@ -37,7 +37,7 @@ def _link_cycle(
     known: Known,
 ) -> None:
     def hold(refund: Line, case: str) -> None:
-        basis = held_basis(refund)
+        basis = net(refund)
         if basis is not None:
             basis -= sum((piece_bases(piece.charge)[piece] for piece in refund.pieces), ZERO)
         look.hold(refund, case, basis, known.dismissed.get((refund.id, case)))
@@ -163,7 +163,7 @@ def _place_zero(look: Look, refund: Line, known: Known) -> None:
     if refund.assignment is None:
         # Reading: nobody's account is a case whatever its line says, be it nothing.
         case = "unmapped_account"
-        look.hold(refund, case, held_basis(refund), known.dismissed.get((refund.id, case)))
+        look.hold(refund, case, net(refund), known.dismissed.get((refund.id, case)))
     else:
         # Reading: with no charge there is no basis that it would need another amount for.
         look.add(refund, refund, "netted", billed(refund) or ZERO)

@@ -106,6 +106,10 @@ def test_a_figure_and_a_rate_that_come_late_settle_their_cases() -> None:
     assert amounts(august, "adjustment") == {"a": 10, "b": 7}
     assert set(told(august.closed, "line_id", "case")) == {("a", "no_figure"), ("b", "no_fx_rate")}
 
+    september = settle_cycle(replace(later, figures={}), SEPTEMBER, [july, august])  # the figure was withdrawn
+    assert amounts(september, "adjustment") == {"a": -10}
+    assert cases(september) == [("a", "no_figure")]
+
 
 def test_a_case_that_only_the_new_look_finds_is_opened_with_the_differences() -> None:
     world = known([bill("a", "100", DAY)], agreement(percent("10")))

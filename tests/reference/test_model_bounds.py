@@ -172,18 +172,34 @@ def test_a_rule_that_the_last_version_no_longer_has_keeps_its_bound() -> None:
 
 
 def test_a_years_cap_takes_what_goes_beyond_it_and_gives_back_what_no_longer_does() -> None:
-    # 15 a year. July 10. August 10: 20, so -5. September -8: 12 without cap lines, so the 5 come back.
+    # 15 a year. July 10. August 10: 20, so -5. September 10: 30, so -15 in all and -10 now.
+    # October -18: 12 without cap lines, so all 15 come back.
     terms = agreement(percent("10"), bounds=(cap("customer", "15", "contract_year"),))
     lines = [
         bill("a", "100", DAY),
         bill("b", "100", date(2026, 8, 1)),
-        bill("c", "-80", date(2026, 9, 1), "credit"),
+        bill("c", "100", date(2026, 9, 1)),
+        bill("d", "-180", date(2026, 10, 1), "credit"),
+    ]
+
+    settled = play(known(lines, terms), JULY, AUGUST, SEPTEMBER, SEPTEMBER.plus(1))
+
+    assert [[row.amount for row in rows(one, "cap")] for one in settled] == [[], [-5], [-10], [15]]
+    assert total(*settled) == 12
+
+
+def test_a_years_cap_falls_on_the_charges_of_the_month_that_goes_beyond_it() -> None:
+    # July's charge earned 10 and bears nothing of August's -5: refunded in September, all 10 come back.
+    terms = agreement(percent("10"), bounds=(cap("customer", "15", "contract_year"),))
+    lines = [
+        bill("a", "100", DAY),
+        bill("b", "100", date(2026, 8, 1)),
+        refund("r", "-100", date(2026, 9, 1), related="a"),
     ]
 
     settled = play(known(lines, terms), JULY, AUGUST, SEPTEMBER)
 
-    assert [[row.amount for row in rows(one, "cap")] for one in settled] == [[], [-5], [5]]
-    assert total(*settled) == 12
+    assert [total(one) for one in settled] == [10, 5, -10]
 
 
 def test_a_years_floor_is_drawn_in_its_last_month() -> None:
@@ -214,12 +230,12 @@ def test_bounds_that_contradict_each_other_are_refused(bounds: tuple[Bound, ...]
 
 
 def test_a_holdback_is_released_after_its_months() -> None:
-    # July earns 9, capped at 8: a tenth is 0.8. August earns nothing; September releases it.
+    # July earns 9, capped at 8: a tenth is 0.8. August earns nothing; September releases it, once.
     terms = agreement(percent("9"), bounds=(cap("customer", "8"),), holdback=Holdback(Fraction(10), 2))
 
-    settled = play(known([bill("a", "100", DAY)], terms), JULY, AUGUST, SEPTEMBER)
+    settled = play(known([bill("a", "100", DAY)], terms), JULY, AUGUST, SEPTEMBER, SEPTEMBER.plus(1))
 
-    assert [total(one) for one in settled] == [Fraction("7.2"), 0, Fraction("0.8")]
+    assert [total(one) for one in settled] == [Fraction("7.2"), 0, Fraction("0.8"), 0]
     assert amounts(settled[2], "release") == {"": Fraction("0.8")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 
@@ -218,8 +219,8 @@ def test_all_units_rates_every_member_by_where_the_total_lies(pretax: str, earne
 
 
 def test_all_units_may_measure_usage_of_one_unit_and_earn_on_the_basis() -> None:
-    # 3 + 2 GB are above 4: 10 % of 10 + 20 + 5. What is measured in requests has no GB; what states nothing waits.
-    scale = Scale("customer", bands((4, 5), (None, 10)), "all_units", measure="usage", unit="GB")
+    # 3 + 2 GB lie in the band up to 5: 5 % of each. What is measured in requests has no GB; what states nothing waits.
+    scale = Scale("customer", bands((5, 5), (None, 10)), "all_units", measure="usage", unit="GB")
     lines = [
         bill("a", "10", DAY, usage="3", usage_unit="GB"),
         bill("b", "20", DAY, usage="2", usage_unit="GB"),
@@ -229,7 +230,7 @@ def test_all_units_may_measure_usage_of_one_unit_and_earn_on_the_basis() -> None
 
     settled = month(known(lines, agreement(scaled(), scales={"spend": scale})))
 
-    assert amounts(settled) == {"a": 1, "b": 2, "c": Fraction("0.5")}
+    assert amounts(settled) == {"a": Fraction("0.5"), "b": 1, "c": Fraction("0.25")}
     assert cases(settled) == [("d", "missing_value")]
 
 
@@ -266,11 +267,15 @@ def test_a_graduated_contract_year_goes_on_where_the_last_month_ended_and_begins
 
 
 def test_totals_at_the_opening_are_what_the_contract_year_came_to_before() -> None:
-    # 70 before July; July 50: 30 at 5 %, 20 at 10 %.
+    # 70 before July; July 50: 30 at 5 %, 20 at 10 %. The year ends in December; January begins at 0.
     terms = agreement(scaled(), scales={"spend": yearly()})
     opening = Opening("aurora", JULY, scale_totals={("aurora-main", "spend", "acme", None): Fraction(70)})
 
-    assert total(month(known([bill("a", "50", DAY)], terms, openings=[opening]))) == Fraction("3.5")
+    lines = [bill("a", "50", DAY), bill("b", "50", date(2027, 1, 9))]
+
+    settled = play(known(lines, terms, openings=[opening]), *(JULY.plus(n) for n in range(7)))
+
+    assert [total(settled[n]) for n in (0, 6)] == [Fraction("3.5"), Fraction("2.5")]
 
 
 def test_a_contract_year_stands_on_months_that_are_no_longer_looked_at_as_they_were() -> None:
@@ -299,6 +304,24 @@ def test_a_retroactive_scale_brings_the_years_earlier_months_to_the_rate_now_rea
         ("commission", "acme", "all", 6),
         ("retroactive", "acme", None, 3),
     ]
+
+
+def test_the_months_last_version_says_whether_a_scale_is_retroactive() -> None:
+    # Retroactive from July on: July brings June's 60 from 5 % to 10 %, each by its own version's bands.
+    plain, back = yearly(method="all_units"), yearly(method="all_units", retroactive=True)
+    old = agreement(scaled(), scales={"spend": plain}, last=date(2026, 6, 30))
+    new = agreement(scaled(), scales={"spend": back}, number=2, first=date(2026, 7, 1))
+    lines = [bill("a", "60", date(2026, 6, 1)), bill("b", "60", DAY)]
+
+    assert [total(one) for one in play(known(lines, old, new), JUNE, JULY)] == [3, 9]
+    assert [total(one) for one in play(known(lines, replace(old, last=None)), JUNE, JULY)] == [3, 6]
+
+
+def test_of_equal_lines_the_smaller_amount_comes_first() -> None:
+    # 20 at 5 %, then 90: 80 at 5 %, 10 at 10 %.
+    terms = agreement(scaled(), scales={"spend": Scale("customer", bands((100, 5), (None, 10)))})
+
+    assert amounts(month(known([bill("a", "90", DAY), bill("b", "20", DAY)], terms))) == {"b": 1, "a": 5}
 
 
 def test_a_refund_takes_back_what_a_retroactive_scale_added_too() -> None:

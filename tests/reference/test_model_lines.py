@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.reference.builders import (
+    AUGUST,
     JULY,
     agreement,
     amounts,
@@ -18,12 +19,13 @@ from tests.reference.builders import (
     known,
     month,
     percent,
+    play,
     refund,
     rows,
     rule,
     told,
 )
-from tests.reference.inputs import Assignment, BillLine, CustomerClass
+from tests.reference.inputs import Assignment, BillLine, CustomerClass, Opening, Refunds
 from tests.reference.lines import line_date
 
 DAY = date(2026, 7, 9)
@@ -108,10 +110,62 @@ def test_a_line_in_another_currency_is_converted_once_and_its_refund_with_it() -
     }
 
 
+def test_of_a_charge_netted_and_taken_back_the_netted_pieces_are_converted_first() -> None:
+    # 3 dollars at 0.00000000015 are Q 0.0000000005 (4.5 units); after the netted 1 of the 20th 2 are Q 0.0000000003;
+    # then the 1 of the 10th, which is taken back: 1 is Q 0.0000000002 (1.5 units).
+    lines = [
+        bill("a", "3", DAY, currency="USD"),
+        refund("late", "-1", date(2026, 8, 10), currency="USD"),
+        refund("early", "-1", date(2026, 7, 20), currency="USD"),
+    ]
+    rates = {(cycle, "USD", "CNY"): Fraction("0.00000000015") for cycle in (JULY, AUGUST)}
+
+    july, august = play(known(lines, agreement(percent("100")), rates=rates), JULY, AUGUST)
+
+    assert {row.line_id: row.basis * 10**10 for row in rows(july, "netted")} == {"early": -2, "a": 2}
+    assert {row.line_id: row.basis * 10**10 for row in rows(august, "netted")} == {"late": -1}
+
+
+def test_pieces_of_one_month_are_converted_netted_before_taken_back() -> None:
+    # As above, but the refund outside the window comes first by record: 3 -> 2 by the netted one, 2 -> 1 by the other.
+    lines = [
+        bill("a", "3", DAY, currency="USD"),
+        refund("outside", "-1", date(2026, 7, 30), currency="USD", related="a"),
+        refund("inside", "-1", date(2026, 7, 10), currency="USD"),
+    ]
+    terms = agreement(percent("100"), refunds=Refunds(window_days=5))
+    rates = {(JULY, "USD", "CNY"): Fraction("0.00000000015")}
+
+    settled = month(known(lines, terms, rates=rates))
+
+    found = {row.line_id: row.basis * 10**10 for row in rows(settled, "netted")}
+    assert found == {"inside": -2, "outside": -1, "a": 2}
+
+
 def test_a_line_without_a_rate_waits_as_billed() -> None:
     settled = month(known([bill("a", "10", DAY, currency="USD")], agreement(percent("5"))))
 
     assert told(settled.held, "case", "basis") == [("no_fx_rate", 10)]
+
+
+def test_a_refund_of_usage_in_another_unit_leaves_unknown_what_was_used() -> None:
+    lines = [
+        bill("a", "10", DAY, usage="4", usage_unit="GB"),
+        refund("r", "-5", date(2026, 7, 10), usage="-2000", usage_unit="MB"),
+    ]
+
+    settled = month(known(lines, agreement(fixed("2", "usage_unit"))))
+
+    assert told(settled.held, "line_id", "case", "basis") == [("a", "missing_value", 5)]
+
+
+def test_what_was_billed_before_the_opening_is_settled_elsewhere() -> None:
+    lines = [bill("a", "10", date(2026, 6, 30)), bill("b", "10", DAY)]
+
+    settled = month(known(lines, agreement(percent("10")), openings=[Opening("aurora", JULY)]))
+
+    assert amounts(settled) == {"b": 1}
+    assert settled.held == ()
 
 
 def test_a_line_without_what_it_needs_waits() -> None:

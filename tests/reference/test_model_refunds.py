@@ -62,12 +62,23 @@ def test_a_related_record_comes_before_the_charge_that_is_equal() -> None:
     assert amounts(month(known(lines, agreement(percent("10"))))) == {"a": 2, "b": 1}
 
 
+def test_of_equal_charges_the_latest_that_is_not_after_the_refund_is_undone() -> None:
+    lines = [bill(line_id, "10", july(day)) for line_id, day in (("a", 1), ("b", 5), ("c", 9))]
+
+    assert amounts(month(known([*lines, refund("r", "-10", july(7))], agreement(percent("10"))))) == {"a": 1, "c": 1}
+    assert amounts(month(known([*lines, refund("r", "-12", july(7))], agreement(percent("10"))))) == {
+        "a": Fraction("0.8"),  # b whole, then 2 of a
+        "c": 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("related", "pretax", "case"),
     [
         ("nothing", "-10", "unlinked_refund"),
         ("credit", "-10", "unlinked_refund"),
         ("a", "-31", "refund_exceeds_charge"),
+        ("dollars", "-10", "unlinked_refund"),
         ("gone", "-10", "unlinked_refund"),
         ("gone", "0", "unlinked_refund"),
     ],
@@ -76,12 +87,14 @@ def test_a_related_record_that_cannot_be_undone_is_a_case(related: str, pretax: 
     lines = [
         bill("a", "30", july(1)),
         bill("credit", "30", july(1), "credit"),
+        bill("dollars", "30", july(1), currency="USD"),
         bill("gone", "5", july(1)),
         refund("q", "-5", july(2), related="gone"),
         refund("r", pretax, july(9), related=related),
     ]
 
-    assert cases(month(known(lines, agreement(percent("10"))))) == [("r", case)]
+    rates = {(JULY, "USD", "CNY"): Fraction(7)}
+    assert cases(month(known(lines, agreement(percent("10")), rates=rates))) == [("r", case)]
 
 
 def test_a_refund_of_nothing_takes_the_other_amounts_of_its_related_record() -> None:
@@ -103,20 +116,50 @@ def test_a_refund_reaches_eighteen_cycles_back_and_no_further() -> None:
         assert total(*settled) == (1 if case else 0)
 
 
-def test_a_refund_over_two_charges_falls_into_pieces_that_add_up() -> None:
-    # 40 takes 30 of b and 10 of a. Of its gross -100: Q(100 x 30/40) = 75, the rest 25.
+def test_a_refund_over_several_charges_falls_into_pieces_that_add_up() -> None:
+    # 3 takes 1 of each. Of its gross -1: Q 0.3333333333, then Q 0.6666666667 less that, then the rest.
     lines = [
-        bill("a", "30", july(1), gross="100"),
-        bill("b", "30", july(2), gross="100"),
-        refund("r", "-40", july(9), gross="-100"),
+        *(bill(line_id, "1", july(day), gross="1") for line_id, day in (("a", 1), ("b", 2))),
+        bill("c", "2", july(3), gross="2"),
+        refund("q", "-1", july(4), gross="0", related="c"),
+        refund("r", "-3", july(9), gross="-1"),
     ]
 
     settled = month(known(lines, agreement(percent("10"), basis="gross")))
 
     of_r = [row for row in rows(settled, "netted") if row.line_id == "r"]
-    assert told(of_r, "piece", "basis") == [(0, -75), (1, -25)]
-    # b is netted to zero with all of its gross; a keeps 100 - 25.
-    assert amounts(settled) == {"a": Fraction("7.5")}
+    assert told(of_r, "piece", "basis") == [
+        (0, Fraction("-0.3333333333")),
+        (1, Fraction("-0.3333333334")),
+        (2, Fraction("-0.3333333333")),
+    ]
+    # All charges are netted to zero, with all of their gross.
+    assert amounts(settled) == {}
+
+
+def test_a_refund_keeps_its_piece_of_a_charge_that_is_no_longer_looked_at() -> None:
+    # In July 15 take the 10 of February and 5 of January 2025, 18 cycles before. In August January is over:
+    # its piece stands, the other 10 are linked as before, with their 20 of the refund's gross 30.
+    lines = [
+        bill("a", "10", date(2025, 1, 9), gross="20"),
+        bill("b", "10", date(2025, 2, 9), gross="20"),
+        refund("r", "-15", july(9), gross="-30"),
+    ]
+    terms = agreement(percent("10"), basis="gross", first=date(2025, 1, 1))
+
+    settled = play(known(lines, terms), Cycle(2025, 1), Cycle(2025, 2), JULY, AUGUST)
+
+    assert [total(one) for one in settled] == [2, 2, -3, 0]
+    assert sorted(row.basis for row in settled[-1].looks[JULY].rows if row.line_id == "r") == [-20, -10]
+
+
+def test_a_record_of_a_later_month_is_no_link() -> None:
+    lines = [bill("a", "10", august(1)), refund("r", "-10", july(9), related="a")]
+
+    settled = play(known(lines, agreement(percent("10"))), JULY, AUGUST)
+
+    assert [cases(one) for one in settled] == [[("r", "unlinked_refund")], []]
+    assert amounts(settled[1]) == {"a": 1}
 
 
 # --- netted or taken back -----------------------------------------------------------------------------------
@@ -236,6 +279,15 @@ def test_a_monthly_amount_comes_back_when_nothing_is_left_of_its_month() -> None
     assert [total(one) for one in settled] == [4, 0, -4]
 
 
+def test_a_monthly_amount_stays_while_a_free_line_that_counts_stands() -> None:
+    # b costs nothing and counts too: netting a away would leave its month's amount to b, and so taking back leaves it.
+    lines = [bill("a", "10", july(1)), bill("b", "0", july(2)), refund("r", "-10", august(1), related="a")]
+
+    for policy in (ORIGINAL, RERATE):
+        terms = agreement(fixed("4", "customer_month", zero=True), refunds=policy)
+        assert total(*play(known(lines, terms), JULY, AUGUST)) == 4
+
+
 def test_a_refund_goes_to_the_reseller_of_its_charge() -> None:
     moved = [
         Assignment("101", date(2026, 1, 1), july(31), "acme", "aurora"),
@@ -265,6 +317,14 @@ def test_a_past_charge_is_taken_back_by_what_it_earned() -> None:
 
     taken = told(rows(settled, "adjustment"), "amount", "rule", "version", "customer", "cycle")
     assert taken == [(-4, "old", 1, "acme", JUNE)]
+
+
+def test_taking_back_goes_on_from_what_was_taken_before_the_opening() -> None:
+    # 1 earned on 3, of which 1 is taken back already: Q 0.3333333333. Another 1 brings it to Q 0.6666666667.
+    past = PastCharge(bill("p", "3", date(2026, 6, 9)), "acme", Fraction(2), "aurora-main", 1, "old", Fraction(1))
+    world = known([refund("r", "-1", july(9))], openings=[Opening("aurora", JULY, past_charges=(past,))])
+
+    assert amounts(month(world), "adjustment") == {"r": Fraction("-0.3333333334")}
 
 
 def test_no_more_is_taken_of_a_past_charge_than_is_left() -> None:
