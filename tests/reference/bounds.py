@@ -84,6 +84,7 @@ def _bind_scope(look: Look, span: Sequence[Look], one: InForce, key: Key, *, las
         # Reading: a bound that changes nothing leaves no line.
         return
 
+    # Reading: charges are usage and subscription lines, since only from them a refund can take its share back.
     here = [line for line in members if line.cycle == look.cycle and line.bill.kind in CHARGES]
     bearing = [line for line in here if _so_far(line, one.order) > 0]
     weights = [_so_far(line, one.order) for line in bearing]

@@ -163,7 +163,8 @@ def _place_past_charges(opening: Opening, looks: Mapping[Cycle, Look], known: Kn
     """§1: charges settled before the opening; of them only what refunds take back is due here.
 
     Reading: whatever `take_back` says, they are taken back `original`, and in proportion: their month is not
-    known here, so it can neither be rated again nor say which lines a fixed amount was earned for.
+    known here, so it can neither be rated again nor say which lines a fixed amount was earned for. For the same
+    reason the basis of what a refund takes of them is its pretax.
     """
     for past in opening.past_charges:
         assert past.line.billing_date is not None

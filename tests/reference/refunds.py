@@ -68,7 +68,8 @@ def _link_cycle(
             unrelated.append((refund, wanted))
             continue
         charge = by_id.get(refund.bill.related)
-        # Reading: amounts of two currencies cannot be taken from each other; such a record is no link.
+        # Reading: a record that is named needs neither the refund's key nor an earlier date; but amounts of two
+        # currencies cannot be taken from each other, so a record in another currency is no link.
         if charge is None or not _is_open(charge, refund) or charge.bill.currency != refund.bill.currency:
             hold(refund, "unlinked_refund")
         elif charge.left < wanted:
