@@ -234,7 +234,11 @@ def _model_version(one: Agreement) -> model.Version:
         last=one.ends,
         basis=one.basis,
         rules=tuple(
-            model.Rule(rule.id, rule.when, None if rule.rate is None else Fraction(rule.rate) * 100, rule.scale)
+            model.Rule(
+                rule.id,
+                rule.when,
+                model.Earning(None if rule.rate is None else Fraction(rule.rate) * 100, scale=rule.scale),
+            )
             for rule in one.rules
         ),
         exclusions=tuple((exclusion.when, exclusion.because) for exclusion in one.exclusions),
