@@ -48,11 +48,14 @@ def rebuild(services: Services, owner: str, cycle: str) -> None:
 
 
 def expected(services: Services, owner: str, cycle: str, entries: list[Entry]) -> Expected:
-    """The rows of one share and cycle that its stream calls for; none before it was first calculated."""
+    """The rows of one share and cycle that its stream calls for; none before it was first calculated.
+
+    They stand at the newest entry that they show, so that whoever writes them, and after whatever else, writes the same.
+    """
     month = months.months(entries).get(cycle)
     if month is None or month.calculated is None:
         return {}
-    seq = entries[-1].seq
+    seq = newest_seq(entries, cycle)
     rows = {(SETTLEMENTS, owner): _settlement(owner, month, month.calculated, seq)}
     rows |= {(CASES, id_): row for id_, row in _cases(services, owner, month, month.calculated, seq).items()}
     if owner != OPERATOR:
