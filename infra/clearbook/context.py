@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from infra.localcloud import common
-from infra.localcloud.cloud import LocalCloud, is_up
+from infra.localcloud.cloud import LocalCloud, has_ended
 from infra.localcloud.cloud import start as start_cloud
 from infra.localcloud.faults.plan import Plan
 from shared.bootstrap import build_services
@@ -86,7 +86,7 @@ def environment(home: Path | None) -> Mapping[str, str]:
         raise SettingError("--home", f"names no local cloud ({home})", remedy) from exc
     except ValueError as exc:
         raise SettingError("--home", f"holds a damaged {_ENVIRONMENT} ({exc})", "start its local cloud again") from exc
-    if not is_up(home):
+    if has_ended(home):
         remedy = f"start it: clearbook local up --home {home}"
         raise SettingError("--home", f"holds a local cloud that is not up ({home})", remedy)
     # Some SDKs would ask a proxy of the environment even for loopback.

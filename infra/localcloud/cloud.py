@@ -174,8 +174,8 @@ def _endpoint_settings(cloud: LocalCloud) -> dict[str, str]:
     }
 
 
-def is_up(home: Path) -> bool:
-    """Whether a local cloud runs over `home`."""
+def has_ended(home: Path) -> bool:
+    """Whether a local cloud ran over `home` and does no more."""
     try:
         descriptor = os.open(home / "lock", os.O_RDONLY)
     except FileNotFoundError:
@@ -183,10 +183,10 @@ def is_up(home: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return False
     finally:
         os.close(descriptor)
-    return False
+    return True
 
 
 def _lock(home: Path) -> int:

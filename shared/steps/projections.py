@@ -50,7 +50,7 @@ def rebuild(services: Services, owner: str, cycle: str) -> None:
 def expected(services: Services, owner: str, cycle: str, entries: list[Entry]) -> Expected:
     """The rows of one share and cycle that its stream calls for; none before it was first calculated.
 
-    They stand at the newest entry that they show, so that whoever writes them, and after whatever else, writes the same.
+    They stand at the newest entry that they show: whoever writes them, and after whatever else, writes the same.
     """
     month = months.months(entries).get(cycle)
     if month is None or month.calculated is None:

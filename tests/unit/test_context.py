@@ -14,11 +14,11 @@ from shared.errors import SettingError
 
 def test_a_home_whose_local_cloud_is_not_up_says_how_to_start_it(tmp_path: Path) -> None:
     (tmp_path / "environment.json").write_text('{"CLEARBOOK_REGION": "cn-hangzhou"}')
+    (tmp_path / "lock").touch()
 
     with pytest.raises(SettingError, match=r"is not up .*start it: clearbook local up --home"):
         environment(tmp_path)
 
-    (tmp_path / "lock").touch()
     held = os.open(tmp_path / "lock", os.O_RDWR)
     fcntl.flock(held, fcntl.LOCK_EX)
     try:
