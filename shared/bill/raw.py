@@ -93,13 +93,9 @@ def _kept(connection: duckdb.DuckDBPyConnection, table: Table, rows: str, target
         f"COPY (SELECT {texts} FROM {rows}) TO {quoted(str(target))} "  # noqa: S608
         "(FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 65536)"
     )
-    return Table(table.form, parquet_rows(target, page), tuple(headers))
-
-
-def parquet_rows(path: Path, page: int) -> str:
-    """SQL for the texts of such a file."""
-    source = f"read_parquet({quoted(str(path))}, file_row_number=true)"
-    return f"(SELECT * EXCLUDE (file_row_number), file_row_number AS row, {page} AS page FROM {source})"  # noqa: S608
+    source = f"read_parquet({quoted(str(target))}, file_row_number=true)"
+    numbered = f"(SELECT * EXCLUDE (file_row_number), file_row_number AS row, {page} AS page FROM {source})"  # noqa: S608
+    return Table(table.form, numbered, tuple(headers))
 
 
 def _csv(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def built(folder: Path, rows: list[str], threads: int, memory_mb: int) -> Digest
         target = parts.Target(folder / "part", folder / "trace")
         part = parts.build(connection, found.lines, found.form.tags, [], {place: target})[place].part
     assert part.rows == len(rows)
+    assert part.digest == hashlib.sha256(target.part.read_bytes()).hexdigest()
     return part.digest
 
 
