@@ -25,6 +25,7 @@ from shared.money import EXACT, text
 from shared.parties.parties import OPERATOR, STREAM, NoPartiesError
 from shared.payout.batch import balance, parse_batch
 from shared.services import Services
+from shared.settlement.engine import unsettled
 from shared.settlement.examples import settle_example
 from shared.steps import decide, state
 from shared.steps.route_settlements import sealed_cycles
@@ -50,7 +51,7 @@ def propose_agreement(file: Path, by: str, why: str, home: Path | None, json_to:
 
 def check_agreement(file: Path) -> None:
     """Check a document alone."""
-    agreement_document(read_yaml(file.read_bytes(), str(file)), str(file), settle_example)
+    agreement_document(read_yaml(file.read_bytes(), str(file)), str(file), settle_example, unsettled)
     print(f"{file}: can be submitted; its worked examples come out as expected")
 
 

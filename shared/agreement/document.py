@@ -1,7 +1,6 @@
 """The agreement document: checked, and its worked examples settled, before anybody can approve it.
 
-This version settles rules by percent and by graduated scales over the month. What else an agreement can say is
-refused by name here, so that nothing in an approved document is ever without effect.
+What the engine does not settle is refused by name, so that nothing in an approved document is ever without effect.
 """
 
 from __future__ import annotations
@@ -89,26 +88,65 @@ class BandModel(Model):
 
 class ScaleModel(Model):
     scope: Literal["customer", "reseller", "product"]
-    measure: Literal["gross", "discounted", "pretax", "paid"]
-    method: Literal["graduated"]
-    over: Literal["month"] = "month"
+    measure: Literal["gross", "discounted", "pretax", "paid", "usage"]
+    unit: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    method: Literal["graduated", "all_units"]
+    over: Literal["month", "contract_year"] = "month"
+    retroactive: bool = False
     bands: Annotated[list[BandModel], Field(min_length=1)]
+
+
+class GateModel(Model):
+    figure: Id
+    at_least: AmountText
+    otherwise: Earn | None = None
 
 
 class Earn(Model):
     percent: Percent | None = None
+    fixed: AmountText | None = None
+    per: Literal["line", "instance_month", "customer_month", "usage_unit"] | None = None
+    prorate: Literal["days"] | None = None
+    zero: bool = False
     scale: str | None = None
+    gate: GateModel | None = None
+
+
+class BoundModel(Model):
+    scope: Literal["line", "instance", "customer", "reseller"]
+    amount: AmountText
+    over: Literal["month", "contract_year"] = "month"
+
+
+def _listed(value: object) -> object:
+    """One bound may stand alone; it is kept as a list of one."""
+    return [value] if isinstance(value, dict) else value
+
+
+Bounds = Annotated[list[BoundModel], BeforeValidator(_listed)]
 
 
 class RuleModel(Model):
     id: Id
     when: When
     earn: Earn
+    cap: Bounds = Field(default_factory=list)
+    floor: Bounds = Field(default_factory=list)
 
 
 class Refunds(Model):
-    within: Literal["same_month"] = "same_month"
-    take_back: Literal["original"] = "original"
+    within: Literal["same_month", "none"] = "same_month"
+    window_days: Annotated[int, Field(ge=0, le=1_000)] | None = None
+    take_back: Literal["original", "rerate"] = "original"
+
+
+class HoldbackModel(Model):
+    percent: Percent
+    months: Annotated[int, Field(ge=1, le=60)]
+
+
+class WithholdingModel(Model):
+    percent: Percent
 
 
 class TaxModel(Model):
@@ -118,9 +156,10 @@ class TaxModel(Model):
 
 class PayoutModel(Model):
     minimum: Annotated[AmountText, AfterValidator(_not_below_zero)] = "0"
-    carry_forward: Literal[True] = True
-    requires_invoice: Literal[False] = False
+    carry_forward: bool = True
+    requires_invoice: bool = False
     tax: TaxModel | None = None
+    withholding: WithholdingModel | None = None
 
 
 class ExampleLine(Model):
@@ -163,24 +202,33 @@ class AgreementDocument(Model):
     exclude: list[ExcludeModel] = Field(default_factory=list)
     scales: dict[Id, ScaleModel] = Field(default_factory=dict)
     rules: Annotated[list[RuleModel], Field(min_length=1)]
+    cap: Bounds = Field(default_factory=list)
+    floor: Bounds = Field(default_factory=list)
     refunds: Refunds = Refunds()
+    holdback: HoldbackModel | None = None
     payout: PayoutModel = PayoutModel()
     examples: Annotated[list[Example], Field(min_length=1)]
 
 
 def agreement_document(
-    data: Any, name: str, settle_example: Callable[[Agreement, Sequence[Mapping[str, Any]]], Decimal]
+    data: Any,
+    name: str,
+    settle_example: Callable[[Agreement, Sequence[Mapping[str, Any]]], Decimal],
+    unsettled: Callable[[Agreement], Sequence[Finding]],
 ) -> bytes:
     """The checked document in canonical JSON; DocumentRefusedError lists everything that is wrong.
 
-    `settle_example` gives the commission that the engine computes for an example's lines.
+    `settle_example` gives the commission that the engine computes for an example's lines, `unsettled` what of an
+    agreement the engine does not settle.
     """
     document = check(AgreementDocument, data, name)
     findings = [*_dates(document), *_bands(document), *_rules(document)]
     if findings:
         raise DocumentRefusedError(name, findings)
     body = canonical_json(document.model_dump(mode="json", by_alias=True))
-    findings = _examples(document, parse_agreement(body), settle_example)
+    agreement = parse_agreement(body)
+    findings = [(place, f"{what}: not settled yet; leave it out") for place, what in unsettled(agreement)]
+    findings = findings or _examples(document, agreement, settle_example)
     if findings:
         raise DocumentRefusedError(name, findings)
     return body
@@ -243,8 +291,8 @@ def _rules(document: AgreementDocument) -> list[Finding]:
         earlier = [one.when for one in document.exclude] + [one.when for one in document.rules[:index]]
         if rule.when in earlier:
             findings.append((f"{place}.when", "stands in an earlier rule or exclusion, so this one never matches"))
-        if (rule.earn.percent is None) == (rule.earn.scale is None):
-            findings.append((f"{place}.earn", "needs either percent or scale"))
+        if [rule.earn.percent, rule.earn.fixed, rule.earn.scale].count(None) != 2:
+            findings.append((f"{place}.earn", "needs one of percent, fixed and scale"))
         if rule.earn.scale is not None and rule.earn.scale not in document.scales:
             findings.append((f"{place}.earn.scale", f"{rule.earn.scale!r} is not among the scales; add it there"))
     return findings

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.agreement.agreement import Agreement
+from shared.agreement.agreement import GRADUATED, MONTH, Agreement, Refunds, Scale
 from shared.bill.line import AMOUNT, ORDER
 from shared.columnar import insert
 from shared.errors import ClearbookError
@@ -89,6 +89,30 @@ class Settled:
     digest: Digest  # of the canonical rows
 
 
+def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
+    """What of an agreement this engine does not settle: (place, what). It is refused before anybody approves it."""
+    found = [(f"scales.{one.id}", what) for one in agreement.scales.values() for what in _of_scale(one)]
+    for number, rule in enumerate(agreement.rules):
+        place = f"rules.{number} ({rule.id})"
+        found += [(place, "gates")] * (rule.earn.gate is not None)
+        found += [(place, "fixed amounts")] * any(one.fixed is not None for one in rule.earn.stages())
+        found += [(place, f"{one.kind}s") for one in rule.bounds]
+    found += [("document", f"{one.kind}s") for one in agreement.bounds]
+    payout, refunds = agreement.payout, agreement.refunds
+    others = {
+        "refunds": refunds != Refunds(),
+        "holdback": agreement.holdback is not None,
+        "payout.carry_forward": not payout.carry_forward,
+        "payout.requires_invoice": payout.requires_invoice,
+        "payout.withholding": payout.withholding is not None,
+    }
+    return found + [(name, "this") for name, is_asked in others.items() if is_asked]
+
+
+def _of_scale(scale: Scale) -> list[str]:
+    return ["all-units scales"] * (scale.method != GRADUATED) + ["contract years"] * (scale.over != MONTH)
+
+
 def memory_mb(count: int, at_most_mb: int) -> int:
     """What DuckDB is allowed for settling so many lines.
 
@@ -145,8 +169,9 @@ def _conditions(number: int, agreement: Agreement) -> list[tuple[object, ...]]:
     for place, one in enumerate(agreement.exclusions):
         rows.append((number, place, "excluded", None, one.because, None, None, None))
     for place, rule in enumerate(agreement.rules, len(agreement.exclusions)):
-        scope = agreement.scales[rule.scale].scope if rule.scale else None
-        rows.append((number, place, "commission", rule.id, None, rule.rate, rule.scale, scope))
+        earn = rule.earn
+        scope = agreement.scales[earn.scale].scope if earn.scale else None
+        rows.append((number, place, "commission", rule.id, None, earn.rate, earn.scale, scope))
     return rows
 
 

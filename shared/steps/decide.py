@@ -28,6 +28,7 @@ from shared.payout.batch import PAYOUT as PAYOUT
 from shared.payout.batch import Member, balance, batch_body, instruction_of, parse_batch
 from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
+from shared.settlement.engine import unsettled
 from shared.settlement.examples import settle_example
 from shared.steps import propose_reference, state
 from shared.steps.carry_out import carry_out
@@ -47,7 +48,7 @@ def propose_parties(services: Services, data: Any, name: str, *, by: str, why: s
 
 def propose_agreement(services: Services, data: Any, name: str, *, by: str, why: str, at: str) -> Proposal:
     """Propose an agreement version; its worked examples have been settled when this returns."""
-    body = agreement_document(data, name, settle_example)
+    body = agreement_document(data, name, settle_example, unsettled)
     agreement = parse_agreement(body)
     stream = months.stream_of(agreement.reseller, "")
     parties, _ = state.parties(services)

@@ -14,6 +14,7 @@ from shared.cycle import Cycle
 from shared.documents import read_yaml
 from shared.parties.document import party_document
 from shared.parties.parties import parse_parties
+from shared.settlement.engine import unsettled
 from shared.settlement.examples import settle_example
 from tests.reference.compare import Case, Entry, Inputs, Line, Outcome
 
@@ -37,7 +38,7 @@ def read_inputs(folder: Path) -> Inputs:
 
 
 def _agreement(path: Path) -> Agreement:
-    return parse_agreement(agreement_document(_yaml(path), path.name, settle_example))
+    return parse_agreement(agreement_document(_yaml(path), path.name, settle_example, unsettled))
 
 
 def _yaml(path: Path) -> object:

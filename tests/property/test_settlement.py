@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shared.agreement.agreement import Agreement, Band, Exclusion, Payout, Rule, Scale, rate
+from shared.agreement.agreement import Agreement, Band, Earning, Exclusion, Payout, Rule, Scale, rate
 from shared.bill.line import COLUMNS
 from shared.columnar import connect, insert
 from shared.cycle import Cycle
@@ -167,7 +167,7 @@ def version(
     for place, when in enumerate(whens):
         scale_name = draw(st.sampled_from(["big", "small", None]))
         percent = draw(percents) if scale_name is None else None
-        rules.append(Rule(f"rule-{place}", when, percent, scale_name))
+        rules.append(Rule(f"rule-{place}", when, Earning(percent, scale=scale_name)))
     excludes = draw(st.lists(conditions, max_size=1))
     return Agreement(
         id=name,
@@ -267,7 +267,7 @@ def scaled_months(draw: st.DrawFn) -> Inputs:
     for number, days in enumerate(spans, 1):
         one = draw(version("aurora-main", "aurora", number, *days, "pretax", "CNY", (), scopes))
         climbs = draw(st.sampled_from(["`true`", "`true`", "kind != 'credit'"]))
-        rules = (Rule("climbs", climbs, None, "big"), Rule("rest", "`true`", rate("1"), None))
+        rules = (Rule("climbs", climbs, Earning(scale="big")), Rule("rest", "`true`", Earning(rate("1"))))
         versions.append(replace(one, exclusions=(), rules=rules))
     line = st.fixed_dictionaries(
         {
@@ -495,7 +495,7 @@ def percent_agreement(percent: str, basis: str) -> Agreement:
         payers=(),
         exclusions=(),
         scales={},
-        rules=(Rule("all", "`true`", rate(percent), None),),
+        rules=(Rule("all", "`true`", Earning(rate(percent))),),
         payout=Payout(Decimal(0), True, None),
         digest=digest(b"test"),
     )
@@ -507,7 +507,7 @@ def scaled_agreement() -> Agreement:
     return replace(
         percent_agreement("1", "pretax"),
         scales={"monthly": Scale("monthly", "customer", bands)},
-        rules=(Rule("all", "`true`", None, "monthly"),),
+        rules=(Rule("all", "`true`", Earning(scale="monthly")),),
     )
 
 

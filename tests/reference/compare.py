@@ -237,7 +237,9 @@ def _model_version(one: Agreement) -> model.Version:
             model.Rule(
                 rule.id,
                 rule.when,
-                model.Earning(None if rule.rate is None else Fraction(rule.rate) * 100, scale=rule.scale),
+                model.Earning(
+                    None if rule.earn.rate is None else Fraction(rule.earn.rate) * 100, scale=rule.earn.scale
+                ),
             )
             for rule in one.rules
         ),
