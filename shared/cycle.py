@@ -58,6 +58,15 @@ class Cycle:
         """The cycle before this one."""
         return Cycle.of(self.first - timedelta(days=1))
 
+    def plus(self, months: int) -> Cycle:
+        """The cycle so many months later."""
+        year, month = divmod(self.year * 12 + self.month - 1 + months, 12)
+        return Cycle(year, month + 1)
+
+    def since(self, other: Cycle) -> int:
+        """How many months it is later than the other."""
+        return (self.year - other.year) * 12 + self.month - other.month
+
     def final_from(self) -> datetime:
         """When the provider's bill of this cycle no longer changes: 12:00 on the 3rd of the next month.
 

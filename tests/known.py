@@ -18,7 +18,7 @@ import pytest
 from shared.bill.parts import Built
 from shared.settlement import engine, lines
 from shared.settlement.engine import Settled
-from shared.settlement.lines import Share
+from shared.settlement.share import Share
 from shared.steps import day_parts, ingest_file
 
 _SETTLED: dict[str, Settled] = {}

@@ -28,6 +28,13 @@ _ABSENT = "chr(30)"
 _OWN = "'id' || chr(31) || payer || chr(31) || source_id"
 _HASHED = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {_ABSENT})" for name in IDENTITY)
 _IDENTITY = f"left(sha256(coalesce({_OWN}, concat_ws(chr(31), {_HASHED}))), 32)"
+
+
+def line_id_sql(payer: str, source_id: str) -> str:
+    """SQL for the id of the line that the source itself names so."""
+    return f"left(sha256('id' || chr(31) || {payer} || chr(31) || {source_id}), 32)"
+
+
 REJECTED, TOTAL = "rejected", "total"  # the place of a row that is no line, and of one that sums up others
 _TAKEN_BACK = "('refund', 'chargeback')"
 # A line lacks nothing of these; where the form does not read one, it is not asked for.

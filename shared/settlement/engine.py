@@ -8,35 +8,38 @@ and overflow loudly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.agreement.agreement import GRADUATED, MONTH, Agreement, Refunds, Scale
-from shared.bill.line import AMOUNT, ORDER
-from shared.columnar import insert
+from shared.agreement.agreement import Agreement
+from shared.bill.line import AMOUNT
+from shared.columnar import insert, quoted
+from shared.cycle import Cycle
 from shared.errors import ClearbookError
 from shared.ids import Digest, digest
-from shared.settlement import lines, rules
-from shared.settlement.lines import Share
+from shared.settlement import adjusting, bounds, earnings, lines, netting, rules, taking_back
+from shared.settlement.earnings import EARNED
+from shared.settlement.refunds import quotient
+from shared.settlement.rules import EARN_RATE
+from shared.settlement.share import Share
 
 if TYPE_CHECKING:
     import duckdb
 
-VERSION = "1"  # changes with anything that changes a result
-_EARNED = "DECIMAL(38,18)"
-_RATE = "DECIMAL(10,8)"
-_RUNNING = "DECIMAL(38,10)"  # sums of amounts
+VERSION = "2"  # changes with anything that changes a result
+_BEARING = "'commission', 'netted', 'excluded', 'direct', 'own_use'"  # the kinds that carry a basis
 _MEMORY_MIN_MB, _MEMORY_A_LINE = 256, 1500  # the latter in bytes
-_ENDLESS = "9" * 28  # beyond any running total
 
 LINE_COLUMNS = (
     *("agreement", "version", "customer", "product_code", "rule", "kind", "band", "date", "account"),
     *("line_id", "piece", "other_line", "basis", "rate", "amount", "because", "currency"),
+    # the cycle it is due for; of a bound the instance; of an adjustment the kind it corrects, or who approved it
+    *("cycle", "instance_id", "corrects", "approved"),
 )
-HELD_COLUMNS = ("kind", "key", "currency", "line_id", "piece", "account", "customer", "product_code", "basis")
+HELD_COLUMNS = ("kind", "key", "currency", "line_id", "piece", "account", "customer", "product_code", "basis", "cycle")
 
 
 class UnexplainedError(ClearbookError):
@@ -90,27 +93,15 @@ class Settled:
 
 
 def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
-    """What of an agreement this engine does not settle: (place, what). It is refused before anybody approves it."""
-    found = [(f"scales.{one.id}", what) for one in agreement.scales.values() for what in _of_scale(one)]
-    for number, rule in enumerate(agreement.rules):
-        place = f"rules.{number} ({rule.id})"
-        found += [(place, "gates")] * (rule.earn.gate is not None)
-        found += [(place, "fixed amounts")] * any(one.fixed is not None for one in rule.earn.stages())
-        found += [(place, f"{one.kind}s") for one in rule.bounds]
-    found += [("document", f"{one.kind}s") for one in agreement.bounds]
-    payout, refunds = agreement.payout, agreement.refunds
-    others = {
-        "refunds": refunds != Refunds(),
+    """What of an agreement is not settled: (place, what). It is refused before anybody approves it."""
+    payout = agreement.payout
+    asked = {
         "holdback": agreement.holdback is not None,
         "payout.carry_forward": not payout.carry_forward,
         "payout.requires_invoice": payout.requires_invoice,
         "payout.withholding": payout.withholding is not None,
     }
-    return found + [(name, "this") for name, is_asked in others.items() if is_asked]
-
-
-def _of_scale(scale: Scale) -> list[str]:
-    return ["all-units scales"] * (scale.method != GRADUATED) + ["contract years"] * (scale.over != MONTH)
+    return [(place, "this") for place, is_asked in asked.items() if is_asked]
 
 
 def memory_mb(count: int, at_most_mb: int) -> int:
@@ -123,17 +114,23 @@ def memory_mb(count: int, at_most_mb: int) -> int:
 
 
 def settle(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
-    """Settle the lines in the table `bill`; leaves the tables `settled` and `held`."""
+    """Settle the lines in the table `bill`, of the share's cycles; leaves the tables `settled` and `held`.
+
+    Where cycles are looked back to, `posted` has what was posted for them (`adjusting.load_posted`).
+    """
     lines.place(connection, share)
-    lines.link_refunds(connection)
-    lines.net(connection, share)
-    rules.base(connection, share)
-    rules.match(connection, share.agreements)
-    _own(connection, share.agreements)
-    _earn(connection)
+    rules.match(connection, share)
+    netting.link(connection, share)
+    rules.say_meanings(connection, share)
+    netting.net(connection, share)
+    earnings.earn(connection, share)
+    bounds.gather(connection)
+    bounds.bind(connection, share)
+    taking_back.take_back(connection)
+    _write_down(connection, share)
     _hold(connection)
     _prove(connection)
-    return _describe(connection)
+    return _describe(connection, share)
 
 
 def write(connection: duckdb.DuckDBPyConnection, lines_path: Path, held_path: Path) -> None:
@@ -143,113 +140,140 @@ def write(connection: duckdb.DuckDBPyConnection, lines_path: Path, held_path: Pa
         connection.execute(f"COPY ({select}) TO '{path}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)")
 
 
-def _own(connection: duckdb.DuckDBPyConnection, agreements: Sequence[Agreement]) -> None:
-    """Make `owned`: every item with what the condition it met first says."""
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE condition (number INTEGER, condition INTEGER, verdict VARCHAR, rule VARCHAR, "
-        f"because VARCHAR, rate {_RATE}, scale VARCHAR, scope VARCHAR)"
-    )
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE scale_band "
-        f"(number INTEGER, scale VARCHAR, band INTEGER, low {_RUNNING}, high {_RUNNING}, rate {_RATE})"
-    )
-    for number, agreement in enumerate(agreements):
-        insert(connection, "condition", _conditions(number, agreement), 8)
-        insert(connection, "scale_band", _bands(number, agreement), 6)
-    connection.execute(
-        """CREATE OR REPLACE TEMP TABLE owned AS
-           SELECT b.*, m.is_bad, c.verdict, c.rule, c.because, c.rate, c.scale, c.scope
-           FROM based b LEFT JOIN matched m ON m.line_id = b.line_id AND NOT b.is_undo
-           LEFT JOIN condition c ON c.number = b.number AND c.condition = m.condition"""
-    )
+def _write_down(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
+    """Make `settled`: the settlement lines of the cycle, each naming its rule, version, band and rate.
+
+    `due` has those of all cycles that are looked at.
+    """
+    _list_due(connection, share)
+    all_, cycle = ", ".join(LINE_COLUMNS), quoted(str(share.cycle))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE settled AS SELECT {all_} FROM due WHERE cycle = {cycle}")  # noqa: S608
+    if share.looked_back:
+        given = ", ".join(adjusting.COMPARED)
+        connection.execute(
+            f"INSERT INTO settled BY NAME SELECT {given}, corrects, date, amount, 'adjustment' AS kind, 0 AS piece, "  # noqa: S608
+            f"0 AS basis, 'due less posted' AS because FROM ({adjusting.differences_sql(share)})"
+        )
+    rows = [*_held_back(connection, share), *_released(share), *_approved(share)]
+    names = ("agreement", "customer", "product_code", "kind", "because", "currency", "cycle", "approved")
+    columns = {**dict.fromkeys(names, "VARCHAR"), "version": "INTEGER", "amount": EARNED}
+    typed = ", ".join(f"{name} {type_}" for name, type_ in columns.items())
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE monthly ({typed})")
+    insert(connection, "monthly", [[row.get(name) for name in columns] for row in rows], len(columns))
+    connection.execute("INSERT INTO settled BY NAME SELECT *, '' AS line_id, 0 AS piece, 0 AS basis FROM monthly")
 
 
-def _conditions(number: int, agreement: Agreement) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    for place, one in enumerate(agreement.exclusions):
-        rows.append((number, place, "excluded", None, one.because, None, None, None))
-    for place, rule in enumerate(agreement.rules, len(agreement.exclusions)):
-        earn = rule.earn
-        scope = agreement.scales[earn.scale].scope if earn.scale else None
-        rows.append((number, place, "commission", rule.id, None, earn.rate, earn.scale, scope))
-    return rows
-
-
-def _bands(number: int, agreement: Agreement) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    for scale in agreement.scales.values():
-        low: object = f"-{_ENDLESS}"
-        for place, band in enumerate(scale.bands, 1):
-            high = _ENDLESS if band.upto is None else band.upto
-            rows.append((number, scale.id, place, low, high, band.rate))
-            low = high
-    return rows
-
-
-def _earn(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `settled`: the settlement lines, each naming its rule, version, band and rate."""
-    free = "NOT is_undo AND NOT is_gone AND problem IS NULL AND is_bad IS NOT TRUE"
-    same = "agreement, version, customer, product_code, date, account, i.line_id, piece, other_line, i.currency"
+def _list_due(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
+    """Make `due`: what every line that is looked at comes to."""
+    free = "NOT is_undo AND NOT is_gone AND problem IS NULL"
+    same = "agreement, version, customer, product_code, date, account, line_id, piece, other_line, money, cycle"
+    last = _last_versions(share)
     connection.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE settled AS
-        WITH scaled AS (
-            SELECT *, sum(net) OVER (
-                       PARTITION BY agreement, scale, CASE WHEN scope <> 'reseller' THEN customer END,
-                                    CASE WHEN scope = 'product' THEN product_code END
-                       ORDER BY {ORDER} ROWS UNBOUNDED PRECEDING) - net AS reached
-            FROM owned WHERE {free} AND verdict = 'commission' AND scale IS NOT NULL
-        ), cut AS (
-            SELECT s.* EXCLUDE (rate), b.band, b.rate,
-                   CAST(least(greatest(reached + net, low), high) - least(greatest(reached, low), high) AS {AMOUNT})
-                       AS part
-            FROM scaled s JOIN scale_band b ON b.number = s.number AND b.scale = s.scale
-            WHERE net <> 0 OR (reached > low AND reached <= high)
-        ), line AS (
+        CREATE OR REPLACE TEMP TABLE due AS
+        WITH line AS (
             -- what was netted off a charge: all of it where nothing is left
-            SELECT {same.replace("product_code, date, account", "i.product_code, i.date, i.account")},
-                   'netted' AS kind, NULL AS rule, NULL AS band, NULL AS rate, NULL AS because,
-                   coalesce({lines.basis_sql("b")}, 0) - CASE WHEN is_gone THEN 0 ELSE coalesce(net, 0) END AS basis
-            FROM owned i JOIN bill b ON b.line_id = i.line_id WHERE is_netted
+            SELECT {same}, 'netted' AS kind, NULL AS rule, NULL::INTEGER AS band, NULL AS rate, NULL AS because,
+                   CASE WHEN is_gone THEN coalesce(whole, 0) WHEN whole IS NULL OR net IS NULL THEN 0
+                        ELSE whole - net END AS basis, 0 AS amount, NULL AS instance_id, NULL AS corrects
+            FROM item WHERE is_netted
             UNION ALL
-            SELECT {same}, 'netted', NULL, NULL, NULL, NULL, coalesce(net, 0)
-            FROM owned i WHERE is_undo AND problem IS NULL
+            SELECT {same}, 'netted', NULL, NULL, NULL, NULL, coalesce(net, 0), 0, NULL, NULL
+            FROM item WHERE is_undo AND problem IS NULL
             UNION ALL
-            SELECT {same}, how, NULL, NULL, NULL, NULL, net
-            FROM owned i WHERE {free} AND number IS NULL AND how IN ('direct', 'own_use')
+            SELECT {same}, how, NULL, NULL, NULL, NULL, net, 0, NULL, NULL
+            FROM item WHERE {free} AND number IS NULL AND how IN ('direct', 'own_use')
             UNION ALL
-            SELECT {same}, 'excluded', NULL, NULL, NULL, because, net FROM owned i WHERE {free} AND verdict = 'excluded'
+            SELECT {same}, 'excluded', NULL, NULL, NULL, because, net, 0, NULL, NULL
+            FROM item WHERE {free} AND verdict = 'excluded'
             UNION ALL
-            SELECT {same}, 'commission', rule, NULL, rate, NULL, net
-            FROM owned i WHERE {free} AND verdict = 'commission' AND scale IS NULL
+            SELECT {same.replace("other_line", "NULL")}, 'commission', rule, band, rate, NULL, basis, amount, NULL, NULL
+            FROM commission
             UNION ALL
-            SELECT {same}, 'commission', rule, band, rate, NULL, part FROM cut i WHERE net = 0 OR part <> 0
+            SELECT r.agreement, l.version, r.customer, r.product_code, NULL, NULL, '', 0, NULL, l.pays, r.cycle,
+                   'retroactive', NULL, NULL, NULL, 'scale ' || scale, 0, r.amount, NULL, NULL
+            FROM (SELECT cycle, agreement, scale, customer, product_code, sum(part) AS amount FROM retroactive
+                  GROUP BY ALL HAVING sum(part) <> 0) r
+            JOIN ({last}) l ON l.agreement = r.agreement AND l.cycle = r.cycle
+            UNION ALL
+            SELECT b.agreement, b.version, b.customer, b.product_code, NULL, b.account, coalesce(b.line_id, ''), 0,
+                   NULL, l.pays, b.cycle, b.kind, b.rule, NULL, NULL, NULL, 0, b.amount, b.instance_id, NULL
+            FROM bound_line b JOIN ({last}) l ON l.agreement = b.agreement AND l.cycle = b.cycle
+            UNION ALL
+            SELECT e.agreement, e.version, e.customer, e.product_code, u.date, u.account, t.refund, t.number, t.charge,
+                   e.money, e.cycle, 'adjustment', e.rule, NULL, NULL, 'taken back', 0, t.amount, NULL, 'adjustment'
+            FROM taken_back t JOIN earner e ON e.line_id = t.charge JOIN line u ON u.line_id = t.refund
         )
-        SELECT * EXCLUDE (band, basis, rate), CAST(band AS INTEGER) AS band,
-               CAST(basis AS {AMOUNT}) AS basis, CAST(rate AS {_RATE}) AS rate,
-               CAST(coalesce(CAST(basis AS {AMOUNT}) * CAST(rate AS {_RATE}), 0) AS {_EARNED}) AS amount
+        SELECT * EXCLUDE (basis, rate, amount, money), money AS currency, CAST(basis AS {AMOUNT}) AS basis,
+               CAST(rate AS {EARN_RATE}) AS rate, CAST(amount AS {EARNED}) AS amount, NULL::VARCHAR AS approved
         FROM line"""  # noqa: S608
     )
+
+
+def _last_versions(share: Share) -> str:
+    """SQL for each agreement's last version begun by the end of each cycle."""
+    rows = [
+        f"({quoted(id_)}, {quoted(str(cycle))}, {versions[-1].version}, {quoted(versions[-1].currency)})"
+        for cycle in share.cycles
+        for id_, versions in share.begun(cycle).items()
+    ]
+    values = ", ".join(rows) or "('', '', 0, '')"
+    return f"SELECT * FROM (VALUES {values}) v(agreement, cycle, version, pays)"  # noqa: S608
+
+
+def _held_back(connection: duckdb.DuckDBPyConnection, share: Share) -> Iterator[dict[str, object]]:
+    """What is kept of what each agreement earned in the cycle."""
+    earned = dict(
+        connection.execute(
+            "SELECT agreement, sum(amount) FROM due WHERE cycle = ? "
+            "AND kind IN ('commission', 'retroactive', 'cap', 'floor') GROUP BY agreement",
+            [str(share.cycle)],
+        ).fetchall()
+    )
+    for id_, versions in share.begun(share.cycle).items():
+        last, amount = versions[-1], earned.get(id_, Decimal(0))
+        if last.holdback is not None and amount > 0:
+            held = quotient(amount, last.holdback.rate, Decimal(1))
+            yield {**_of_version(last, str(share.cycle)), "kind": "holdback", "amount": -held}
+
+
+def _released(share: Share) -> Iterator[dict[str, object]]:
+    """What earlier cycles held back, each after as many cycles as the version said that held it."""
+    by_version = {(one.id, one.version): one for one in share.agreements}
+    for one in share.held_back:
+        holdback = by_version[one.agreement, one.version].holdback
+        if holdback is not None and Cycle.parse(one.cycle).plus(holdback.months) == share.cycle:
+            last = share.begun(share.cycle)[one.agreement][-1]
+            because = f"held back in {one.cycle}"
+            named = _of_version(last, str(share.cycle))
+            yield {**named, "kind": "release", "amount": one.amount, "because": because}
+
+
+def _approved(share: Share) -> Iterator[dict[str, object]]:
+    """Approved adjustments, of the last version of their cycle."""
+    for one in share.adjustments:
+        last = share.begun(Cycle.parse(one.cycle))[one.agreement][-1]
+        named = {**_of_version(last, one.cycle), "customer": one.customer, "product_code": one.product}
+        yield {**named, "kind": "adjustment", "amount": one.amount, "because": one.cause, "approved": one.id}
+
+
+def _of_version(version: Agreement, cycle: str) -> dict[str, object]:
+    return {"agreement": version.id, "version": version.version, "currency": version.currency, "cycle": cycle}
 
 
 def _hold(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `held`: every item that is in a case, under the case's key."""
     connection.execute(
         """CREATE OR REPLACE TEMP TABLE held AS
-           WITH stuck AS (
-               SELECT * REPLACE (coalesce(problem, CASE WHEN is_bad THEN 'bad_condition' ELSE 'no_rule' END) AS problem)
-               FROM owned
-               WHERE problem IS NOT NULL
-                  OR (number IS NOT NULL AND NOT is_undo AND NOT is_gone AND (verdict IS NULL OR is_bad))
-           )
            SELECT problem AS kind,
                CASE problem WHEN 'unmapped_account' THEN account WHEN 'no_agreement' THEN account
                    WHEN 'no_rule' THEN agreement || '/' || coalesce(product_code, '')
                    WHEN 'bad_condition' THEN agreement || '/' || coalesce(rule, because)
+                   WHEN 'no_figure' THEN agreement || '/' || rule
                    WHEN 'no_fx_rate' THEN currency || '/' || pays
                    ELSE line_id END AS key,
-               currency, line_id, piece, account, customer, product_code, coalesce(net, 0) AS basis
-           FROM stuck"""
+               money AS currency, line_id, piece, account, customer, product_code, coalesce(net, 0) AS basis, cycle
+           FROM item WHERE problem IS NOT NULL"""
     )
 
 
@@ -257,27 +281,27 @@ def _prove(connection: duckdb.DuckDBPyConnection) -> None:
     """Every line in exactly one place, its basis accounted for to the last digit, every refund's pieces its whole."""
     wrong = connection.execute(
         f"""
-        WITH due AS (
-            SELECT i.line_id, i.piece,
-                   coalesce(CASE WHEN is_netted THEN {lines.basis_sql("b")} ELSE net END, 0) AS basis
-            FROM based i LEFT JOIN bill b ON is_netted AND b.line_id = i.line_id
+        WITH expected AS (
+            SELECT cycle, line_id, piece, CASE WHEN is_netted AND whole IS NOT NULL THEN whole ELSE coalesce(net, 0) END
+                AS basis FROM item
         ), got AS (
-            SELECT line_id, piece, sum(basis) AS basis FROM (
-                SELECT line_id, piece, basis FROM settled UNION ALL SELECT line_id, piece, basis FROM held)
-            GROUP BY line_id, piece
+            SELECT cycle, line_id, piece, sum(basis) AS basis FROM (
+                SELECT cycle, line_id, piece, basis FROM due WHERE kind IN ({_BEARING})
+                UNION ALL SELECT cycle, line_id, piece, basis FROM held)
+            GROUP BY cycle, line_id, piece
         )
-        SELECT line_id, due.basis, got.basis FROM due FULL JOIN got USING (line_id, piece)
-        WHERE due.basis IS DISTINCT FROM got.basis
+        SELECT line_id, e.basis, g.basis FROM expected e FULL JOIN got g USING (cycle, line_id, piece)
+        WHERE e.basis IS DISTINCT FROM g.basis
         UNION ALL
-        SELECT refund, b.pretax, p.pretax FROM (SELECT refund, sum(pretax) AS pretax FROM piece GROUP BY refund) p
-        JOIN bill b ON b.line_id = p.refund WHERE b.pretax <> p.pretax
+        SELECT refund, u.pretax, p.pretax FROM (SELECT refund, sum(pretax) AS pretax FROM piece GROUP BY refund) p
+        JOIN line u ON u.line_id = p.refund WHERE u.pretax <> p.pretax
         ORDER BY ALL LIMIT 100"""  # noqa: S608
     ).fetchall()
     if wrong:
         raise UnexplainedError([(line, str(due), str(got)) for line, due, got in wrong])
 
 
-def _describe(connection: duckdb.DuckDBPyConnection) -> Settled:
+def _describe(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
     groups = connection.execute(
         """SELECT agreement, version, customer, product_code, rule, kind, currency, count(*), sum(basis), sum(amount)
            FROM settled GROUP BY ALL
@@ -285,10 +309,12 @@ def _describe(connection: duckdb.DuckDBPyConnection) -> Settled:
                     version NULLS FIRST, kind, currency"""
     ).fetchall()
     held = connection.execute(
-        "SELECT kind, key, currency, count(*), sum(basis) FROM held GROUP BY ALL ORDER BY ALL"
+        "SELECT kind, key, currency, count(*), sum(basis) FROM held WHERE cycle = ? GROUP BY ALL ORDER BY ALL",
+        [str(share.cycle)],
     ).fetchall()
     bill = connection.execute(
-        "SELECT currency, count(DISTINCT line_id), sum(billed) FROM based GROUP BY currency ORDER BY currency"
+        "SELECT currency, count(DISTINCT line_id), sum(billed) FROM item WHERE cycle = ? GROUP BY ALL ORDER BY ALL",
+        [str(share.cycle)],
     ).fetchall()
     count = sum(row[7] for row in groups)
     return Settled(

@@ -14,7 +14,7 @@ from shared.cycle import Cycle
 from shared.money import rounded, total
 from shared.parties.parties import Assignment
 from shared.settlement import engine, lines
-from shared.settlement.lines import Share
+from shared.settlement.share import Share
 
 
 def settle_example(agreement: Agreement, example: Sequence[Mapping[str, Any]]) -> Decimal:

@@ -1,6 +1,7 @@
-"""What the basis of a line is, and which condition of its version it meets first.
+"""Which condition of its version each line meets first, and what that means in each cycle.
 
-Tables, in the order they are made: `based` (items with basis and problem), `matched` (the first condition).
+Tables, in the order they are made: `line` (every line, with the condition it meets), `meaning` (what a condition says
+in a cycle: an exclusion, or how its lines earn).
 """
 
 from __future__ import annotations
@@ -9,112 +10,198 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.agreement.agreement import Agreement
+from shared.agreement.agreement import CONTRACT_YEAR, PER_MONTH, USAGE, Agreement, Earning, Rule
 from shared.agreement.matching import Condition, compile_condition, first_met
 from shared.bill.line import AMOUNT
 from shared.columnar import insert
-from shared.parties.parties import OPERATOR
-from shared.settlement.lines import DESCRIPTIVE, Share, basis_sql
+from shared.cycle import Cycle
+from shared.settlement.lines import DESCRIPTIVE, READ, UNDO
+from shared.settlement.share import Share
 
 if TYPE_CHECKING:
     import duckdb
 
-_NEVER = 1_000_000  # more than any document's conditions
+NEVER = 1_000_000  # more than any document's conditions
 _CHUNK = 50_000
+EARN_RATE = "DECIMAL(10,8)"
+# What is still needed of a line once its condition is known.
+_KEPT = (
+    *(name for name in READ if name not in DESCRIPTIVE),
+    *("account", "kind", "currency", "product_code", "commodity_code", "billing_item_code", "instance_id"),
+    "subscription_type",
+)
+_PLACED = ("customer", "reseller", "how", "number", "agreement", "version", "pays", "rate_to")
+_MEANING = {
+    "cycle": "VARCHAR",
+    "number": "INTEGER",
+    "condition": "INTEGER",
+    "verdict": "VARCHAR",  # excluded, commission, or no_figure
+    "rule": "VARCHAR",
+    "because": "VARCHAR",
+    "rate": EARN_RATE,
+    "fixed": AMOUNT,
+    "per": "VARCHAR",
+    "is_prorated": "BOOLEAN",
+    "counts_zero": "BOOLEAN",
+    "scale": "VARCHAR",
+    "scope": "VARCHAR",
+    "method": "VARCHAR",
+    "is_yearly": "BOOLEAN",
+    "measure": "VARCHAR",  # of a scale; absent: the basis
+    "unit": "VARCHAR",
+}
 
 
-def base(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
-    """Make `based`: items with their basis `net` and their problem, if any.
+def match(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
+    """Make `line`: every line as placed, with the first condition it meets, if any, and whether that is bad.
 
-    A charge netted to zero is `is_gone`: absent from all that follows, and in no case.
+    The basis of a line is its version's, or that which its rule names (prices).
     """
-    if share.owner == OPERATOR:
-        unowned = "how IS NULL AND other_line IS NULL THEN 'unmapped_account'"
-    else:
-        unowned = "number IS NULL AND NOT is_undo THEN 'no_agreement'"
-    connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE based AS
-            WITH seen AS (SELECT *, is_netted AND pretax = 0 AS is_gone FROM item)
-            SELECT * EXCLUDE (problem), CAST({basis_sql("seen")} AS {AMOUNT}) AS net,
-                CASE WHEN is_gone THEN NULL
-                     WHEN problem IS NOT NULL THEN problem
-                     WHEN {unowned}
-                     WHEN is_undo THEN NULL
-                     WHEN pays <> currency THEN 'no_fx_rate'
-                     WHEN {basis_sql("seen")} IS NULL THEN 'missing_value' END AS problem
-            FROM seen"""  # noqa: S608
-    )
-
-
-def match(connection: duckdb.DuckDBPyConnection, agreements: Sequence[Agreement]) -> None:
-    """Make `matched`: for each item that a rule may own, the first condition it meets, and whether that is bad."""
-    connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW candidate AS SELECT line_id, number, customer, {', '.join(DESCRIPTIVE)} "  # noqa: S608
-        "FROM based WHERE number IS NOT NULL AND problem IS NULL AND NOT is_undo AND NOT is_gone"
-    )
-    connection.execute("CREATE OR REPLACE TEMP TABLE matched (line_id VARCHAR, condition INTEGER, is_bad BOOLEAN)")
-    for number, agreement in enumerate(agreements):
-        texts = [one.when for one in agreement.exclusions] + [one.when for one in agreement.rules]
-        _match_version(connection, number, [compile_condition(when) for when in texts])
-
-
-def _match_version(connection: duckdb.DuckDBPyConnection, number: int, conditions: list[Condition]) -> None:
-    """Try the conditions once per distinct value of the fields they read, then join the earliest back.
-
-    Conditions that read the same fields are tried together; a line's first condition is the least over the sets.
-    """
-    by_fields: dict[tuple[str, ...], list[tuple[int, Condition]]] = {}
-    for index, condition in enumerate(conditions):
-        by_fields.setdefault(condition.fields, []).append((index, condition))
-    joins, firsts = [], [str(_NEVER)]
-    for index, (fields, group) in enumerate(sorted(by_fields.items())):
+    texts = [_conditions(one) for one in share.agreements]
+    compiled = [[compile_condition(when) for when in mine] for mine in texts]
+    by_fields: dict[tuple[str, ...], list[tuple[int, int, Condition]]] = {}
+    for number, conditions in enumerate(compiled):
+        for place, condition in enumerate(conditions):
+            by_fields.setdefault(condition.fields, []).append((number, place, condition))
+    joins, firsts = [], [str(NEVER)]
+    for index, (fields, group) in enumerate(sorted(by_fields.items(), key=lambda one: one[0])):
         table = f"met_{index}"
-        _try_distinct(connection, number, table, fields, group)
-        same = " AND ".join(f"{table}.{field} IS NOT DISTINCT FROM {_column(field)}" for field in fields) or "true"
-        joins.append(f"LEFT JOIN {table} ON {same}")
-        firsts.append(f"coalesce({table}.first, {_NEVER})")
+        _try_distinct(connection, table, fields, group)
+        same = "".join(f" AND {table}.{field} IS NOT DISTINCT FROM p.{field}" for field in fields)
+        joins.append(f"LEFT JOIN {table} ON {table}.number = p.number AND p.kind NOT IN {UNDO}{same}")
+        firsts.append(f"coalesce({table}.first, {NEVER})")
+    basis = _basis_of_rules(share.agreements)
+    select = ", ".join(f"{name}" for name in (*_KEPT, *_PLACED))
     connection.execute(
-        f"""INSERT INTO matched SELECT line_id, first // 2, first % 2 = 1
-            FROM (SELECT c.line_id, least({", ".join(firsts)}) AS first
-                  FROM candidate c {" ".join(joins)} WHERE c.number = ?)
-            WHERE first < {_NEVER}""",  # noqa: S608
-        [number],
+        f"""CREATE OR REPLACE TEMP TABLE line AS
+            SELECT {select}, CASE WHEN first < {NEVER} THEN first // 2 END AS condition, first % 2 = 1 AS is_bad,
+                   {basis} AS basis_name
+            FROM (SELECT p.*, least({", ".join(firsts)}) AS first FROM placed p {" ".join(joins)})"""  # noqa: S608
     )
+
+
+def _conditions(agreement: Agreement) -> list[str]:
+    return [one.when for one in agreement.exclusions] + [one.when for one in agreement.rules]
+
+
+def _basis_of_rules(agreements: Sequence[Agreement]) -> str:
+    """SQL for a line's basis: most rules name none of their own."""
+    cases = [
+        f"WHEN number = {number} AND first = {2 * place} THEN '{rule.basis}'"
+        for number, one in enumerate(agreements)
+        for place, rule in enumerate(one.rules, len(one.exclusions))
+        if rule.basis
+    ]
+    return f"CASE {' '.join(cases)} ELSE basis_name END" if cases else "basis_name"
 
 
 def _try_distinct(
     connection: duckdb.DuckDBPyConnection,
-    number: int,
     table: str,
     fields: tuple[str, ...],
-    group: list[tuple[int, Condition]],
+    group: Sequence[tuple[int, int, Condition]],
 ) -> None:
     """Make `table`: the first condition of the group that each distinct value meets, as 2 × its place + is bad."""
-    columns = ", ".join([*(f"{field} VARCHAR" for field in fields), "first INTEGER"])
+    columns = ", ".join(["number INTEGER", *(f"{field} VARCHAR" for field in fields), "first INTEGER"])
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} ({columns})")
-    select = ", ".join(f"{_column(field)} AS {field}" for field in fields) or "1"
+    select = ", ".join(["number", *fields])
+    numbers = ", ".join(str(number) for number in sorted({number for number, _, _ in group}))
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE distinct_value AS SELECT *, row_number() OVER () AS place "  # noqa: S608
-        f"FROM (SELECT DISTINCT {select} FROM candidate c WHERE c.number = ?)",
-        [number],
+        f"FROM (SELECT DISTINCT {select} FROM placed WHERE number IN ({numbers}) AND kind NOT IN {UNDO})"
     )
     chunk = "SELECT * EXCLUDE (place) FROM distinct_value WHERE place > ? AND place <= ?"
     begin = 0
     while values := connection.execute(chunk, [begin, begin + _CHUNK]).fetchall():
         begin += _CHUNK
         rows: list[tuple[object, ...]] = []
-        for row in values:
-            line = {field: _field(field, value) for field, value in zip(fields, row, strict=False)}
-            met = first_met(group, line)
+        for number, *row in values:
+            line = {field: _field(field, value) for field, value in zip(fields, row, strict=True)}
+            met = first_met([(place, condition) for of, place, condition in group if of == number], line)
             if met is not None:
-                rows.append((*row[: len(fields)], 2 * met[0] + met[1]))
-        insert(connection, table, rows, len(fields) + 1)
-
-
-def _column(field: str) -> str:
-    # Customer classes come with dated rules of their own; until then no customer has one.
-    return "CAST(NULL AS VARCHAR)" if field == "customer_class" else f"c.{field}"
+                rows.append((number, *row, 2 * met[0] + met[1]))
+        insert(connection, table, rows, len(fields) + 2)
 
 
 def _field(field: str, value: Any) -> object:
     return json.loads(value) if field == "tags" and value is not None else value
+
+
+# -- what conditions mean ---------------------------------------------------------------------------------------
+
+
+def say_meanings(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
+    """Make `meaning`: for each cycle and condition, what becomes of the lines that meet it first."""
+    rows: list[tuple[object, ...]] = []
+    for cycle in share.cycles:
+        for number, agreement in enumerate(share.agreements):
+            for place, one in enumerate(agreement.exclusions):
+                rows.append(_row(cycle, number, place, "excluded", because=one.because))
+            for place, rule in enumerate(agreement.rules, len(agreement.exclusions)):
+                earning = _effective(share, cycle, agreement, rule)
+                rows.append(
+                    _row(cycle, number, place, "no_figure", rule=rule.id)
+                    if earning is None
+                    else _earns(cycle, number, place, agreement, rule, earning)
+                )
+    columns = ", ".join(f"{name} {type_}" for name, type_ in _MEANING.items())
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE meaning ({columns})")
+    insert(connection, "meaning", rows, len(_MEANING))
+
+
+def _row(cycle: Cycle, number: int, place: int, verdict: str, **more: object) -> tuple[object, ...]:
+    given = {"cycle": cycle, "number": number, "condition": place, "verdict": verdict, **more}
+    return tuple(given.get(name) for name in _MEANING)
+
+
+def _earns(
+    cycle: Cycle, number: int, place: int, agreement: Agreement, rule: Rule, earning: Earning
+) -> tuple[object, ...]:
+    scale = agreement.scales[earning.scale] if earning.scale else None
+    return _row(
+        cycle,
+        number,
+        place,
+        "commission",
+        rule=rule.id,
+        rate=earning.rate,
+        fixed=earning.fixed,
+        per=earning.per if earning.fixed is not None else None,
+        is_prorated=earning.is_prorated,
+        counts_zero=earning.counts_zero,
+        scale=scale.id if scale else None,
+        scope=scale.scope if scale else None,
+        method=scale.method if scale else None,
+        is_yearly=scale.over == CONTRACT_YEAR if scale else None,
+        measure=(scale.measure or None) if scale else None,
+        unit=scale.unit if scale and scale.measure == USAGE else None,
+    )
+
+
+def _effective(share: Share, cycle: Cycle, agreement: Agreement, rule: Rule) -> Earning | None:
+    """What lines earn by after the gates of the cycle; None where a figure is missing (semantics, earnings)."""
+    earning, gates = rule.earn, 0
+    while True:
+        if earning.fixed is not None and earning.per in PER_MONTH:
+            earning = _last_monthly(share, cycle, agreement, rule, earning, gates)
+        gate = earning.gate
+        if gate is None:
+            return earning
+        figure = share.figures.get((gate.figure, str(cycle)))
+        if figure is None:
+            return None
+        if figure >= gate.at_least:
+            return earning
+        earning, gates = gate.otherwise, gates + 1
+
+
+def _last_monthly(
+    share: Share, cycle: Cycle, agreement: Agreement, rule: Rule, earning: Earning, gates: int
+) -> Earning:
+    """A once-a-month amount is that of the last version begun by the cycle's end that has it, the whole of it."""
+    for version in reversed(share.begun(cycle)[agreement.id]):
+        same = version.rule(rule.id)
+        stages = [] if same is None else list(same.earn.stages())
+        if len(stages) > gates and stages[gates].fixed is not None and stages[gates].per == earning.per:
+            return stages[gates]
+    return earning

@@ -34,7 +34,7 @@ from shared.steps.route_settlements import Order, bills, order_of, parse_order
 
 if TYPE_CHECKING:
     from shared.settlement.engine import Settled
-    from shared.settlement.lines import Share
+    from shared.settlement.share import Share
 
 _ACTOR = "settle"
 DRAFTS_KEPT = 2
@@ -121,7 +121,7 @@ def _sealed(services: Services, order: Order) -> tuple[dict[str, Seal], dict[str
 
 
 def _share(services: Services, parties: Parties, entries: list[Entry], order: Order) -> Share:
-    from shared.settlement.lines import Share
+    from shared.settlement.share import Share
 
     cycle = Cycle.parse(order.cycle)
     found = [] if order.owner == OPERATOR else state.agreements(services, entries, cycle)

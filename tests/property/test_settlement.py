@@ -30,7 +30,7 @@ from shared.ids import digest
 from shared.money import Mode, rounded, spread, total
 from shared.parties.parties import Assignment
 from shared.settlement import engine, lines
-from shared.settlement.lines import Share
+from shared.settlement.share import Share
 from tests.reference import model
 from tests.reference.compare import BillRow, Inputs, Outcome, by_engine, by_model
 

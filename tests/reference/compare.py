@@ -19,7 +19,7 @@ from shared.agreement.agreement import Agreement
 from shared.cycle import Cycle
 from shared.parties.parties import OPERATOR, Assignment
 from shared.settlement import engine, lines
-from shared.settlement.lines import Share
+from shared.settlement.share import Share
 from shared.settlement.statement import Statement, statements
 from tests.reference import model
 

@@ -13,7 +13,7 @@ from shared.columnar import connect
 from shared.cycle import Cycle
 from shared.parties.parties import OPERATOR, Assignment
 from shared.settlement import engine, lines
-from shared.settlement.lines import Share
+from shared.settlement.share import Share
 
 JUNE = Cycle.parse("2025-06")
 

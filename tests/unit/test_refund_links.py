@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -13,18 +14,19 @@ KEY = ("account", "ecs")
 
 def charge(line_id: str, pretax: str, *, day: int = 1, key: tuple[object, ...] = KEY) -> Charge:
     """A charge whose place in the order is the number in its id."""
-    return Charge(line_id, key, day, int(line_id[1:]), Decimal(pretax))
+    return Charge(line_id, key, 0, date(2026, 7, day), int(line_id[1:]), Decimal(pretax))
 
 
 def refund(line_id: str, pretax: str, *amounts: str | None, day: int = 9, key: tuple[object, ...] = KEY) -> Refund:
     """A refund that stands after every charge, in the order of the number in its id."""
     others = tuple(None if one is None else Decimal(one) for one in amounts)
-    return Refund(line_id, key, day, 1000 + int(line_id[1:]), Decimal(pretax), others)
+    return Refund(line_id, key, 0, date(2026, 7, day), 1000 + int(line_id[1:]), Decimal(pretax), others)
 
 
 def taken(links: Links) -> list[tuple[str, str, object]]:
-    """(refund, charge, what it takes), in order."""
-    return [(piece.refund, piece.charge, -piece.pretax) for piece in links.pieces]
+    """(refund, charge, what it takes), in order of the refunds."""
+    pieces = sorted(links.pieces, key=lambda piece: piece.refund)
+    return [(piece.refund, piece.charge, -piece.pretax) for piece in pieces]
 
 
 def test_a_refund_undoes_the_charge_it_equals() -> None:

@@ -1,0 +1,44 @@
+"""Differences of what is due for locked cycles to what was posted for them (semantics, adjustments).
+
+Tables: `posted` (the lines of earlier settlements that are due for a cycle that is looked back to), `adjusted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from shared.columnar import quoted
+from shared.settlement.share import Share
+
+if TYPE_CHECKING:
+    import duckdb
+
+# What differences are taken by: an adjustment keeps the kind it corrects.
+COMPARED = (
+    *("cycle", "line_id", "agreement", "rule", "version", "band", "customer", "product_code", "account"),
+    *("instance_id", "currency"),
+)
+NOTCOMPARED = ("holdback", "release")
+
+
+def load_posted(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], columns: Sequence[str]) -> None:
+    """Make the view `posted` of the lines of earlier settlements."""
+    source = f"read_parquet([{', '.join(map(quoted, paths))}])" if paths else None
+    select = ", ".join(columns)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE posted AS SELECT {select} FROM {source or 'settled WHERE false'}"  # noqa: S608
+    )
+
+
+def differences_sql(share: Share) -> str:
+    """SQL for what is due less what was posted: (the compared columns, kind, date, amount), each not 0."""
+    cycles = ", ".join(quoted(str(cycle)) for cycle in share.looked_back)
+    names = ", ".join(COMPARED)
+    kind = "CASE WHEN kind = 'adjustment' THEN corrects ELSE kind END"
+    counted = f"cycle IN ({cycles}) AND approved IS NULL AND kind NOT IN ({', '.join(map(quoted, NOTCOMPARED))})"
+    return f"""
+        SELECT {names}, corrects, min(date) AS date, sum(amount) AS amount FROM (
+            SELECT {names}, {kind} AS corrects, date, amount FROM due WHERE {counted}
+            UNION ALL SELECT {names}, {kind}, date, -amount FROM posted WHERE {counted})
+        GROUP BY {names}, corrects HAVING sum(amount) <> 0"""  # noqa: S608

@@ -1,0 +1,115 @@
+"""What one settlement reads, beside the lines of the bill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+from shared.agreement.agreement import Agreement, begun
+from shared.cycle import Cycle
+from shared.parties.parties import OPERATOR, Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerClass:
+    """What class a customer is of from one day to another, both included (None: without end)."""
+
+    customer: str
+    name: str
+    begins: date
+    ends: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """An approved adjustment of an agreement's cycle."""
+
+    id: str
+    agreement: str
+    cycle: str
+    amount: Decimal
+    cause: str
+    customer: str | None = None
+    product: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """What a locked cycle held back of an agreement, above 0."""
+
+    agreement: str
+    version: int
+    cycle: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleTotal:
+    """What a scale's scope came to in the contract year before the opening."""
+
+    agreement: str
+    scale: str
+    customer: str | None
+    product: str | None
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Where a reseller begins to be settled here: nothing of it is settled before the cycle `as_of`."""
+
+    as_of: str
+    scale_totals: Sequence[ScaleTotal] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Whose lines are settled: a reseller's, or the operator's own and all that no reseller owns.
+
+    `looked_back` are the locked cycles that something has reached since: they are looked at afresh with it, and what
+    is due for them less what was posted (the table `posted`) is adjusted now.
+    """
+
+    owner: str
+    cycle: Cycle
+    assignments: Sequence[Assignment]  # of every account, in force in one of the cycles
+    agreements: Sequence[Agreement]  # the owner's versions begun by the end of the cycle
+    looked_back: Sequence[Cycle] = ()
+    classes: Sequence[CustomerClass] = ()
+    rates: Mapping[tuple[str, str, str], Decimal] = field(default_factory=dict)  # (cycle, currency, to)
+    figures: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)  # (figure, cycle)
+    adjustments: Sequence[Approved] = ()  # not posted yet
+    held_back: Sequence[HeldBack] = ()  # whatever is released in the cycle is among these
+    opened: Opened | None = None
+
+    @property
+    def cycles(self) -> list[Cycle]:
+        """All that are looked at, in order."""
+        return sorted([*self.looked_back, self.cycle], key=str)
+
+    @property
+    def is_operators(self) -> bool:
+        """Whether it is the operator's own."""
+        return self.owner == OPERATOR
+
+    def begun(self, cycle: Cycle) -> dict[str, list[Agreement]]:
+        """The versions of each agreement begun by the end of the cycle, in order."""
+        return begun(self.agreements, cycle)
+
+    def year(self, agreement: str, cycle: Cycle) -> int:
+        """The contract year in which a cycle lies, from 0; twelve cycles from that in which the agreement began."""
+        return self._since(agreement, cycle) // 12
+
+    def year_of(self, agreement: str, cycle: str) -> int:
+        """The same of a cycle as text."""
+        return self.year(agreement, Cycle.parse(cycle))
+
+    def is_last_of_year(self, agreement: str, cycle: Cycle) -> bool:
+        """Whether a contract year ends with the cycle."""
+        return self._since(agreement, cycle) % 12 == 11
+
+    def _since(self, agreement: str, cycle: Cycle) -> int:
+        began = min(one.begins for one in self.agreements if one.id == agreement)
+        return cycle.since(Cycle.of(began))
