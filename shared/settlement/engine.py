@@ -33,12 +33,30 @@ VERSION = "2"  # changes with anything that changes a result
 _BEARING = "'commission', 'netted', 'excluded', 'direct', 'own_use'"  # the kinds that carry a basis
 _MEMORY_MIN_MB, _MEMORY_A_LINE = 256, 1500  # the latter in bytes
 
-LINE_COLUMNS = (
-    *("agreement", "version", "customer", "product_code", "rule", "kind", "band", "date", "account"),
-    *("line_id", "piece", "other_line", "basis", "rate", "amount", "because", "currency"),
-    # the cycle it is due for; of a bound the instance; of an adjustment the kind it corrects, or who approved it
-    *("cycle", "instance_id", "corrects", "approved"),
-)
+LINE_TYPES = {
+    "agreement": "VARCHAR",
+    "version": "INTEGER",
+    "customer": "VARCHAR",
+    "product_code": "VARCHAR",
+    "rule": "VARCHAR",
+    "kind": "VARCHAR",
+    "band": "INTEGER",
+    "date": "DATE",
+    "account": "VARCHAR",
+    "line_id": "VARCHAR",  # empty where it is not of one bill line
+    "piece": "INTEGER",
+    "other_line": "VARCHAR",  # of a refund: its charge
+    "basis": AMOUNT,
+    "rate": EARN_RATE,
+    "amount": EARNED,
+    "because": "VARCHAR",
+    "currency": "VARCHAR",
+    "cycle": "VARCHAR",  # that it is due for
+    "instance_id": "VARCHAR",  # of a bound
+    "corrects": "VARCHAR",  # of an adjustment: the kind of what it corrects
+    "approved": "VARCHAR",  # of an adjustment that people approved: its id
+}
+LINE_COLUMNS = tuple(LINE_TYPES)
 HELD_COLUMNS = ("kind", "key", "currency", "line_id", "piece", "account", "customer", "product_code", "basis", "cycle")
 
 
