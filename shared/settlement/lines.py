@@ -88,8 +88,8 @@ def _held_throughout(share: Share) -> set[str]:
 def place(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     """Make the view `placed`: every line with its owner, agreement version and exchange rate, by its own date.
 
-    A line without a version of the share's keeps `number` absent and has the basis pretax. `rate_to` is absent where
-    the line is in the currency of its version, or where no rate is known (`pays` tells them apart).
+    `number` is that of a version of the share's own; a line without any version has the basis pretax. `rate_to` is
+    absent where the line is in the currency of its version, or where no rate is known (`pays` tells them apart).
     """
     _say_whose(connection, share)
     connection.execute(
@@ -99,7 +99,7 @@ def place(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
            FROM (SELECT DISTINCT cycle, date, account, payer, currency FROM bill) d
            LEFT JOIN assignment a ON a.account = d.account AND d.date BETWEEN a.begins AND a.ends
            LEFT JOIN class c ON c.customer = a.customer AND d.date BETWEEN c.begins AND c.ends
-           LEFT JOIN version v ON d.date BETWEEN v.begins AND v.ends
+           LEFT JOIN version v ON v.reseller = a.reseller AND d.date BETWEEN v.begins AND v.ends
                 AND (len(v.currencies) = 0 OR list_contains(v.currencies, d.currency))
                 AND (len(v.payers) = 0 OR list_contains(v.payers, d.payer))
            LEFT JOIN exchange r ON r.cycle = d.cycle AND r.currency = d.currency AND r.pays = v.pays"""
@@ -134,13 +134,13 @@ def _say_whose(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
         insert(connection, name, rows, len(columns.split(", ")))
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE version (number INTEGER, agreement VARCHAR, version INTEGER, {days}, "
-        "pays VARCHAR, currencies VARCHAR[], payers VARCHAR[], basis_name VARCHAR)"
+        f"CREATE OR REPLACE TEMP TABLE version (number INTEGER, reseller VARCHAR, agreement VARCHAR, version INTEGER, "
+        f"{days}, pays VARCHAR, currencies VARCHAR[], payers VARCHAR[], basis_name VARCHAR)"
     )
-    for number, one in enumerate(share.agreements):
-        terms = [number, one.id, one.version, one.begins, one.ends or date.max, one.currency]
+    for number, one in [*enumerate(share.agreements), *((None, one) for one in share.others)]:
+        terms = [number, one.reseller, one.id, one.version, one.begins, one.ends or date.max, one.currency]
         applies = [list(one.currencies), list(one.payers), one.basis]
-        connection.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [*terms, *applies])
+        connection.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [*terms, *applies])
 
 
 def amount_sql(alias: str, name: str) -> str:

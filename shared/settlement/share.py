@@ -76,6 +76,9 @@ class Share:
     cycle: Cycle
     assignments: Sequence[Assignment]  # of every account, in force in one of the cycles
     agreements: Sequence[Agreement]  # the owner's versions begun by the end of the cycle
+    # Those of other resellers of its accounts: a refund is linked alike whoever settles it, and takes nothing from a
+    # charge whose basis it does not state.
+    others: Sequence[Agreement] = ()
     looked_back: Sequence[Cycle] = ()
     classes: Sequence[CustomerClass] = ()
     rates: Mapping[tuple[str, str, str], Decimal] = field(default_factory=dict)  # (cycle, currency, to)

@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from shared.agreement.agreement import (
@@ -41,6 +41,8 @@ from shared.settlement.share import Approved, CustomerClass, Opened, ScaleTotal
 from tests.reference.compare import Inputs, life_by_engine, life_by_model
 
 EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "40"))
+# To shrink a life takes minutes: by hand it is as fast, with CLEARBOOK_SHRINK=1 it is done.
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if os.environ.get("CLEARBOOK_SHRINK") else [])]
 CYCLES = (Cycle(2026, 6), Cycle(2026, 7), Cycle(2026, 8))
 ACCOUNTS = ("101", "102", "103")
 PRODUCTS = ("ecs", "oss", None)
@@ -55,6 +57,7 @@ CONDITIONS = (
     "account == '101' || instance_id == 'i-2'",
 )
 LIVES = settings(
+    phases=PHASES,
     max_examples=EXAMPLES,
     deadline=None,
     print_blob=True,

@@ -114,6 +114,7 @@ class Inputs:
     def shares(self) -> list[Share]:
         """The operator's share and one for each reseller."""
         owners = {OPERATOR, *(one.reseller for one in self.assignments if one.reseller is not None)}
+        owners |= {one.reseller for one in self.agreements if one.begins <= self.cycle.last}
         return [self.share(owner) for owner in sorted(owners)]
 
     def share(self, owner: str, looked_back: Sequence[Cycle] = ()) -> Share:
@@ -123,6 +124,7 @@ class Inputs:
             self.cycle,
             self.assignments,
             [one for one in self.agreements if one.reseller == owner and one.begins <= self.cycle.last],
+            [one for one in self.agreements if one.reseller != owner and one.begins <= self.cycle.last],
             looked_back,
             self.classes,
             self.rates,
