@@ -69,10 +69,11 @@ def open_books(services: Services, now: datetime) -> Books:
         match = _SEAL_KEY.fullmatch(key)
         if match and match[1] in parties.connectors:
             seals.setdefault((match[1], match[2]), set()).add(key)
+    streams = services.chain.read_all(months.stream_of(one, "") for one in parties.resellers)
     return Books(
         parties,
         party_entries,
-        {one: services.chain.read(months.stream_of(one, "")) for one in sorted(parties.resellers)},
+        {one: streams[months.stream_of(one, "")] for one in sorted(parties.resellers)},
         rounds,
         frozenset(work.keys("ingested/")),
         {name: frozenset(keys) for name, keys in seals.items()},
