@@ -277,8 +277,9 @@ class _Page:
         root = ElementTree.fromstring(body)  # noqa: S314 - as oss2 does: it comes from OSS itself, and expat limits entities
         of_names = _unquoted if root.findtext("EncodingType") == "url" else str
         self.keys = [of_names(node.text or "") for node in root.iterfind("Contents/Key")]
-        self.following = of_names(root.findtext("NextContinuationToken") or "")
-        if root.findtext("IsTruncated") != ("true" if self.following else "false"):
+        is_cut = root.findtext("IsTruncated")
+        self.following = of_names(root.findtext("NextContinuationToken") or "") if is_cut == "true" else ""
+        if is_cut != ("true" if self.following else "false"):
             raise _BrokenOffError("the listing does not tell whether it goes on")
 
 

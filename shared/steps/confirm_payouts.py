@@ -62,8 +62,12 @@ def is_taken(services: Services, key: str) -> bool:
         return True
     if not services.buckets.records.exists(_kept_key(body)):
         return False
-    if services.buckets.work.exists(_refused_key(body)):
-        return True  # written last: whoever refused a row has taken the others
+    # The refusals are written last: whoever refused a row has taken the others.
+    return _is_settled(services, body, key) or services.buckets.work.exists(_refused_key(body))
+
+
+def _is_settled(services: Services, body: bytes, key: str) -> bool:
+    """Whether the chain has every answer of the file, and would refuse none."""
     try:
         answers, problems = parse_answers(body, key)
         return not problems and not any(_is_wanting(services, answer, key) for answer in answers)
