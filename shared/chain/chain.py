@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from shared.chain.entry import Draft, Entry, Head, parse
 from shared.errors import ClearbookError
@@ -33,13 +33,25 @@ class Chain:
         start, end = (("stream", stream), ("seq", 0)), (("stream", stream), ("seq", 1 << 62))
         return [parse(str(row["entry"])) for row in self._rows.range(TABLE, start, end)]
 
-    def append(self, stream: str, decide: Callable[[list[Entry]], Draft | None]) -> Entry | None:
+    def read_all(self, streams: Iterable[str]) -> dict[str, list[Entry]]:
+        """The entries of streams that lie next to each other, in one go: what lies between them is read as well."""
+        found: dict[str, list[Entry]] = {stream: [] for stream in sorted(streams)}
+        if found:
+            start, end = (("stream", min(found)), ("seq", 0)), (("stream", max(found)), ("seq", 1 << 62))
+            for row in self._rows.range(TABLE, start, end):
+                if row["stream"] in found:
+                    found[str(row["stream"])].append(parse(str(row["entry"])))
+        return found
+
+    def append(
+        self, stream: str, decide: Callable[[list[Entry]], Draft | None], known: list[Entry] | None = None
+    ) -> Entry | None:
         """Fold, decide, append; when someone else was first, fold and decide again.
 
         `decide` gets the stream's entries and answers what to append, or None when nothing is (any longer) to be
-        done. Returns the entry in its place, or None.
+        done. `known` are the entries where they have just been read. Returns the entry in its place, or None.
         """
-        entries = self.read(stream)
+        entries = self.read(stream) if known is None else known
         for _ in range(CONFLICTS_MAX):
             draft = decide(entries)
             if draft is None:
@@ -71,10 +83,20 @@ class RememberingChain(Chain):
             self._read[stream] = super().read(stream)
         return list(self._read[stream])
 
-    def append(self, stream: str, decide: Callable[[list[Entry]], Draft | None]) -> Entry | None:
+    def read_all(self, streams: Iterable[str]) -> dict[str, list[Entry]]:
+        """As any chain does, to be remembered; what is remembered already stays."""
+        found = super().read_all(streams)
+        if self._read is not None:
+            self._read = found | self._read
+            found = {stream: list(self._read[stream]) for stream in found}
+        return found
+
+    def append(
+        self, stream: str, decide: Callable[[list[Entry]], Draft | None], known: list[Entry] | None = None
+    ) -> Entry | None:
         """As any chain does, by what is there now."""
         self.forget()
-        return super().append(stream, decide)
+        return super().append(stream, decide, known)
 
     def forget(self) -> None:
         """From now on read what is there."""

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
-from xml.etree.ElementTree import ParseError
+from urllib.parse import quote, unquote
+from xml.etree import ElementTree
 
 import oss2
 import requests.exceptions
@@ -44,7 +44,7 @@ class OssStore:
     ) -> None:
         self._patience = patience or Patience()
         # Bodies are checked here: on the way up by Content-MD5, on the way down by length and CRC64.
-        self._bucket = oss2.Bucket(
+        self._bucket = _Bucket(
             oss2.ProviderAuthV4(_Keys(keys)), endpoint, bucket, region=region, session=_Session(self._patience),
             enable_crc=False,
         )  # fmt: skip
@@ -156,10 +156,10 @@ class OssStore:
         token = ""
         while True:
             page = self._patience.persist(lambda _, token=token: self._page(prefix, token))  # type: ignore[misc]
-            yield from (item.key for item in page.object_list)
-            if not page.is_truncated:
+            yield from page.keys
+            if not page.following:
                 return
-            token = page.next_continuation_token
+            token = page.following
 
     def delete(self, key: str) -> None:
         """Remove the object if it is there."""
@@ -212,9 +212,9 @@ class OssStore:
                 taken.take(piece)
             _check_whole(taken.size - begun, answer.content_length, taken.crc, answer.server_crc)
 
-    def _page(self, prefix: str, token: str) -> Any:
+    def _page(self, prefix: str, token: str) -> _Page:
         with self._translated("list", prefix):
-            return self._bucket.list_objects_v2(prefix=prefix, continuation_token=token, max_keys=1000)
+            return self._bucket.list_objects_v2(prefix=prefix, continuation_token=token, max_keys=1000)  # type: ignore[no-any-return]
 
     def _create(self, key: str, body: bytes | IO[bytes], content: _Content) -> bool:
         """Whether it was created; False if something has the name."""
@@ -268,6 +268,33 @@ class OssStore:
         except oss2.exceptions.OssError as exc:
             remedy = "check the endpoint, the bucket's name and the region in the settings"
             raise ServiceError(doing, f"OSS cannot be asked ({exc})", remedy, retryable=False) from exc
+
+
+class _Page:
+    """The names of a listing, and the token of what follows; "" at its end."""
+
+    def __init__(self, body: bytes) -> None:
+        root = ElementTree.fromstring(body)  # noqa: S314 - as oss2 does: it comes from OSS itself, and expat limits entities
+        of_names = _unquoted if root.findtext("EncodingType") == "url" else str
+        self.keys = [of_names(node.text or "") for node in root.iterfind("Contents/Key")]
+        is_cut = root.findtext("IsTruncated")
+        self.following = of_names(root.findtext("NextContinuationToken") or "") if is_cut == "true" else ""
+        if is_cut != ("true" if self.following else "false"):
+            raise _BrokenOffError("the listing does not tell whether it goes on")
+
+
+def _unquoted(name: str) -> str:
+    return unquote(name.replace("%2F", "/"))  # nearly always that is all, and unquote is slow
+
+
+class _Bucket(oss2.Bucket):  # type: ignore[misc]
+    """Of a listing only the names are read: oss2 reads all that is said of each object, in five times the time."""
+
+    @staticmethod
+    def _parse_result(answer: Any, parse: object, kind: object) -> Any:
+        if kind is oss2.models.ListObjectsV2Result:
+            return _Page(answer.read())
+        return oss2.Bucket._parse_result(answer, parse, kind)
 
 
 class _Keys(oss2.credentials.CredentialsProvider):  # type: ignore[misc]
@@ -359,7 +386,7 @@ _BROKEN = (
     # A body that breaks off while it is read comes as these, in spite of oss2's own classes.
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
-    ParseError,
+    ElementTree.ParseError,
     ConnectionError,
     TimeoutError,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -34,14 +35,18 @@ def confirm_payouts(services: Services, event: ObjectEvent) -> dict[str, Any]:
     # The sender may overwrite the file: what was read is kept under its own digest.
     services.buckets.records.put_once(_kept_key(body), body)
     answers, problems = parse_answers(body, event.key)
-    taken = 0
+    taken, shares = 0, defaultdict[str, set[str]](set)  # cycle -> resellers
     for answer in answers:
         try:
-            taken += _take(services, answer, event)
+            cycle, reseller = _addressed(answer)
+            taken += _take(services, answer, cycle, reseller, event)
+            shares[cycle].add(reseller)
         except ClearbookError as exc:
             if exc.retryable:
                 raise
             problems.append(f"{event.key}, line {answer.row}: {exc}")
+    for cycle, resellers in sorted(shares.items()):
+        projections.refresh_all(services, sorted(resellers), cycle)
     if problems:
         kept = {"file": event.key, "digest": digest(body), "problems": problems}
         services.buckets.work.put_again(_refused_key(body), canonical_json(kept))
@@ -57,8 +62,12 @@ def is_taken(services: Services, key: str) -> bool:
         return True
     if not services.buckets.records.exists(_kept_key(body)):
         return False
-    if services.buckets.work.exists(_refused_key(body)):
-        return True  # written last: whoever refused a row has taken the others
+    # The refusals are written last: whoever refused a row has taken the others.
+    return _is_settled(services, body, key) or services.buckets.work.exists(_refused_key(body))
+
+
+def _is_settled(services: Services, body: bytes, key: str) -> bool:
+    """Whether the chain has every answer of the file, and would refuse none."""
     try:
         answers, problems = parse_answers(body, key)
         return not problems and not any(_is_wanting(services, answer, key) for answer in answers)
@@ -85,16 +94,11 @@ def _refused_key(body: bytes) -> str:
     return f"quarantine/{_ACTOR}/{digest(body)[:32]}.json"
 
 
-def _take(services: Services, answer: Answer, event: ObjectEvent) -> bool:
-    cycle, reseller = _addressed(answer)
-    stream = months.stream_of(reseller, cycle)
-
+def _take(services: Services, answer: Answer, cycle: str, reseller: str, event: ObjectEvent) -> bool:
     def decide(entries: list[Entry]) -> Draft | None:
         return _draft(entries, cycle, answer, event)
 
-    is_new = services.chain.append(stream, decide) is not None
-    projections.refresh(services, reseller, cycle)
-    return is_new
+    return services.chain.append(months.stream_of(reseller, cycle), decide) is not None
 
 
 def _addressed(answer: Answer) -> tuple[str, str]:

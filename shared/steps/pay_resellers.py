@@ -30,7 +30,8 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
         raise BadInputError(f"object {event.key}", "is no pay order", "expected work/pay/<cycle>/<batch>.json")
     cycle, batch = match.groups()
     stream = months.stream_of(OPERATOR, cycle)
-    approved = _approval(services.chain.read(stream), batch)
+    known = services.chain.read(stream)
+    approved = _approval(known, batch)
     if approved is None:
         raise BadInputError(
             f"order {event.key}", f"batch {batch} is not approved", "an approved batch writes this order"
@@ -60,9 +61,8 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
         listed = [{"key": key, "digest": digest(body)} for key, body in files.items()]
         return Draft(PAID, _ACTOR, approved.at, {"cycle": cycle, "batch": batch, "members": len(mine), "files": listed})
 
-    services.chain.append(stream, decide)
-    for member in members:
-        projections.refresh(services, member.reseller, cycle)
+    services.chain.append(stream, decide, known)
+    projections.refresh_all(services, sorted({member.reseller for member in members}), cycle)
     outcome = {"batch": batch, "members": len(mine), "of": len(members), "files": list(files)}
     services.record(_ACTOR, event.key, stamp(event.at), json.dumps(outcome))
     return outcome
@@ -92,9 +92,12 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
         month = months.months(entries).get(member.cycle)
         return month.instructed.get(member.instruction) if month else None
 
+    standing: list[Entry | None] = []
+
     def decide(entries: list[Entry]) -> Draft | None:
+        standing[:] = [find(entries)]
         # Another batch may have paid some of it since this one was approved: then nothing is instructed here.
-        if find(entries):
+        if standing[0] is not None:
             return None
         if balance(entries, member.agreement, member.cycle) == Decimal(member.amount):
             return Draft(months.INSTRUCTED, _ACTOR, at, body)
@@ -102,6 +105,7 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
         is_noted = any((one["instruction"], one["batch"]) == (member.instruction, batch) for one in noted)
         return None if is_noted else Draft(months.NOT_INSTRUCTED, _ACTOR, at, body)
 
-    services.chain.append(stream, decide)
-    standing = find(services.chain.read(stream))
-    return standing is not None and standing.body["batch"] == batch
+    appended = services.chain.append(stream, decide)
+    if appended is not None:
+        return appended.kind == months.INSTRUCTED
+    return standing[0] is not None and standing[0].body["batch"] == batch

@@ -24,12 +24,18 @@ Expected = Mapping[tuple[str, str], Columns]  # (table, id) -> columns
 
 def refresh(services: Services, owner: str, cycle: str) -> bool:
     """Bring the rows of one share and cycle up to its stream; False where it has nothing to show."""
-    entries = services.chain.read(months.stream_of(owner, cycle))
-    rows = expected(services, owner, cycle, entries)
-    if not rows:
+    return refresh_all(services, [owner], cycle)
+
+
+def refresh_all(services: Services, owners: Iterable[str], cycle: str) -> bool:
+    """The same for several shares of a cycle together; False where none has anything to show."""
+    shares = {owner: expected(services, owner, cycle, _entries(services, owner, cycle)) for owner in owners}
+    if not any(shares.values()):
         return False
-    for (table, id_), row in [*_closed(services, owner, cycle, rows).items(), *rows.items()]:
-        _put(services, table, cycle, id_, row)
+    shown = listed(services, CASES, cycle)
+    _put(services, CASES, cycle, [_closed(owner, rows, shown) for owner, rows in shares.items()])
+    for table in TABLES:
+        _put(services, table, cycle, shares.values())
     return True
 
 
@@ -39,10 +45,10 @@ def rebuild(services: Services, owner: str, cycle: str) -> None:
     A row that a step wrote meanwhile from a newer stream is brought back by the refresh at the end.
     """
     refresh(services, owner, cycle)
-    entries = services.chain.read(months.stream_of(owner, cycle))
-    rows = expected(services, owner, cycle, entries)
-    wanted = {**_closed(services, owner, cycle, rows), **rows}
-    for table, id_ in differences(rows, newest_seq(entries, cycle), _shown(services, cycle), owner):
+    entries = _entries(services, owner, cycle)
+    rows, shown = expected(services, owner, cycle, entries), _shown(services, cycle)
+    wanted = {**_closed(owner, rows, shown[CASES]), **rows}
+    for table, id_ in differences(rows, newest_seq(entries, cycle), shown, owner):
         services.rows.put(table, (("cycle", cycle), ("id", id_)), wanted[table, id_])
     refresh(services, owner, cycle)
 
@@ -81,7 +87,7 @@ def differences(rows: Expected, newest: int, shown: Mapping[str, Iterable[Row]],
 
 def is_stale(services: Services, owner: str, cycle: str) -> bool:
     """Whether the lists show something else than the stream of a share calls for now."""
-    entries = services.chain.read(months.stream_of(owner, cycle))
+    entries = _entries(services, owner, cycle)
     rows = expected(services, owner, cycle, entries)
     return bool(differences(rows, newest_seq(entries, cycle), _shown(services, cycle), owner))
 
@@ -100,6 +106,10 @@ def newest_seq(entries: list[Entry], cycle: str) -> int:
 def _shows(there: Row, wanted: Columns, newest: int) -> bool:
     same = {name: value for name, value in there.items() if name not in ("cycle", "id", "seq")}
     return same == {name: value for name, value in wanted.items() if name != "seq"} and int(there["seq"]) >= newest
+
+
+def _entries(services: Services, owner: str, cycle: str) -> list[Entry]:
+    return services.chain.read(months.stream_of(owner, cycle))
 
 
 def _shown(services: Services, cycle: str) -> dict[str, list[Row]]:
@@ -134,13 +144,13 @@ def _cases(services: Services, owner: str, month: months.Month, calculated: Entr
     return {id_: {**case, "state": "open", "seq": seq} for id_, case in found.items()}
 
 
-def _closed(services: Services, owner: str, cycle: str, rows: Expected) -> Expected:
+def _closed(owner: str, rows: Expected, shown: Iterable[Row]) -> Expected:
     """The open cases that the newest run no longer finds: they close, naming it."""
     if not rows:
         return {}
     newest = rows[SETTLEMENTS, owner]
     closed: dict[tuple[str, str], Columns] = {}
-    for row in listed(services, CASES, cycle):
+    for row in shown:
         if row["owner"] == owner and row["state"] == "open" and (CASES, str(row["id"])) not in rows:
             gone = {name: value for name, value in row.items() if name not in ("cycle", "id")}
             stands = {"closed_by": newest["settlement"], "seq": newest["seq"]}
@@ -193,6 +203,9 @@ def _payouts(owner: str, month: months.Month, seq: int) -> dict[str, Columns]:
     return rows
 
 
-def _put(services: Services, table: str, cycle: str, id_: str, row: dict[str, Value]) -> None:
-    """By condition on the seq, so that a late writer never brings an older state back."""
-    services.rows.put_newer(table, [((("cycle", cycle), ("id", id_)), row)], "seq")
+def _put(services: Services, table: str, cycle: str, shares: Iterable[Expected]) -> None:
+    """Put what the shares have for a table, by condition on the seq: a late writer never brings an older state back."""
+    named = (one for rows in shares for one in rows.items())
+    rows = [((("cycle", cycle), ("id", id_)), row) for (of, id_), row in named if of == table]
+    if rows:
+        services.rows.put_newer(table, rows, "seq")

@@ -225,6 +225,20 @@ def test_a_short_body_never_passes_as_whole() -> None:
     assert caught.value.retryable
 
 
+@pytest.mark.parametrize("said", ["", "<IsTruncated>true</IsTruncated>", "<IsTruncated>maybe</IsTruncated>"])
+def test_a_listing_that_does_not_say_whether_it_goes_on_never_passes_as_whole(said: str) -> None:
+    def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
+        ending = said if number == 1 else "<IsTruncated>false</IsTruncated>"
+        names = "<Contents><Key>a%2F1%252F+b</Key></Contents><Contents><Key>a%2F%E8%B4%A6</Key></Contents>"
+        body = f"<ListBucketResult><EncodingType>url</EncodingType>{ending}{names}</ListBucketResult>"
+        send(handler, 200, body.encode())
+
+    with answering(answer) as (host, seen):
+        store = OssStore(f"http://{host}", REGION, "traps", lambda: AccessKey("a", "b"), PATIENCE)
+        assert list(store.keys("a/")) == ["a/1%2F+b", "a/账"]
+    assert len(seen) == 2
+
+
 def test_an_altered_body_is_fetched_again(monkeypatch: pytest.MonkeyPatch) -> None:
     crc = oss2.utils.Crc64()
     crc.update(b"right")

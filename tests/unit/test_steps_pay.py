@@ -19,7 +19,9 @@ from shared.control.approvals import PROPOSED, NoSuchProposalError, NotAllowedEr
 from shared.control.months import INSTRUCTED, stream_of
 from shared.documents import DocumentRefusedError
 from shared.errors import BadInputError
+from shared.ports import ObjectEvent
 from shared.steps import decide
+from shared.steps.pay_resellers import pay_resellers
 from tests.builders import ACME, CYCLE, DAYS, P1, P2, agreement, item, parties
 from tests.pump import World, go_live, small_month
 
@@ -240,6 +242,20 @@ def test_a_payout_is_instructed_once_although_its_order_is_delivered_twice(world
     [file] = world.keys("records", f"payouts/{CYCLE}/")
     assert sorted(row["instruction"] for row in rows_of(world, file)) == [AURORA, BOREALIS]
     assert world.propose_payouts() == []
+
+
+def test_a_payout_writes_its_lists_a_table_at_a_time(world: World) -> None:
+    world.lock()
+    [proposal] = world.propose_payouts()
+    world.approve(proposal, drain=False)
+    order = ObjectEvent("work", f"work/pay/{CYCLE}/{proposal.body['batch']}.json", world.now)
+    world.cloud.calls.begin()
+    assert pay_resellers(world.services, order)["members"] == 2
+
+    written = [call for call in world.cloud.calls.made if call.startswith("put newer")]
+    assert written == ["put newer rows of settlements", "put newer rows of payouts"]
+    assert world.cloud.calls.made.count("read rows of cases") == 1
+    assert {id_ for _, id_ in world.cloud.rows.tables["payouts"]} == {AURORA, BOREALIS}
 
 
 @pytest.mark.parametrize("seed", range(4))

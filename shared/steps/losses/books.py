@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.bill.pulls import Pull, from_order_key, is_round
+from shared.bill.snapshot import stream_of as bill_stream
 from shared.chain.entry import Entry, Head
 from shared.control import months
 from shared.control.approvals import APPROVED
@@ -58,6 +59,7 @@ def open_books(services: Services, now: datetime) -> Books:
     """Read the streams and the listings; raises NoPartiesError."""
     parties, party_entries = state.parties(services)
     current = Cycle.of(shanghai_day(now))
+    recent = (str(current.previous()), str(current))
     rounds: dict[tuple[str, str], dict[str, list[Pull]]] = {}
     seals: dict[tuple[str, str], set[str]] = {}
     work = services.buckets.work
@@ -69,14 +71,19 @@ def open_books(services: Services, now: datetime) -> Books:
         match = _SEAL_KEY.fullmatch(key)
         if match and match[1] in parties.connectors:
             seals.setdefault((match[1], match[2]), set()).add(key)
+    streams = services.chain.read_all(months.stream_of(one, "") for one in parties.resellers)
+    # Both recent cycles are always looked at: their streams lie next to each other, and the sweep's chain remembers.
+    for account in parties.connectors:
+        services.chain.read_all(bill_stream(account, cycle) for cycle in recent)
+    services.chain.read_all(months.stream_of(OPERATOR, cycle) for cycle in recent)
     return Books(
         parties,
         party_entries,
-        {one: services.chain.read(months.stream_of(one, "")) for one in sorted(parties.resellers)},
+        {one: streams[months.stream_of(one, "")] for one in sorted(parties.resellers)},
         rounds,
         frozenset(work.keys("ingested/")),
         {name: frozenset(keys) for name, keys in seals.items()},
-        (str(current.previous()), str(current)),
+        recent,
         frozenset(work.keys(AGAIN)),
         state.catalogue_digest(services.chain.read(state.CONFIG)),
     )

@@ -41,6 +41,13 @@ class _There:
     settlements: Listing
     statements: Listing
     journal: Listing
+    payouts: Callable[[str], bool]  # few, and each asked for by itself
+
+    def has(self, key: str) -> bool:
+        """Whether a file of those that decisions lead to is there."""
+        if key.startswith("payouts/"):
+            return self.payouts(key)
+        return (self.journal if key.startswith("journal/") else self.statements).has(key)
 
 
 def losses(services: Services, cycle: str, now: datetime) -> Losses:
@@ -53,6 +60,7 @@ def losses(services: Services, cycle: str, now: datetime) -> Losses:
         Listing(work, f"settlements/{cycle}/"),
         Listing(records, f"statements/{cycle}/"),
         Listing(records, f"journal/{cycle}/"),
+        records.exists,
     )
     for owner in sorted({*parties.resellers, OPERATOR}):
         entries = services.chain.read(months.stream_of(owner, cycle))
@@ -64,7 +72,7 @@ def losses(services: Services, cycle: str, now: datetime) -> Losses:
         month = months.months(entries).get(cycle)
         if month is not None:
             yield from _of_month(services, owner, month, entries, there, now)
-    yield from _of_batches(services, cycle, now)
+    yield from _of_batches(services, cycle, there, now)
 
 
 # -- settlements ------------------------------------------------------------------------------------------------
@@ -211,7 +219,7 @@ def _of_lock(services: Services, owner: str, lock: Entry, there: _There, now: da
         if month.published is None:
             return False
         keys = [one["key"] for one in month.published.body["files"]]
-        return all((there.journal if one.startswith("journal/") else there.statements).has(one) for one in keys)
+        return all(there.has(key) for key in keys)
 
     def run(event: ObjectEvent) -> None:
         from shared.steps.publish_statements import publish_statements
@@ -222,13 +230,13 @@ def _of_lock(services: Services, owner: str, lock: Entry, there: _There, now: da
         yield _of_decision(services, "publish", key, owner, lock, now, is_done, run)
 
 
-def _of_batches(services: Services, cycle: str, now: datetime) -> Losses:
+def _of_batches(services: Services, cycle: str, there: _There, now: datetime) -> Losses:
     """Approved batches without their file."""
-    stream, records = months.stream_of(OPERATOR, cycle), services.buckets.records
+    stream = months.stream_of(OPERATOR, cycle)
 
     def is_done(batch: str) -> bool:
         paid = [one for one in services.chain.read(stream) if one.kind == PAID and one.body["batch"] == batch]
-        return bool(paid) and all(records.exists(file["key"]) for file in paid[-1].body["files"])
+        return bool(paid) and all(there.has(file["key"]) for file in paid[-1].body["files"])
 
     entries = services.chain.read(stream)
     missing = {one.seq for one in unpaid(entries, cycle)}
