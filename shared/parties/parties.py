@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -94,10 +94,34 @@ class Parties:
         """The assignments in force on a day of the cycle, in order."""
         return [one for one in self.assignments if one.touches(cycle)]
 
+    def neighbours(self, owner: str, cycle: Cycle) -> set[str]:
+        """The other resellers that hold an account of the owner's share on other days of the cycle."""
+        ours, held = self.in_cycle(cycle), self.held_throughout(cycle)
+        if owner == OPERATOR:
+            mine = {one.account for one in ours if one.reseller is not None} - held
+        else:
+            mine = {one.account for one in ours if one.reseller == owner}
+        return {one.reseller for one in ours if one.account in mine and one.reseller not in (None, owner)}
+
+    def held_throughout(self, cycle: Cycle) -> set[str]:
+        """Accounts that resellers hold on every day of the cycle: nothing of them is the operator's."""
+        return held_throughout(self.in_cycle(cycle), [cycle])
+
     def shares_of(self, accounts: set[str], cycle: Cycle) -> set[str]:
         """The resellers that hold one of the accounts in the cycle, and the operator where something is left over."""
         shares = {one.reseller or OPERATOR for one in self.in_cycle(cycle) if one.account in accounts}
         return shares | {OPERATOR} if accounts else shares
+
+
+def held_throughout(assignments: Iterable[Assignment], cycles: Sequence[Cycle]) -> set[str]:
+    """Accounts that resellers hold on every day of the cycles."""
+    days: dict[str, int] = {}
+    for one in assignments:
+        for cycle in cycles if one.reseller is not None else ():
+            begins, ends = max(one.begins, cycle.first), min(one.ends or date.max, cycle.last)
+            days[one.account] = days.get(one.account, 0) + max(0, (ends - begins).days + 1)
+    whole = sum(len(cycle.dates()) for cycle in cycles)
+    return {account for account, count in days.items() if count == whole}
 
 
 def parse_parties(body: bytes) -> Parties:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from shared.agreement.matching import FIELDS
 from shared.bill.line import AMOUNT, COLUMNS
 from shared.columnar import insert
+from shared.parties.parties import held_throughout
 from shared.settlement.share import Share
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def load_parts(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], shar
         load_lines(connection, [])
         return
     if share.is_operators:
-        accounts, condition = _held_throughout(share), "NOT list_contains($accounts::VARCHAR[], account)"
+        accounts, condition = (
+            held_throughout(share.assignments, share.cycles),
+            "NOT list_contains($accounts::VARCHAR[], account)",
+        )
     else:
         accounts, condition = _accounts(share), "account IN (SELECT unnest($accounts::VARCHAR[]))"
     connection.execute(
@@ -50,7 +54,7 @@ def load_parts(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], shar
 def count_lines(share: Share, lines_of: Iterable[Mapping[str, int]]) -> int:
     """How many lines `load_parts` loads from day parts whose lines of each account these are."""
     is_operator = share.is_operators
-    accounts = _held_throughout(share) if is_operator else _accounts(share)
+    accounts = held_throughout(share.assignments, share.cycles) if is_operator else _accounts(share)
     return sum(count for part in lines_of for account, count in part.items() if (account in accounts) != is_operator)
 
 
@@ -71,18 +75,6 @@ def _plain(line: Mapping[str, Any], name: str) -> object:
     if name == "cycle" and value is None:
         return str(line["date"])[:7]
     return json.dumps(value) if isinstance(value, dict) else value
-
-
-def _held_throughout(share: Share) -> set[str]:
-    """Accounts that resellers hold on every day of the cycles: nothing of them is the operator's."""
-    days: dict[str, int] = {}
-    for one in share.assignments:
-        if one.reseller is not None:
-            for cycle in share.cycles:
-                begins, ends = max(one.begins, cycle.first), min(one.ends or date.max, cycle.last)
-                days[one.account] = days.get(one.account, 0) + max(0, (ends - begins).days + 1)
-    whole = sum(len(cycle.dates()) for cycle in share.cycles)
-    return {account for account, count in days.items() if count == whole}
 
 
 def place(connection: duckdb.DuckDBPyConnection, share: Share) -> None:

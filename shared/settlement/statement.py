@@ -16,6 +16,7 @@ from shared.money import EXACT, fixed, rounded, spread, total
 
 if TYPE_CHECKING:
     from shared.agreement.agreement import Agreement
+    from shared.cycle import Cycle
     from shared.settlement.engine import Group
 
 SHOWN_NOT = ("netted", "excluded")  # kinds that a statement does not show
@@ -59,15 +60,18 @@ def parse_statement(data: Mapping[str, Any]) -> Statement:
     return Statement(**{**data, "lines": tuple(StatementLine(**line) for line in data["lines"])})
 
 
-def statements(groups: Iterable[Group], versions: Iterable[Agreement]) -> list[Statement]:
-    """One statement for each agreement; rounding and tax are those of its last version."""
+def statements(groups: Iterable[Group], versions: Iterable[Agreement], cycle: Cycle) -> list[Statement]:
+    """One statement for each agreement that is in force in the cycle, or has lines in it.
+
+    Rounding and tax are those of its last version begun by the end of the cycle.
+    """
     last: dict[str, Agreement] = {}
     for version in sorted(versions, key=lambda one: (one.id, one.begins, one.version)):
         last[version.id] = version
-    mine: dict[str, list[Group]] = {id_: [] for id_ in last}
+    mine: dict[str, list[Group]] = {id_: [] for id_, version in last.items() if version.touches(cycle)}
     for group in groups:
         if group.agreement is not None and group.kind not in SHOWN_NOT:
-            mine[group.agreement].append(group)
+            mine.setdefault(group.agreement, []).append(group)
     return [_statement(last[id_], found) for id_, found in mine.items()]
 
 

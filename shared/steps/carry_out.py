@@ -22,11 +22,9 @@ def carry_out(services: Services, act: str, stream: str, what: Mapping[str, Any]
     if act == PAYOUT:
         key = pay_order(what["cycle"], what["batch"])
         return [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
-    if act in (OPENING, state.FX_TABLES):
-        return []  # no settlement reads them yet; a balance is read when it is stated and paid
     if act == state.CATALOGUE:
         return _reorder(services, OPERATOR)  # whose cases name the codes that nobody knows
-    owner = stream.removeprefix("reseller/") if act == AGREEMENT else None
+    owner = stream.removeprefix("reseller/") if act in (AGREEMENT, OPENING) else None
     return _reorder(services, owner)
 
 

@@ -41,8 +41,11 @@ class Order:
     day: str  # of a draft: at most one a day
     seals: Mapping[str, int]  # payer account -> seq
     parties: str  # digest of the party document in force
-    agreements: tuple[str, ...]  # digests of the agreement versions in force
+    agreements: tuple[str, ...]  # digests of the agreement versions begun
     catalogue: str = ""  # digest of the catalogue that the operator's final share is checked against; "": there is none
+    others: tuple[str, ...] = ()  # digests of the versions of other resellers that hold its accounts on other days
+    rates: str = ""  # digest of the cycle's exchange rates, where the bill needs them
+    opening: str = ""  # digest of the reseller's opening
 
     @property
     def body(self) -> bytes:
@@ -57,6 +60,9 @@ class Order:
                 "parties": self.parties,
                 "agreements": list(self.agreements),
                 **({"catalogue": self.catalogue} if self.catalogue else {}),
+                **({"others": list(self.others)} if self.others else {}),
+                **({"rates": self.rates} if self.rates else {}),
+                **({"opening": self.opening} if self.opening else {}),
             }
         )
 
@@ -69,11 +75,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Bills:
-    """Where the bills of a cycle stand: each payer's newest seal, the accounts in it, and the streams' heads."""
+    """Where a cycle stands: each payer's newest seal, the accounts and currencies of its bill, the streams' heads."""
 
     seals: Mapping[str, Seal]
     accounts: Mapping[str, set[str]]
     heads: Mapping[str, Head]
+    currencies: Mapping[str, set[str]]
     missing: tuple[str, ...]  # payers without a seal
 
 
@@ -140,19 +147,21 @@ def bills(services: Services, parties: Parties, cycle: str) -> Bills:
     found: dict[str, Seal] = {}
     accounts: dict[str, set[str]] = {}
     heads: dict[str, Head] = {}
+    currencies: dict[str, set[str]] = {}
     for payer in parties.connectors:
         entries = services.chain.read(stream_of(payer, cycle))
         sealed = seals_of(entries)
         if sealed:
             found[payer] = sealed[-1]
-            accounts[payer] = state.snapshot(services, payer, cycle, sealed[-1].snapshot).accounts
+            snapshot = state.snapshot(services, payer, cycle, sealed[-1].snapshot)
+            accounts[payer], currencies[payer] = snapshot.accounts, set(snapshot.totals)
             heads[stream_of(payer, cycle)] = head_of(entries)
     missing = [
         payer
         for payer, connector in parties.connectors.items()
         if payer not in found and connector.since <= Cycle.parse(cycle).last
     ]
-    return Bills(found, accounts, heads, tuple(missing))
+    return Bills(found, accounts, heads, currencies, tuple(missing))
 
 
 def order_of(
@@ -173,6 +182,10 @@ def order_of(
     if not is_due and (now.missing or len(rounds) > 1 or any(is_final(seal.slot) for seal in now.seals.values())):
         return None  # the day's other rounds are still to come; the last of them orders the draft
     found = [] if owner == OPERATOR else state.agreements(services, entries, Cycle.parse(cycle))
+    others = state.neighbours(services, parties, owner, Cycle.parse(cycle))
+    billed = set().union(*(now.currencies[payer] for payer in held))
+    config = services.chain.read(state.CONFIG)
+    opening = months.opening(entries) if owner != OPERATOR else None
     return Order(
         cycle,
         owner,
@@ -181,7 +194,10 @@ def order_of(
         {payer: now.seals[payer].seq for payer in held},
         state.party_digest(party_entries),
         tuple(one.digest for one in found),
-        state.catalogue_digest(services.chain.read(state.CONFIG)) if is_due and owner == OPERATOR else "",
+        state.catalogue_digest(config) if is_due and owner == OPERATOR else "",
+        tuple(one.digest for one in others),
+        state.fx_tables(config).get(cycle, "") if any(billed - {one.currency} for one in found) else "",
+        str(opening["document"]) if opening else "",
     )
 
 
@@ -208,7 +224,7 @@ def parse_order(body: bytes, key: str) -> Order:
     """The order of an object; refused when its name does not follow from its content."""
     try:
         data = json.loads(body)
-        order = Order(**{**data, "agreements": tuple(data["agreements"])})
+        order = Order(**{**data, "agreements": tuple(data["agreements"]), "others": tuple(data.get("others", ()))})
         if order.key != key:
             raise ValueError(f"its content belongs under {order.key}")
         date.fromisoformat(order.day or "2000-01-01")

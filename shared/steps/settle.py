@@ -34,7 +34,7 @@ from shared.steps.route_settlements import Order, bills, order_of, parse_order
 
 if TYPE_CHECKING:
     from shared.settlement.engine import Settled
-    from shared.settlement.share import Share
+    from shared.settlement.share import Opened, Share
 
 _ACTOR = "settle"
 DRAFTS_KEPT = 2
@@ -56,7 +56,7 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     if before is not None:
         projections.refresh(services, order.owner, order.cycle)
         return _done(services, event, order, at, _BEFORE, before)
-    share = _share(services, parties, entries, order)
+    share = _share(services, order)
     snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
     manifest = _manifest(order, share, snapshots)
     settlement = digest_of(manifest)
@@ -71,8 +71,11 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
 
         cases += unknown_codes(services, order.catalogue, order.cycle, snapshots)
     reads = {**heads, "parties": head_of(party_entries)}
-    if order.catalogue:
+    if order.catalogue or order.rates:
         reads[state.CONFIG] = head_of(services.chain.read(state.CONFIG))
+    for reseller in parties.neighbours(order.owner, Cycle.parse(order.cycle)):
+        stream = months.stream_of(reseller, order.cycle)
+        reads[stream] = head_of(services.chain.read(stream))
     note = _decide(services, order, summary, cases, reads, at)
     projections.refresh(services, order.owner, order.cycle)
     return _done(services, event, order, at, note, settlement)
@@ -93,11 +96,9 @@ def _decided_before(services: Services, order: Order, entries: list[Entry]) -> s
 
 def settlement_of(services: Services, order: Order) -> str:
     """The settlement that the order makes, told from its inputs without computing it."""
-    parties, _ = state.parties(services)
-    entries = services.chain.read(months.stream_of(order.owner, order.cycle))
     sealed, _ = _sealed(services, order)
     snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
-    return digest_of(_manifest(order, _share(services, parties, entries, order), snapshots))
+    return digest_of(_manifest(order, _share(services, order), snapshots))
 
 
 def _done(
@@ -120,16 +121,36 @@ def _sealed(services: Services, order: Order) -> tuple[dict[str, Seal], dict[str
     return found, heads
 
 
-def _share(services: Services, parties: Parties, entries: list[Entry], order: Order) -> Share:
+def _share(services: Services, order: Order) -> Share:
+    """What the order names, beside the bills."""
     from shared.settlement.share import Share
 
     cycle = Cycle.parse(order.cycle)
-    found = [] if order.owner == OPERATOR else state.agreements(services, entries, cycle)
-    mine = parties.in_cycle(cycle)
+    mine = state.parties_of(services, order.parties).in_cycle(cycle)
     if order.owner != OPERATOR:
         held = {one.account for one in mine if one.reseller == order.owner}
         mine = [one for one in mine if one.account in held]
-    return Share(order.owner, cycle, mine, found)
+    rates = state.fx_rates(services, order.rates) if order.rates else {}
+    return Share(
+        order.owner,
+        cycle,
+        mine,
+        [state.agreement(services, one) for one in order.agreements],
+        [state.agreement(services, one) for one in order.others],
+        rates={(order.cycle, *pair): rate for pair, rate in rates.items()},
+        opened=_opened(services, order.opening) if order.opening else None,
+    )
+
+
+def _opened(services: Services, digest: str) -> Opened:
+    from shared.settlement.share import Opened, ScaleTotal
+
+    document = state.document(services, digest)
+    totals = [
+        ScaleTotal(one["agreement"], one["scale"], one["customer"], one["product"], Decimal(one["amount"]))
+        for one in document["scale_totals"]
+    ]
+    return Opened(document["as_of"], totals)
 
 
 def _is_current(services: Services, order: Order, entries: list[Entry]) -> bool:
@@ -158,6 +179,9 @@ def _manifest(order: Order, share: Share, snapshots: Mapping[str, Snapshot]) -> 
         },
         "assignments": [_assignment(one) for one in share.assignments],
         "agreements": [[one.id, one.version, one.digest] for one in share.agreements],
+        "others": [[one.id, one.version, one.digest] for one in share.others],
+        "rates": order.rates,
+        "opening": order.opening,
     }
 
 
@@ -227,7 +251,7 @@ def _summary(order: Order, share: Share, settled: Settled, settlement: str) -> d
             {"kind": one.kind, "key": one.key, "currency": one.currency, "lines": one.lines, "amount": text(one.amount)}
             for one in settled.held
         ],
-        "statements": [one.as_json() for one in statements(settled.groups, share.agreements)],
+        "statements": [one.as_json() for one in statements(settled.groups, share.agreements, share.cycle)],
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.chain.entry import Entry
+from shared.control import months
 from shared.control.approvals import in_force
 from shared.control.months import AGREEMENT
 from shared.cycle import Cycle
@@ -70,17 +71,29 @@ def party_digest(entries: list[Entry]) -> str:
 
 
 def agreements(services: Services, entries: list[Entry], cycle: Cycle) -> list[Agreement]:
-    """The agreement versions of a reseller's stream that are in force on a day of the cycle, in order."""
+    """The agreement versions of a reseller's stream that have begun by the end of the cycle, in order."""
     found = all_agreements(services, entries)
-    return sorted((one for one in found if one.touches(cycle)), key=lambda one: (one.id, one.version))
+    return sorted((one for one in found if one.begins <= cycle.last), key=lambda one: (one.id, one.version))
+
+
+def neighbours(services: Services, parties: Parties, owner: str, cycle: Cycle) -> list[Agreement]:
+    """The versions begun of other resellers that hold accounts of the owner's on other days of the cycle, in order."""
+    found = []
+    for reseller in sorted(parties.neighbours(owner, cycle)):
+        found += agreements(services, services.chain.read(months.stream_of(reseller, str(cycle))), cycle)
+    return found
 
 
 def all_agreements(services: Services, entries: list[Entry]) -> list[Agreement]:
     """Every approved agreement version of a reseller's stream."""
+    return [agreement(services, what["document"]) for what in in_force(entries, AGREEMENT)]
+
+
+def agreement(services: Services, digest: str) -> Agreement:
+    """An approved agreement version."""
     from shared.agreement.agreement import parse_agreement  # here: most functions never read one
 
-    keys = [document_key(what["document"]) for what in in_force(entries, AGREEMENT)]
-    return [parse_agreement(kept(services, services.buckets.records, key)) for key in keys]
+    return parse_agreement(kept(services, services.buckets.records, document_key(digest)))
 
 
 def fx_tables(entries: list[Entry]) -> dict[str, str]:

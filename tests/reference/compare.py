@@ -160,7 +160,7 @@ def life_by_engine(connection: duckdb.DuckDBPyConnection, months: Sequence[Input
             _load_posted(connection, before)
             settled = engine.settle(connection, share)
             _read_tables(connection, share.owner, outcome)
-            for statement in statements(settled.groups, inputs.begun(share.owner)):
+            for statement in statements(settled.groups, inputs.begun(share.owner), inputs.cycle):
                 _read_statement(statement, share.owner, outcome)
             before += connection.execute(f"SELECT {', '.join(engine.LINE_COLUMNS)} FROM settled").fetchall()
         outcome.entries.sort(key=lambda entry: entry[:2])  # by owner and agreement; their lines stay as they came
