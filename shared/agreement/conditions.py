@@ -20,11 +20,11 @@ from jmespath.functions import Functions
 
 from shared.agreement.matching import FIELDS, Condition, ConditionError, compile_condition
 
-DEPTH_MAX = 30
-LENGTH_MAX = 100_000  # of all of a document together
+DEPTH_MAX = 100
+LENGTH_MAX = 50_000  # of all of a document together
 LINES_MAX = 20_000  # made up to find what is never reached
-_EFFORT_MAX = 200_000_000  # characters of conditions that are tried on them: some ten seconds
-_OWN_MAX = 2_000  # made up of the fields of one condition alone
+_EFFORT_MAX = 50_000_000  # characters of conditions that are tried on them: some seconds
+_OWN_MAX = 500  # made up of the fields of one condition alone
 _FILLINGS = 20
 _TEXTS_MAX = 60  # that functions make up for one field
 
@@ -78,7 +78,8 @@ def reached(whens: Sequence[str]) -> Reached:
 def _of_shape(node: Node, depth: int = 1) -> list[str]:
     """What can be told from the expression alone."""
     if depth > DEPTH_MAX:
-        return [f"is nested more than {DEPTH_MAX} deep; split it into several rules"]
+        remedy = "list texts with contains(['a', 'b'], field), or split it into several rules"
+        return [f"is nested more than {DEPTH_MAX} deep; {remedy}"]
     kind, children = node["type"], node.get("children", [])
     if kind not in _TAKEN:
         name = kind.replace("_", " ")
@@ -86,11 +87,13 @@ def _of_shape(node: Node, depth: int = 1) -> list[str]:
     if kind == "subexpression":
         return _of_path(children)
     found = [problem for child in children for problem in _of_shape(child, depth + 1)]
+    if found:
+        return list(dict.fromkeys(found))
     if kind == "comparator":
         found += _of_comparison(node["value"], *children)
     if kind == "function_expression":
         found += _of_function(node["value"], len(children))
-    return list(dict.fromkeys(found))
+    return found
 
 
 def _of_path(children: Sequence[Node]) -> list[str]:
@@ -172,12 +175,11 @@ def _of_values(condition: Condition) -> list[str]:
     # A kind is never absent; that a condition holds there as well costs its author nothing.
     choices = [(None, *(value for value in domain[slot] if value is not None)) for slot in tried.slots]
     is_ever_true = False
-    for values in _few_first(choices):
+    for values in _some_of(choices):
         answer = tried.answer(values)
         if answer is None:
             return [f"{tried.why(values)} on a line with {_words(tried.slots, values)}; {_GUARD}"]
-        is_possible = all(value in domain[slot] for slot, value in zip(tried.slots, values, strict=True))
-        is_ever_true = is_ever_true or (answer and is_possible)
+        is_ever_true = is_ever_true or (answer and tried.can_be(values))
     is_whole = tried.is_plain and prod(len(one) for one in choices) <= _OWN_MAX
     if is_whole and not is_ever_true:
         return ["is true of no line, so it has no effect; mend it, or take it out"]
@@ -187,13 +189,17 @@ def _of_values(condition: Condition) -> list[str]:
 _GUARD = "compare with == or !=, or guard it, as in region != `null` && starts_with(region, 'cn-')"
 
 
-def _few_first(choices: Sequence[Sequence[str | None]]) -> Iterator[Values]:
-    """All absent, then each absent by itself, then the rest; at most some thousand."""
+def _some_of(choices: Sequence[Sequence[str | None]]) -> Iterator[Values]:
+    """Of all combinations at most some thousand: all absent, each absent by itself, then all, or some by chance."""
     yield (None,) * len(choices)
-    some = tuple(one[1] if len(one) > 1 else None for one in choices)
+    some = tuple(next((value for value in one if value is not None), None) for one in choices)
     for place in range(len(choices)):
         yield tuple(None if index == place else value for index, value in enumerate(some))
     yield from islice(product(*choices), _OWN_MAX)
+    if prod(len(one) for one in choices) > _OWN_MAX:
+        chance = random.Random(0)  # noqa: S311 - the same ones every time
+        yield tuple(one[-2] if len(one) > 1 else one[-1] for one in choices)
+        yield from (tuple(chance.choice(one) for one in choices) for _ in range(_OWN_MAX))
 
 
 def _words(slots: Sequence[Slot], values: Values) -> str:
@@ -217,13 +223,19 @@ class _Tried:
         self.is_plain = True  # compares each field with texts and nothing else: what was not tried is like what was
         self._look(condition.expression.parsed)
         self.slots = sorted(self.texts)
+        self.spent = 0  # characters that were tried
         self._known: dict[Values, bool | None] = {}
 
     def answer(self, values: Values) -> bool | None:
         """True or false on a line with these values of its slots, None where it gives neither."""
         if values not in self._known:
+            self.spent += len(self.condition.when)
             self._known[values] = self.condition.outcome(self._line(values))
         return self._known[values]
+
+    def can_be(self, values: Values) -> bool:
+        """Whether a line can have these values: each has a kind."""
+        return all(slot != ("kind",) or value in KINDS for slot, value in zip(self.slots, values, strict=True))
 
     def why(self, values: Values) -> str:
         """How it fails there."""
@@ -250,27 +262,26 @@ class _Tried:
         slot, children = _slot(node), node.get("children", [])
         if slot is not None:
             self.texts.setdefault(slot, set())
-            self.is_plain = False  # a function looks into it
             return
         texts = _compared(node)
         if texts is not None:
             compared, found = texts
             self.texts.setdefault(compared, set()).update(found)
             return
-        if node["type"] == "function_expression":
-            self._look_into(node["value"], children)
+        if node["type"] not in (*_LOGIC, "literal"):
+            self.is_plain = False
+            self._look_into(node["value"] if node["type"] == "function_expression" else "", children)
         for child in children:
-            asked = _slot(child) if node["type"] in _LOGIC else None
-            if asked is None:
-                self._look(child)
-            else:  # whether there is one is all that counts
-                self.texts.setdefault(asked, set())
+            self._look(child)
 
     def _look_into(self, function: str, children: Sequence[Node]) -> None:
-        slot = _slot(children[0])
-        value = children[-1].get("value") if children[-1]["type"] == "literal" else None
-        if slot is not None and isinstance(value, str):
-            self.parts.setdefault(slot, {}).setdefault(function, set()).add(value)
+        """Note the texts that something other than a field by itself is asked for, as in region || ''."""
+        near = [one for child in children for one in (child, *(child["children"] if child["type"] in _LOGIC else ()))]
+        slots = [slot for slot in map(_slot, near) if slot is not None]
+        texts = [child["value"] for child in children if child["type"] == "literal" and isinstance(child["value"], str)]
+        for slot in slots:
+            self.texts.setdefault(slot, set()).update(texts)
+            self.parts.setdefault(slot, {}).setdefault(function, set()).update(texts)
 
 
 def _slot(node: Node) -> Slot | None:
@@ -343,7 +354,10 @@ def _other(texts: Sequence[str]) -> str:
 
 
 class _Trial:
-    """Conditions tried in their order on lines made up of all that they compare."""
+    """Conditions tried in their order on lines made up of all that they compare.
+
+    Some are lines that cannot be (a tag, and no tags): then something that is never reached goes unnoticed.
+    """
 
     def __init__(self, tried: Sequence[_Tried]) -> None:
         self.tried = tried
@@ -351,20 +365,21 @@ class _Trial:
         self.slots = sorted(self.domain)
         self.places = [[self.slots.index(slot) for slot in one.slots] for one in tried]
         self.count = prod(len(values) for values in self.domain.values())
-        length = sum(len(one.condition.when) for one in tried)
-        self.lines_max = min(LINES_MAX, _EFFORT_MAX // max(length, 1))
         self.waiting = set(range(len(tried)))
         self.takers: dict[int, set[int]] = {}
 
     def reached(self) -> Reached:
-        is_whole = self.count <= self.lines_max
+        is_whole = self.count <= LINES_MAX
         lines = product(*(self.domain[slot] for slot in self.slots)) if is_whole else self._some()
         count = 0
-        for line in islice(lines, self.lines_max):
+        for line in islice(lines, LINES_MAX):
             self._meet(line)
             count += 1
             if not self.waiting:
                 return Reached()
+            if sum(one.spent for one in self.tried) > _EFFORT_MAX:
+                is_whole = False
+                break
         found = Reached()
         is_sure = is_whole and all(one.is_plain for one in self.tried)
         for one in sorted(self.waiting):
@@ -398,11 +413,11 @@ class _Trial:
     def _some(self) -> Iterator[Values]:
         """Lines that each waiting condition is true of, filled up with nothing, something else, and by chance."""
         chance = random.Random(0)  # noqa: S311 - the same lines every time
-        share = max(self.lines_max // max(len(self.tried), 1), _FILLINGS)
+        share = max(LINES_MAX // max(len(self.tried), 1), _FILLINGS)
         for number, one in enumerate(self.tried):
             own = _domain([one])
             choices = [own[slot] for slot in one.slots]
-            true = [values for values in islice(product(*choices), _OWN_MAX) if one.answer(values)]
+            true = [values for values in _some_of(choices) if one.answer(values) and one.can_be(values)]
             for place in range(share if true else 0):
                 if number not in self.waiting:
                     break
