@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from shared.agreement import checks
 from shared.agreement.agreement import PERCENT_PLACES, Agreement, parse_agreement
+from shared.agreement.words import days
 from shared.documents import DocumentRefusedError, Finding, Id, Model, check
 from shared.ids import canonical_json
 from shared.money import NotAnAmountError, amount, text
@@ -315,13 +316,8 @@ def overlapping(new: Agreement, others: Sequence[Agreement]) -> list[Finding]:
         if (new.id, new.version) == (other.id, other.version):
             findings.append(("version", f"{new.id} version {new.version} is already approved; give the next number"))
         elif new.overlaps(other):
-            until = other.ends or "without an end"
-            findings.append(
-                (
-                    "effective",
-                    f"overlaps {other.id} version {other.version} ({other.begins} to {until}); move the dates",
-                )
-            )
+            in_force = days(other.begins, other.ends)
+            findings.append(("effective", f"overlaps {other.id} version {other.version} ({in_force}); move the dates"))
     return findings
 
 

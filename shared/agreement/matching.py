@@ -6,7 +6,6 @@ one is true. One that is tried and fails, or yields anything but true or false, 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +102,8 @@ def _unknown(name: str) -> str:
     problem = f"reads {name}, which no line has"
     if name in ("null", "true", "false"):
         return f"{problem}; write `{name}`, in backticks"
+    import difflib  # here: what is settled was approved, and has none
+
     near = difflib.get_close_matches(name, FIELDS, 1)
     if near:
         return f"{problem}; perhaps {near[0]}"
