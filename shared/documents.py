@@ -15,7 +15,8 @@ from shared.errors import DocumentRefusedError as DocumentRefusedError  # apart:
 BYTES_MAX = 4 * 1024 * 1024
 Finding = tuple[str, str]  # the place, and what is wrong there with what to do
 M = TypeVar("M", bound="Model")
-Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]  # of a party, an agreement, a rule: stable, in keys
+_ID = r"^[a-z0-9][a-z0-9-]{0,39}$"
+Id = Annotated[str, Field(pattern=_ID)]  # of a party, an agreement, a rule: stable, in keys
 
 
 class Model(BaseModel):
@@ -132,10 +133,25 @@ def _is_step(key: str, place: str) -> bool:
     return place.startswith(key) and place[len(key) :][:1] in ("", ".", " ")
 
 
+_EXPECTED = {
+    "model_type": "expected names with values",
+    "dict_type": "expected names with values",
+    "list_type": "expected a list",
+    "string_type": "expected text; put it in quotes",
+    "bool_type": "expected true or false",
+    "int_type": "expected a whole number, without quotes",
+}
+
+
 def _problem(kind: str, error: Any) -> str:
     if kind == "extra_forbidden":
         return "is not a known name here; check its spelling, or leave it out"
     if kind == "missing":
-        return "is missing"
-    value = repr(error["input"])
-    return f"{error['msg'].removeprefix('Value error, ')} (found {value[:80]})"
+        return "is missing; add it"
+    context = error.get("ctx", {})
+    expected = _EXPECTED.get(kind, error["msg"].removeprefix("Value error, "))
+    if kind == "literal_error":
+        expected = f"expected {context['expected']}"
+    if context.get("pattern") == _ID:
+        expected = "expected at most 40 small letters, digits and hyphens, such as aurora-2026"
+    return f"{expected} (found {repr(error['input'])[:80]})"

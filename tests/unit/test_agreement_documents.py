@@ -91,6 +91,13 @@ for _depth in range(4):
 
 CHECKS: list[tuple[str, object, str, str]] = [
     # path, what is put there, the place of the finding, what it says
+    ("agreement", "Aurora", "agreement", "expected at most 40 small letters, digits and hyphens"),
+    ("basis", "net", "basis", "expected 'gross', 'discounted', 'pretax' or 'paid' (found 'net')"),
+    ("rules", {}, "rules", "expected a list (found {})"),
+    ("payout", [], "payout", "expected names with values (found [])"),
+    ("version", "3", "version", "expected a whole number, without quotes (found '3')"),
+    ("rules.0.when", 5, "rules.0.when", "expected text; put it in quotes (found 5)"),
+    ("payout.carry_forward", "no", "payout.carry_forward", "expected true or false (found 'no')"),
     ("approvals", {"approvers": 2}, "approvals", "is not a known name here"),
     ("effective.until", "2026-06-30", "effective.until", "2026-06-30 is before its from 2026-07-01"),
     ("currency", "CNX", "currency", "'CNX' is no currency"),
@@ -224,7 +231,7 @@ def test_what_is_missing_altogether_stands_nowhere() -> None:
     with pytest.raises(DocumentRefusedError) as refused, reading(b"agreement: a", "a.yaml") as data:
         agreement_document(data, "a.yaml", settled, everything)
 
-    assert ("reseller", "is missing") in refused.value.findings
+    assert ("reseller", "is missing; add it") in refused.value.findings
 
 
 def test_what_is_refused_of_another_document_keeps_its_place() -> None:
