@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shared.agreement.conditions import KINDS, LINES_MAX, problems, reached
 from shared.agreement.matching import FIELDS, LENGTH_MAX, compile_condition, first_met
+from shared.agreement.words import condition_words
 
 
 @pytest.mark.parametrize(
@@ -184,3 +185,54 @@ def test_what_is_found_to_be_first_is_what_the_engine_takes_first() -> None:
         (1, False),
     ]
     assert list(reached(whens).problems) == [2]
+
+
+TOKENS = [
+    "kind",
+    "region",
+    "tags",
+    ".",
+    "'a'",
+    "`1`",
+    "`null`",
+    "==",
+    "!=",
+    "<",
+    "&&",
+    "||",
+    "!",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+]
+TOKENS += [
+    "}",
+    ",",
+    ":",
+    "*",
+    "@",
+    "&",
+    "|",
+    "?",
+    '"x"',
+    "contains(",
+    "starts_with(",
+    "sort_by(",
+    "length(",
+    "`{",
+    "0",
+    "\\",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(when=st.one_of(st.lists(st.sampled_from(TOKENS), max_size=12).map(" ".join), st.text(max_size=20)))
+def test_whatever_is_written_is_sound_or_named(when: str) -> None:
+    found = problems(when)
+
+    assert all(found)
+    if not found:
+        assert reached([when]).problems == {}
+        assert condition_words(when)
