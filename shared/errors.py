@@ -41,4 +41,4 @@ class DocumentRefusedError(ClearbookError):
     def __init__(self, name: str, findings: list[tuple[str, str]]) -> None:
         lines = "\n".join(f"  {place}: {problem}" for place, problem in findings)
         super().__init__(f"{name} cannot be used, nothing was changed:\n{lines}")
-        self.findings = findings
+        self.name, self.findings = name, findings

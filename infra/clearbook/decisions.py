@@ -14,19 +14,19 @@ import yaml
 from infra.clearbook.context import now, services
 from infra.clearbook.main import write_json
 from infra.clearbook.references.shown import changed_rates
-from shared.agreement.document import agreement_document
+from shared.agreement.agreement import parse_agreement
+from shared.agreement.differences import differences
+from shared.agreement.words import facts, lines
 from shared.control import approvals
 from shared.control.approvals import Proposal
-from shared.control.months import LOCK, stream_of
+from shared.control.months import AGREEMENT, LOCK, stream_of
 from shared.cycle import stamp
-from shared.documents import read_yaml
+from shared.documents import reading
 from shared.errors import ClearbookError
 from shared.money import EXACT, text
 from shared.parties.parties import OPERATOR, STREAM, NoPartiesError
 from shared.payout.batch import balance, parse_batch
 from shared.services import Services
-from shared.settlement.engine import unsettled
-from shared.settlement.examples import settle_example
 from shared.steps import decide, state
 from shared.steps.route_settlements import sealed_cycles
 
@@ -39,20 +39,10 @@ class NotAllProposedError(ClearbookError):
 
 def propose_parties(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a party document."""
-    work, data = services(home), read_yaml(file.read_bytes(), str(file))
-    say(work, [decide.propose_parties(work, data, str(file), by=by, why=why, at=stamp(now(home)))], json_to)
-
-
-def propose_agreement(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
-    """Propose an agreement version."""
-    work, data = services(home), read_yaml(file.read_bytes(), str(file))
-    say(work, [decide.propose_agreement(work, data, str(file), by=by, why=why, at=stamp(now(home)))], json_to)
-
-
-def check_agreement(file: Path) -> None:
-    """Check a document alone."""
-    agreement_document(read_yaml(file.read_bytes(), str(file)), str(file), settle_example, unsettled)
-    print(f"{file}: can be submitted; its worked examples come out as expected")
+    work = services(home)
+    with reading(file.read_bytes(), str(file)) as data:
+        proposal = decide.propose_parties(work, data, str(file), by=by, why=why, at=stamp(now(home)))
+    say(work, [proposal], json_to)
 
 
 def propose_locks(cycle: str, resellers: list[str], by: str, why: str, home: Path | None, json_to: str | None) -> None:
@@ -152,7 +142,21 @@ def _shown(work: Services, proposal: Proposal) -> list[str]:
         return [*payments, f"together {body['total']} {body['currency']}"]
     if proposal.act == state.FX_TABLES:
         return changed_rates(work, proposal)
+    if proposal.act == AGREEMENT:
+        return _terms(work, proposal)
     return _difference(work, proposal)
+
+
+def _terms(work: Services, proposal: Proposal) -> list[str]:
+    """What an agreement version changes against the one approved before it; all that it says where it is the first."""
+    approved = approvals.in_force(work.chain.read(proposal.stream), AGREEMENT)
+    before = [one["document"] for one in approved if one["agreement"] == proposal.body["agreement"]]
+    documents = [*before[-1:], proposal.body["document"]]
+    *old, new = [parse_agreement(work.buckets.records.get(state.document_key(one))) for one in documents]
+    if not old:
+        return list(lines(facts(new)))
+    changes = [change.sentence for change in differences(old[0], new)]
+    return [f"against version {old[0].version}:", *(changes or ["no difference in what is paid"])]
 
 
 def _figures(statement: Mapping[str, Any], carried: Decimal) -> str:
@@ -167,9 +171,7 @@ def _figures(statement: Mapping[str, Any], carried: Decimal) -> str:
 def _difference(work: Services, proposal: Proposal) -> list[str]:
     """What a proposed document changes against the one in force, line by line."""
     in_force = list(approvals.in_force(work.chain.read(proposal.stream), proposal.act))
-    same = [
-        one for one in in_force if all(one.get(name) == proposal.body.get(name) for name in ("agreement", "repair"))
-    ]
+    same = [one for one in in_force if one.get("repair") == proposal.body.get("repair")]
     before = _lines_of(work, same[-1]["document"]) if same else []
     changed = difflib.unified_diff(
         before, _lines_of(work, proposal.body["document"]), "in force", "proposed", "", "", 2

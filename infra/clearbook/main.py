@@ -252,17 +252,47 @@ def agreement_submit(
     json: Json = None,
 ) -> None:
     """Check an agreement version, run its worked examples, and propose it."""
-    from infra.clearbook.decisions import propose_agreement
+    from infra.clearbook.agreements import propose_agreement
 
     propose_agreement(file, by, why, home, json)
 
 
 @agreement.command("check")
-def agreement_check(file: Annotated[Path, typer.Argument(help="The agreement document, YAML.")]) -> None:
-    """Check an agreement document and run its worked examples, without touching anything."""
-    from infra.clearbook.decisions import check_agreement
+def agreement_check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Agreements or price plans, YAML.")],
+    json: Json = None,
+) -> None:
+    """Check documents and run their worked examples, without touching anything; several also beside each other."""
+    from infra.clearbook.agreements import check_documents
 
-    check_agreement(file)
+    check_documents(files, json)
+
+
+@agreement.command("show")
+def agreement_show(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The agreement.")],
+    version: Annotated[Optional[int], typer.Option("--version", help="One version. Default: all.")] = None,  # noqa: UP045
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="Those in force in a cycle, YYYY-MM.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What the approved versions of an agreement say, in plain words, and who approved them."""
+    from infra.clearbook.agreements import show_agreement
+
+    show_agreement(id_, version, cycle, home, json)
+
+
+@agreement.command("diff")
+def agreement_diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="A file, or an approved version as ID@VERSION.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="As A.")],
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What changes from A to B, in sentences: terms, rules, scales, bounds; of two agreements or two price plans."""
+    from infra.clearbook.agreements import show_difference
+
+    show_difference(before, after, home, json)
 
 
 @reference_import.command("fx")

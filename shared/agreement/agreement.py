@@ -198,7 +198,7 @@ def parse_agreement(body: bytes) -> Agreement:
     """The agreement of an approved document in canonical JSON."""
     data: dict[str, Any] = json.loads(body)
     applies = data["applies_to"] or {}
-    refunds, holdback = data["refunds"], data["holdback"]
+    holdback = data["holdback"]
     return Agreement(
         id=data["agreement"],
         reseller=data["reseller"],
@@ -217,9 +217,14 @@ def parse_agreement(body: bytes) -> Agreement:
         payout=_payout(data["payout"]),
         digest=digest(body),
         bounds=_bounds(data),
-        refunds=Refunds(refunds["take_back"], refunds["within"] == "same_month", refunds["window_days"]),
+        refunds=as_refunds(data["refunds"]),
         holdback=Holdback(rate(holdback["percent"]), holdback["months"]) if holdback else None,
     )
+
+
+def as_refunds(data: Mapping[str, Any]) -> Refunds:
+    """How refunds are settled, of an approved document."""
+    return Refunds(data["take_back"], data["within"] == "same_month", data["window_days"])
 
 
 def _scale(name: str, data: Mapping[str, Any], basis: str) -> Scale:

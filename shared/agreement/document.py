@@ -6,19 +6,25 @@ What the engine does not settle is refused by name, so that nothing in an approv
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from shared.agreement import checks
 from shared.agreement.agreement import PERCENT_PLACES, Agreement, parse_agreement
-from shared.agreement.matching import ConditionError, compile_condition
-from shared.documents import DocumentRefusedError, Id, Model, check
+from shared.agreement.words import days
+from shared.documents import DocumentRefusedError, Finding, Id, Model, check
 from shared.ids import canonical_json
 from shared.money import NotAnAmountError, amount, text
-from shared.parties.document import Day
+from shared.parties.document import Account, Day
 
-Finding = tuple[str, str]
+QUANTITY_PLACES = 18
+SettleExample = Callable[[Agreement, Sequence[Mapping[str, Any]]], Decimal]
+Unsettled = Callable[[Agreement], Sequence[Finding]]
 
 
 def _amount_text(value: object) -> object:
@@ -47,17 +53,16 @@ def _not_below_zero(value: str) -> str:
     return value
 
 
-def _condition(value: str) -> str:
+def _quantity_text(value: object) -> object:
     try:
-        compile_condition(value)
-    except ConditionError as exc:
-        raise ValueError(str(exc)) from exc
-    return value
+        return text(amount(value, places=QUANTITY_PLACES))
+    except NotAnAmountError as exc:
+        raise ValueError(f'{exc}; write it as text, such as "12.5"') from exc
 
 
 AmountText = Annotated[str, BeforeValidator(_amount_text)]
 Percent = Annotated[str, BeforeValidator(_percent_text)]
-When = Annotated[str, AfterValidator(_condition)]
+QuantityText = Annotated[str, BeforeValidator(_quantity_text)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 
@@ -68,7 +73,7 @@ class Effective(Model):
 
 class AppliesTo(Model):
     currencies: list[Currency] = Field(default_factory=list)
-    payers: list[str] = Field(default_factory=list)
+    payers: list[Account] = Field(default_factory=list)
 
 
 class Rounding(Model):
@@ -77,7 +82,7 @@ class Rounding(Model):
 
 
 class ExcludeModel(Model):
-    when: When
+    when: str
     because: Annotated[str, Field(min_length=1, max_length=300)]
 
 
@@ -128,13 +133,13 @@ Bounds = Annotated[list[BoundModel], BeforeValidator(_listed)]
 
 class RuleModel(Model):
     id: Id
-    when: When
+    when: str
     earn: Earn
     cap: Bounds = Field(default_factory=list)
     floor: Bounds = Field(default_factory=list)
 
 
-class Refunds(Model):
+class RefundsModel(Model):
     within: Literal["same_month", "none"] = "same_month"
     window_days: Annotated[int, Field(ge=0, le=1_000)] | None = None
     take_back: Literal["original", "rerate"] = "original"
@@ -164,20 +169,35 @@ class PayoutModel(Model):
 
 class ExampleLine(Model):
     customer: str | None = None
+    payer: str | None = None
+    account: str | None = None
+    date: Day | None = None
+    service_from: Day | None = None
+    service_until: Day | None = None
     product_code: str | None = None
     commodity_code: str | None = None
     billing_item_code: str | None = None
-    subscription_type: str | None = None
-    kind: Literal["usage", "subscription", "adjustment", "credit", "refund"] = "usage"
     region: str | None = None
+    zone: str | None = None
     instance_id: str | None = None
-    account: str | None = None
+    instance_spec: str | None = None
+    resource_group: str | None = None
+    cost_unit: str | None = None
     tags: dict[str, str] | None = None
-    date: Day | None = None
+    subscription_type: str | None = None
+    order_type: str | None = None
+    kind: Literal["usage", "subscription", "adjustment", "credit", "refund", "chargeback"] = "usage"
+    usage: QuantityText | None = None
+    usage_unit: str | None = None
     gross: AmountText | None = None
     discount: AmountText | None = None
+    round_down: AmountText | None = None
+    coupon: AmountText | None = None
     pretax: AmountText
     payment: AmountText | None = None
+    currency: Currency | None = None
+    record_id: str | None = None
+    related_record: str | None = None
 
 
 class Expect(Model):
@@ -204,34 +224,84 @@ class AgreementDocument(Model):
     rules: Annotated[list[RuleModel], Field(min_length=1)]
     cap: Bounds = Field(default_factory=list)
     floor: Bounds = Field(default_factory=list)
-    refunds: Refunds = Refunds()
+    refunds: RefundsModel = RefundsModel()
     holdback: HoldbackModel | None = None
     payout: PayoutModel = PayoutModel()
     examples: Annotated[list[Example], Field(min_length=1)]
 
 
-def agreement_document(
-    data: Any,
-    name: str,
-    settle_example: Callable[[Agreement, Sequence[Mapping[str, Any]]], Decimal],
-    unsettled: Callable[[Agreement], Sequence[Finding]],
-) -> bytes:
+@dataclass(frozen=True, slots=True)
+class ExampleResult:
+    """What a worked example expects, and what the rules give."""
+
+    name: str
+    expected: Decimal
+    found: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A document that may be submitted: in canonical JSON, with what its author should still look at."""
+
+    body: bytes
+    warnings: Sequence[Finding]
+    examples: Sequence[ExampleResult]
+
+
+def agreement_document(data: Any, name: str, settle_example: SettleExample, unsettled: Unsettled) -> bytes:
     """The checked document in canonical JSON; DocumentRefusedError lists everything that is wrong.
 
     `settle_example` gives the commission that the engine computes for an example's lines, `unsettled` what of an
     agreement the engine does not settle.
     """
+    return checked_agreement(data, name, settle_example, unsettled).body
+
+
+def checked_agreement(data: Any, name: str, settle_example: SettleExample, unsettled: Unsettled) -> Checked:
+    """The checked document with warnings and the results of its examples; DocumentRefusedError as above."""
     document = check(AgreementDocument, data, name)
-    findings = [*_dates(document), *_bands(document), *_rules(document)]
-    if findings:
-        raise DocumentRefusedError(name, findings)
+    findings, warnings = agreement_findings(document)
     body = canonical_json(document.model_dump(mode="json", by_alias=True))
     agreement = parse_agreement(body)
-    findings = [(place, f"{what}: not settled yet; leave it out") for place, what in unsettled(agreement)]
-    findings = findings or _examples(document, agreement, settle_example)
+    findings += not_settled(unsettled(agreement))
     if findings:
         raise DocumentRefusedError(name, findings)
-    return body
+    cases = [(one.name, one.lines, one.expect.commission) for one in document.examples]
+    results = run_examples(name, "commission", agreement, cases, settle_example)
+    return Checked(body, warnings, results)
+
+
+def agreement_findings(document: AgreementDocument) -> tuple[list[Finding], list[Finding]]:
+    """What is wrong with a document, and what may be, without settling anything."""
+    placed = checks.whens([one.when for one in document.exclude], [(one.id, one.when) for one in document.rules])
+    findings, warnings = checks.of_conditions(placed)
+    return checks.of_agreement(document) + findings, warnings
+
+
+def not_settled(found: Sequence[Finding]) -> list[Finding]:
+    """What the engine does not settle, as findings."""
+    return [(place, f"{what}: not settled yet; leave it out") for place, what in found]
+
+
+def run_examples(
+    name: str,
+    what: str,
+    agreement: Agreement,
+    examples: Sequence[tuple[str, Sequence[ExampleLine], str]],
+    settle_example: SettleExample,
+) -> list[ExampleResult]:
+    """The worked examples (name, lines, expected) settled; DocumentRefusedError where one comes out otherwise."""
+    results, findings = [], []
+    for number, (title, lines, expects) in enumerate(examples):
+        expected = Decimal(expects)
+        found = settle_example(agreement, [line.model_dump() for line in lines])
+        results.append(ExampleResult(title, expected, found))
+        if found != expected:
+            problem = f"expects {text(expected)} but the rules give {text(found)}; mend the rules or the example"
+            findings.append((f"examples.{number} ({title}).expect.{what}", problem))
+    if findings:
+        raise DocumentRefusedError(name, findings)
+    return results
 
 
 def overlapping(new: Agreement, others: Sequence[Agreement]) -> list[Finding]:
@@ -246,68 +316,19 @@ def overlapping(new: Agreement, others: Sequence[Agreement]) -> list[Finding]:
         if (new.id, new.version) == (other.id, other.version):
             findings.append(("version", f"{new.id} version {new.version} is already approved; give the next number"))
         elif new.overlaps(other):
-            until = other.ends or "without an end"
-            findings.append(
-                (
-                    "effective",
-                    f"overlaps {other.id} version {other.version} ({other.begins} to {until}); move the dates",
-                )
-            )
+            in_force = days(other.begins, other.ends)
+            findings.append(("effective", f"overlaps {other.id} version {other.version} ({in_force}); move the dates"))
     return findings
 
 
-def _dates(document: AgreementDocument) -> list[Finding]:
-    begins, until = document.effective.from_, document.effective.until
-    if until is not None and until < begins:
-        return [("effective.until", f"{until} is before its from {begins}")]
-    return []
-
-
-def _bands(document: AgreementDocument) -> list[Finding]:
+def gaps(versions: Sequence[Agreement]) -> list[Finding]:
+    """Days between versions of one agreement on which none is in force: no refusal, for it may have paused."""
     findings = []
-    for name, scale in document.scales.items():
-        place = f"scales.{name}"
-        if scale.measure != document.basis:
-            problem = f"a graduated scale measures the basis, {document.basis}, not {scale.measure}"
-            findings.append((f"{place}.measure", problem))
-        limits = [None if band.upto is None else Decimal(band.upto) for band in scale.bands]
-        for index, limit in enumerate(limits):
-            where = f"{place}.bands.{index}.upto"
-            if (limit is None) != (index == len(limits) - 1):
-                findings.append((where, "every band but the last has an upto, and the last has none"))
-            below = limits[index - 1] if index else Decimal(0)
-            if limit is not None and below is not None and limit <= below:
-                findings.append((where, f"{text(limit)} must be above {text(below)}"))
-    return findings
-
-
-def _rules(document: AgreementDocument) -> list[Finding]:
-    findings, seen = [], set()
-    for index, rule in enumerate(document.rules):
-        place = f"rules.{index} ({rule.id})"
-        if rule.id in seen:
-            findings.append((f"{place}.id", f"{rule.id!r} stands here a second time; rename one"))
-        seen.add(rule.id)
-        earlier = [one.when for one in document.exclude] + [one.when for one in document.rules[:index]]
-        if rule.when in earlier:
-            findings.append((f"{place}.when", "stands in an earlier rule or exclusion, so this one never matches"))
-        if [rule.earn.percent, rule.earn.fixed, rule.earn.scale].count(None) != 2:
-            findings.append((f"{place}.earn", "needs one of percent, fixed and scale"))
-        if rule.earn.scale is not None and rule.earn.scale not in document.scales:
-            findings.append((f"{place}.earn.scale", f"{rule.earn.scale!r} is not among the scales; add it there"))
-    return findings
-
-
-def _examples(
-    document: AgreementDocument,
-    agreement: Agreement,
-    settle_example: Callable[[Agreement, Sequence[Mapping[str, Any]]], Decimal],
-) -> list[Finding]:
-    findings = []
-    for index, example in enumerate(document.examples):
-        found = settle_example(agreement, [line.model_dump() for line in example.lines])
-        expected = Decimal(example.expect.commission)
-        if found != expected:
-            problem = f"expects {text(expected)} but the rules give {text(found)}; mend the rules or the example"
-            findings.append((f"examples.{index} ({example.name}).expect.commission", problem))
+    ordered = sorted(versions, key=lambda one: (one.id, one.begins, one.version))
+    for one, other in pairwise(ordered):
+        # Versions for other payers or currencies stand beside each other, not one after the other.
+        is_same = (one.id, one.payers, one.currencies) == (other.id, other.payers, other.currencies)
+        if is_same and one.ends is not None and other.begins - one.ends > timedelta(days=1):
+            problem = f"version {one.version} of {one.id} ends {one.ends} and version {other.version} begins"
+            findings.append(("effective", f"{problem} {other.begins}; lines between are cases no_agreement"))
     return findings

@@ -66,23 +66,18 @@ class Condition:
 
 
 def compile_condition(when: str) -> Condition:
-    """The condition; refused where it is no JMESPath, reads an unknown field, or fails on a line without values."""
+    """The condition; refused where it is too long, no JMESPath, or reads a field that no line has."""
     if len(when) > LENGTH_MAX:
         raise ConditionError(when[:60], f"longer than {LENGTH_MAX} characters; split it into several rules")
     try:
         expression = jmespath.compile(when)
     except (JMESPathError, RecursionError) as exc:
-        raise ConditionError(when, f"is no JMESPath: {str(exc).splitlines()[0]}") from exc
+        raise ConditionError(when, _no_jmespath(exc)) from exc
     read = _fields(expression.parsed)
     unknown = sorted(read - set(FIELDS))
     if unknown:
-        raise ConditionError(when, f"reads {', '.join(unknown)}; a line has {', '.join(FIELDS)}")
-    condition = Condition(when, tuple(field for field in FIELDS if field in read), expression)
-    if condition.outcome(dict.fromkeys(FIELDS)) is None:
-        raise ConditionError(
-            when, "does not answer true or false on a line whose fields are absent; compare with ==, or guard with &&"
-        )
-    return condition
+        raise ConditionError(when, "; ".join(_unknown(name) for name in unknown))
+    return Condition(when, tuple(field for field in FIELDS if field in read), expression)
 
 
 def first_met(conditions: Sequence[tuple[int, Condition]], line: Mapping[str, object]) -> tuple[int, bool] | None:
@@ -92,6 +87,28 @@ def first_met(conditions: Sequence[tuple[int, Condition]], line: Mapping[str, ob
         if outcome is not False:
             return number, outcome is None
     return None
+
+
+def _no_jmespath(exc: Exception) -> str:
+    if isinstance(exc, RecursionError):
+        return "is nested too deeply; split it into several rules"
+    place = getattr(exc, "lex_position", None)
+    where = "" if place is None else f" at its character {place + 1}"
+    problem = str(getattr(exc, "message", "") or getattr(exc, "msg", "") or exc).splitlines()[0]
+    return f"is no JMESPath{where}: {problem.rstrip('.')}; compare as in product_code == 'ecs'"
+
+
+def _unknown(name: str) -> str:
+    problem = f"reads {name}, which no line has"
+    if name in ("null", "true", "false"):
+        return f"{problem}; write `{name}`, in backticks"
+    import difflib  # here: what is settled was approved, and has none
+
+    near = difflib.get_close_matches(name, FIELDS, 1)
+    if near:
+        return f"{problem}; perhaps {near[0]}"
+    shown = ", ".join(FIELDS)
+    return f"{problem}; a text stands in single quotes, amounts and dates are not visible, and the fields are {shown}"
 
 
 def _fields(node: Mapping[str, Any], root: bool = True) -> set[str]:

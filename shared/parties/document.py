@@ -72,6 +72,13 @@ class AssignmentModel(Model):
     until: Day | None = None
 
 
+class ClassModel(Model):
+    customer: Id
+    class_: Id = Field(alias="class")
+    from_: Day = Field(alias="from")
+    until: Day | None = None
+
+
 class PayeeModel(Model):
     reseller: Id
     name: Label
@@ -86,6 +93,7 @@ class PartyDocument(Model):
     customers: list[PartyModel]
     assignments: list[AssignmentModel]
     payees: list[PayeeModel] = Field(default_factory=list)
+    classes: list[ClassModel] = Field(default_factory=list)
 
 
 def party_document(data: Any, name: str) -> bytes:
@@ -105,6 +113,7 @@ def party_document(data: Any, name: str) -> bytes:
         *_connectors(document),
         *_unknown(document),
         *_overlaps(document.assignments),
+        *_of_classes(document),
     ]
     if findings:
         raise DocumentRefusedError(name, findings)
@@ -178,4 +187,22 @@ def _overlaps(assignments: list[AssignmentModel]) -> list[tuple[str, str]]:
             until = f"until {one.until}" if one.until else "without an end"
             problem = f"account {other.account} is already assigned from {one.from_} {until}; end that the day before"
             findings.append((f"assignments.{index}.from", problem))
+    return findings
+
+
+def _of_classes(document: PartyDocument) -> list[tuple[str, str]]:
+    customers = {one.id for one in document.customers}
+    findings = []
+    for index, one in enumerate(document.classes):
+        place = f"classes.{index} (customer {one.customer})"
+        if one.customer not in customers:
+            findings.append((f"{place}.customer", f"{one.customer!r} is not among the customers; add it there"))
+        if one.until is not None and one.until < one.from_:
+            findings.append((f"{place}.until", f"{one.until} is before its from {one.from_}"))
+    ordered = sorted(enumerate(document.classes), key=lambda pair: (pair[1].customer, pair[1].from_))
+    for (_, one), (index, other) in pairwise(ordered):
+        if one.customer == other.customer and (one.until is None or one.until >= other.from_):
+            until = f"until {one.until}" if one.until else "without an end"
+            problem = f"{one.customer} is {one.class_} from {one.from_} {until}; end that the day before"
+            findings.append((f"classes.{index} (customer {other.customer}).from", problem))
     return findings

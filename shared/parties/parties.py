@@ -70,6 +70,16 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomerClass:
+    """A customer's class from a date to a date, both included; conditions read it as `customer_class`."""
+
+    customer: str
+    name: str
+    begins: date
+    ends: date | None
+
+
+@dataclass(frozen=True, slots=True)
 class Payee:
     """A reseller's bank account."""
 
@@ -89,6 +99,7 @@ class Parties:
     customers: Mapping[str, Mapping[str, str]]
     assignments: tuple[Assignment, ...]
     payees: Mapping[str, Payee]
+    classes: tuple[CustomerClass, ...] = ()  # by customer, then date; never two of one customer on a day
 
     def in_cycle(self, cycle: Cycle) -> list[Assignment]:
         """The assignments in force on a day of the cycle, in order."""
@@ -155,6 +166,15 @@ def parse_parties(body: bytes) -> Parties:
         )
         for one in data["assignments"]
     ]
+    classes = [
+        CustomerClass(
+            one["customer"],
+            one["class"],
+            date.fromisoformat(one["from"]),
+            date.fromisoformat(one["until"]) if one["until"] else None,
+        )
+        for one in data.get("classes", [])  # documents of before have none
+    ]
     return Parties(
         data["operator"]["id"],
         connectors,
@@ -162,6 +182,7 @@ def parse_parties(body: bytes) -> Parties:
         {one["id"]: one["name"] for one in data["customers"]},
         tuple(sorted(assignments, key=lambda one: (one.account, one.begins))),
         {one["reseller"]: Payee(one["reseller"], one["name"], one["account"], one["bank"]) for one in data["payees"]},
+        tuple(sorted(classes, key=lambda one: (one.customer, one.begins))),
     )
 
 
