@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from shared.agreement import checks
-from shared.agreement.agreement import GRADUATED, PERCENT_PLACES, Agreement
+from shared.agreement.agreement import GRADUATED, PERCENT_PLACES
 from shared.agreement.document import (
     AmountText,
     Checked,
@@ -104,7 +104,7 @@ def checked_price_plan(data: Any, name: str, settle_example: SettleExample, unse
     findings, warnings = price_findings(document)
     body = canonical_json(document.model_dump(mode="json", by_alias=True))
     agreement = parse_price_plan(body).as_agreement()
-    findings += not_settled([*unsettled(agreement), *_bases(agreement)])
+    findings += not_settled(unsettled(agreement))
     if findings:
         raise DocumentRefusedError(name, findings)
     cases = [(one.name, one.lines, one.expect.price) for one in document.examples]
@@ -142,12 +142,3 @@ def _of_rule(number: int, rule: PriceRuleModel, document: PriceDocument) -> list
         problem = f"is {price.basis}, but its graduated scale {price.scale} measures {scale.measure}"
         findings.append((f"{place}.basis", f"{problem}; write the same for both"))
     return findings
-
-
-def _bases(agreement: Agreement) -> list[Finding]:
-    """Prices of another amount than the engine takes its basis from."""
-    return [
-        (f"rules.{number} ({rule.id}).price.basis", f"a price of {rule.basis}")
-        for number, rule in enumerate(agreement.rules)
-        if rule.basis != agreement.basis
-    ]

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.agreement.agreement import Agreement
+from shared.agreement.agreement import MONTH, Agreement
 from shared.bill.line import AMOUNT
 from shared.columnar import insert, quoted
 from shared.cycle import Cycle
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 VERSION = "2"  # changes with anything that changes a result
 _BEARING = "'commission', 'netted', 'excluded', 'direct', 'own_use'"  # the kinds that carry a basis
+_UNSETTLED = {"scales": "contract years", "cap or floor": "contract years", "rules": "gates"}
 _MEMORY_MIN_MB, _MEMORY_A_LINE = 256, 1500  # the latter in bytes
 
 LINE_TYPES = {
@@ -111,15 +112,19 @@ class Settled:
 
 
 def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
-    """What of an agreement is not settled: (place, what). It is refused before anybody approves it."""
-    payout = agreement.payout
+    """What of an agreement the steps hand no inputs for: (place, what). It is refused before anybody approves it."""
+    payout, scales = agreement.payout, agreement.scales.values()
+    bounds_ = [*agreement.bounds, *(bound for rule in agreement.rules for bound in rule.bounds)]
     asked = {
+        "scales": any(one.over != MONTH for one in scales),
+        "cap or floor": any(one.over != MONTH for one in bounds_),
+        "rules": any(rule.earn.gate is not None for rule in agreement.rules),
         "holdback": agreement.holdback is not None,
         "payout.carry_forward": not payout.carry_forward,
         "payout.requires_invoice": payout.requires_invoice,
         "payout.withholding": payout.withholding is not None,
     }
-    return [(place, "this") for place, is_asked in asked.items() if is_asked]
+    return [(place, _UNSETTLED.get(place, "this")) for place, is_asked in asked.items() if is_asked]
 
 
 def memory_mb(count: int, at_most_mb: int) -> int:

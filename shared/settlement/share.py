@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal
 
 from shared.agreement.agreement import Agreement, begun
 from shared.cycle import Cycle
-from shared.parties.parties import OPERATOR, Assignment
-
-
-@dataclass(frozen=True, slots=True)
-class CustomerClass:
-    """What class a customer is of from one day to another, both included (None: without end)."""
-
-    customer: str
-    name: str
-    begins: date
-    ends: date | None
+from shared.parties.parties import OPERATOR, Assignment, CustomerClass
 
 
 @dataclass(frozen=True, slots=True)

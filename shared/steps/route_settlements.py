@@ -45,7 +45,7 @@ class Order:
     catalogue: str = ""  # digest of the catalogue that the operator's final share is checked against; "": there is none
     others: tuple[str, ...] = ()  # digests of the versions of other resellers that hold its accounts on other days
     rates: str = ""  # digest of the cycle's exchange rates, where the bill needs them
-    opening: str = ""  # digest of the reseller's opening
+    opening: str = ""  # digest of the reseller's opening, where it says what scales came to before
 
     @property
     def body(self) -> bytes:
@@ -185,7 +185,6 @@ def order_of(
     others = state.neighbours(services, parties, owner, Cycle.parse(cycle))
     billed = set().union(*(now.currencies[payer] for payer in held))
     config = services.chain.read(state.CONFIG)
-    opening = months.opening(entries) if owner != OPERATOR else None
     return Order(
         cycle,
         owner,
@@ -197,7 +196,7 @@ def order_of(
         state.catalogue_digest(config) if is_due and owner == OPERATOR else "",
         tuple(one.digest for one in others),
         state.fx_tables(config).get(cycle, "") if any(billed - {one.currency} for one in found) else "",
-        str(opening["document"]) if opening else "",
+        "" if owner == OPERATOR else state.opening_digest(services, entries, cycle),
     )
 
 

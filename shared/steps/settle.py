@@ -26,7 +26,7 @@ from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
 from shared.money import text
-from shared.parties.parties import OPERATOR, Assignment, Parties
+from shared.parties.parties import OPERATOR, Assignment, CustomerClass, Parties
 from shared.ports import ObjectEvent
 from shared.services import Services
 from shared.steps import projections, state
@@ -126,7 +126,8 @@ def _share(services: Services, order: Order) -> Share:
     from shared.settlement.share import Share
 
     cycle = Cycle.parse(order.cycle)
-    mine = state.parties_of(services, order.parties).in_cycle(cycle)
+    parties = state.parties_of(services, order.parties)
+    mine = parties.in_cycle(cycle)
     if order.owner != OPERATOR:
         held = {one.account for one in mine if one.reseller == order.owner}
         mine = [one for one in mine if one.account in held]
@@ -137,9 +138,15 @@ def _share(services: Services, order: Order) -> Share:
         mine,
         [state.agreement(services, one) for one in order.agreements],
         [state.agreement(services, one) for one in order.others],
+        classes=_classes(parties, mine),
         rates={(order.cycle, *pair): rate for pair, rate in rates.items()},
         opened=_opened(services, order.opening) if order.opening else None,
     )
+
+
+def _classes(parties: Parties, assignments: Sequence[Assignment]) -> list[CustomerClass]:
+    customers = {one.customer for one in assignments}
+    return [one for one in parties.classes if one.customer in customers]
 
 
 def _opened(services: Services, digest: str) -> Opened:
@@ -179,6 +186,7 @@ def _manifest(order: Order, share: Share, snapshots: Mapping[str, Snapshot]) -> 
         },
         "assignments": [_assignment(one) for one in share.assignments],
         "agreements": [[one.id, one.version, one.digest] for one in share.agreements],
+        "classes": [[one.customer, one.name, one.begins, one.ends] for one in share.classes],
         "others": [[one.id, one.version, one.digest] for one in share.others],
         "rates": order.rates,
         "opening": order.opening,

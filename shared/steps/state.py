@@ -96,6 +96,14 @@ def agreement(services: Services, digest: str) -> Agreement:
     return parse_agreement(kept(services, services.buckets.records, document_key(digest)))
 
 
+def opening_digest(services: Services, entries: list[Entry], cycle: str) -> str:
+    """The digest of a reseller's opening where a settlement of the cycle reads it, else ""."""
+    found = months.opening(entries)
+    if found is None or found["as_of"] > cycle or not document(services, found["document"])["scale_totals"]:
+        return ""
+    return str(found["document"])
+
+
 def fx_tables(entries: list[Entry]) -> dict[str, str]:
     """The digest of each cycle's exchange rates in force; `entries` are those of the stream CONFIG."""
     tables: dict[str, str] = {}

@@ -36,8 +36,8 @@ from shared.columnar import connect
 from shared.cycle import Cycle
 from shared.ids import digest
 from shared.money import Mode
-from shared.parties.parties import Assignment
-from shared.settlement.share import Approved, CustomerClass, Opened, ScaleTotal
+from shared.parties.parties import Assignment, CustomerClass
+from shared.settlement.share import Approved, Opened, ScaleTotal
 from tests.reference.compare import Inputs, life_by_engine, life_by_model
 
 EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "40"))

@@ -18,9 +18,9 @@ import duckdb
 from shared.agreement.agreement import Agreement, Bound, Earning, Scale
 from shared.columnar import insert
 from shared.cycle import Cycle
-from shared.parties.parties import OPERATOR, Assignment
+from shared.parties.parties import OPERATOR, Assignment, CustomerClass
 from shared.settlement import engine, lines
-from shared.settlement.share import Approved, CustomerClass, HeldBack, Opened, Share
+from shared.settlement.share import Approved, HeldBack, Opened, Share
 from shared.settlement.statement import Statement, statements
 from tests.reference import inputs as values
 from tests.reference import model

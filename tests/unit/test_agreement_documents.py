@@ -298,13 +298,6 @@ def test_a_markup_has_an_end() -> None:
         check(PriceDocument, document, "plan")
 
 
-def test_a_price_of_another_basis_is_refused_by_name_until_it_is_charged() -> None:
-    document = plan()
-    put("rules.1.price.basis", "gross")(document)
-    with pytest.raises(DocumentRefusedError, match="a price of gross: not settled yet"):
-        checked_price_plan(document, "plan", settle_example, unsettled)
-
-
 def test_a_price_earns_its_seller_what_the_buyer_pays() -> None:
     document = plan()
     document["rules"] = [
