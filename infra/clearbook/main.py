@@ -315,6 +315,26 @@ def reference_import_fx(
     import_fx(file, by, why, home, json, backdate=backdate)
 
 
+@reference_import.command("figures")
+def reference_import_figures(
+    file: CsvFile,
+    backdate: Annotated[
+        bool, typer.Option("--backdate", help="Change the figures of a locked cycle, too; needs --why.")
+    ] = False,
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose figures of resellers that gates ask for: a CSV file with the columns reseller,figure,cycle,value.
+
+    Each cycle in the file gets exactly the figures of the file.
+    """
+    from infra.clearbook.references.commands import import_figures
+
+    import_figures(file, by, why, home, json, backdate=backdate)
+
+
 @reference_import.command("catalogue")
 def reference_import_catalogue(
     file: CsvFile, by: By = "paula", why: Why = "", home: Home = None, json: Json = None
@@ -372,14 +392,14 @@ def reference_list(home: Home = None, json: Json = None) -> None:
 
 @reference.command("show")
 def reference_show(
-    kind: Annotated[str, typer.Argument(metavar="fx|catalogue|opening|repair", help="What to show.")],
-    cycle: Annotated[Optional[str], typer.Option("--cycle", help="Of exchange rates: the cycle, YYYY-MM.")] = None,  # noqa: UP045
+    kind: Annotated[str, typer.Argument(metavar="fx|figures|catalogue|opening|repair", help="What to show.")],
+    cycle: Annotated[str | None, typer.Option("--cycle", help="Of rates and figures: the cycle, YYYY-MM.")] = None,
     reseller: Annotated[Optional[str], typer.Option("--reseller", help="Of an opening: whose.")] = None,  # noqa: UP045
     repair: Annotated[Optional[str], typer.Option("--repair", help="Of a repair rule: its name.")] = None,  # noqa: UP045
     home: Home = None,
     json: Json = None,
 ) -> None:
-    """What is in force of one kind: a cycle's rates, the catalogue, a reseller's opening, a repair rule."""
+    """What is in force of one kind: a cycle's rates or figures, the catalogue, a reseller's opening, a repair rule."""
     from infra.clearbook.references.commands import show_one
 
     show_one(kind, cycle, reseller, repair, home, json)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 VERSION = "2"  # changes with anything that changes a result
 _BEARING = "'commission', 'netted', 'excluded', 'direct', 'own_use'"  # the kinds that carry a basis
-_UNSETTLED = {"scales": "contract years", "cap or floor": "contract years", "rules": "gates"}
+_UNSETTLED = {"scales": "contract years", "cap or floor": "contract years"}
 _MEMORY_MIN_MB, _MEMORY_A_LINE = 256, 1500  # the latter in bytes
 
 LINE_TYPES = {
@@ -118,7 +118,6 @@ def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
     asked = {
         "scales": any(one.over != MONTH for one in scales),
         "cap or floor": any(one.over != MONTH for one in bounds_),
-        "rules": any(rule.earn.gate is not None for rule in agreement.rules),
         "holdback": agreement.holdback is not None,
         "payout.carry_forward": not payout.carry_forward,
         "payout.requires_invoice": payout.requires_invoice,

@@ -71,7 +71,7 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
 
         cases += unknown_codes(services, order.catalogue, order.cycle, snapshots)
     reads = {**heads, "parties": head_of(party_entries)}
-    if order.catalogue or order.rates:
+    if order.catalogue or order.rates or order.figures:
         reads[state.CONFIG] = head_of(services.chain.read(state.CONFIG))
     for reseller in parties.neighbours(order.owner, Cycle.parse(order.cycle)):
         stream = months.stream_of(reseller, order.cycle)
@@ -132,6 +132,7 @@ def _share(services: Services, order: Order) -> Share:
         held = {one.account for one in mine if one.reseller == order.owner}
         mine = [one for one in mine if one.account in held]
     rates = state.fx_rates(services, order.rates) if order.rates else {}
+    figures = state.figures(services, order.figures) if order.figures else {}
     return Share(
         order.owner,
         cycle,
@@ -139,6 +140,7 @@ def _share(services: Services, order: Order) -> Share:
         [state.agreement(services, one) for one in order.agreements],
         [state.agreement(services, one) for one in order.others],
         classes=_classes(parties, mine),
+        figures={(name, order.cycle): value for (of, name), value in figures.items() if of == order.owner},
         rates={(order.cycle, *pair): rate for pair, rate in rates.items()},
         opened=_opened(services, order.opening) if order.opening else None,
     )
@@ -189,6 +191,7 @@ def _manifest(order: Order, share: Share, snapshots: Mapping[str, Snapshot]) -> 
         "classes": [[one.customer, one.name, one.begins, one.ends] for one in share.classes],
         "others": [[one.id, one.version, one.digest] for one in share.others],
         "rates": order.rates,
+        "figures": order.figures,
         "opening": order.opening,
     }
 
