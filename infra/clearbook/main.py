@@ -581,6 +581,22 @@ def reconcile(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
 
 
 @app.command()
+def verify(
+    settlement: Annotated[str, typer.Argument(help="A settlement's id, or its first digits (8 or more).")],
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Settle again what a settlement was made of, and compare every digest, the rows, the files and the chain.
+
+    It ends with 1 where anything is not as it was. Documents and day parts are fetched anew. Files are compared byte by
+    byte where the same version of the engine and of DuckDB wrote them, else row by row, which the check says.
+    """
+    from infra.clearbook.proving import verify as verify_
+
+    verify_(settlement, home, json)
+
+
+@app.command()
 def stuck(home: Home = None, json: Json = None) -> None:
     """What the sweeps could not mend: since when, how often it was tried, and what to do."""
     from infra.clearbook.stuck import show_stuck

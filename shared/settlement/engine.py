@@ -118,7 +118,6 @@ def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
     asked = {
         "scales": any(one.over != MONTH for one in scales),
         "cap or floor": any(one.over != MONTH for one in bounds_),
-        "holdback": agreement.holdback is not None,
         "payout.carry_forward": not payout.carry_forward,
         "payout.requires_invoice": payout.requires_invoice,
         "payout.withholding": payout.withholding is not None,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.bill.control import MONTHLY
 from shared.bill.snapshot import FINAL, Seal, Snapshot
@@ -25,16 +25,11 @@ from shared.control.cases import Case
 from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
-from shared.money import text
-from shared.parties.parties import OPERATOR, Assignment, CustomerClass, Parties
+from shared.parties.parties import OPERATOR, Parties
 from shared.ports import ObjectEvent
 from shared.services import Services
-from shared.steps import projections, state
+from shared.steps import inputs, projections, state
 from shared.steps.route_settlements import Order, bills, order_of, parse_order
-
-if TYPE_CHECKING:
-    from shared.settlement.engine import Settled
-    from shared.settlement.share import Opened, Share
 
 _ACTOR = "settle"
 DRAFTS_KEPT = 2
@@ -56,11 +51,10 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     if before is not None:
         projections.refresh(services, order.owner, order.cycle)
         return _done(services, event, order, at, _BEFORE, before)
-    share = _share(services, order)
     snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
-    manifest = _manifest(order, share, snapshots)
+    manifest = inputs.manifest_of(services, order, snapshots)
     settlement = digest_of(manifest)
-    summary = _results(services, order, share, snapshots, manifest, settlement)
+    summary = _results(services, order, snapshots, manifest, settlement)
     if order.status != FINAL:
         _keep_draft(services, order, settlement)
         return _done(services, event, order, at, "draft", settlement)
@@ -98,7 +92,7 @@ def settlement_of(services: Services, order: Order) -> str:
     """The settlement that the order makes, told from its inputs without computing it."""
     sealed, _ = _sealed(services, order)
     snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
-    return digest_of(_manifest(order, _share(services, order), snapshots))
+    return digest_of(inputs.manifest_of(services, order, snapshots))
 
 
 def _done(
@@ -121,47 +115,6 @@ def _sealed(services: Services, order: Order) -> tuple[dict[str, Seal], dict[str
     return found, heads
 
 
-def _share(services: Services, order: Order) -> Share:
-    """What the order names, beside the bills."""
-    from shared.settlement.share import Share
-
-    cycle = Cycle.parse(order.cycle)
-    parties = state.parties_of(services, order.parties)
-    mine = parties.in_cycle(cycle)
-    if order.owner != OPERATOR:
-        held = {one.account for one in mine if one.reseller == order.owner}
-        mine = [one for one in mine if one.account in held]
-    rates = state.fx_rates(services, order.rates) if order.rates else {}
-    figures = state.figures(services, order.figures) if order.figures else {}
-    return Share(
-        order.owner,
-        cycle,
-        mine,
-        [state.agreement(services, one) for one in order.agreements],
-        [state.agreement(services, one) for one in order.others],
-        classes=_classes(parties, mine),
-        figures={(name, order.cycle): value for (of, name), value in figures.items() if of == order.owner},
-        rates={(order.cycle, *pair): rate for pair, rate in rates.items()},
-        opened=_opened(services, order.opening) if order.opening else None,
-    )
-
-
-def _classes(parties: Parties, assignments: Sequence[Assignment]) -> list[CustomerClass]:
-    customers = {one.customer for one in assignments}
-    return [one for one in parties.classes if one.customer in customers]
-
-
-def _opened(services: Services, digest: str) -> Opened:
-    from shared.settlement.share import Opened, ScaleTotal
-
-    document = state.document(services, digest)
-    totals = [
-        ScaleTotal(one["agreement"], one["scale"], one["customer"], one["product"], Decimal(one["amount"]))
-        for one in document["scale_totals"]
-    ]
-    return Opened(document["as_of"], totals)
-
-
 def _is_current(services: Services, order: Order, entries: list[Entry]) -> bool:
     """Whether the order is what the chain calls for now; a final one in everything, its seals and payers included.
 
@@ -175,35 +128,9 @@ def _is_current(services: Services, order: Order, entries: list[Entry]) -> bool:
     return state.party_digest(party_entries) == order.parties and tuple(one.digest for one in found) == order.agreements
 
 
-def _manifest(order: Order, share: Share, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
-    """Everything the settlement is a function of; its digest is the settlement's id."""
-    from shared.settlement import engine
-
-    return {
-        "engine": engine.VERSION,
-        "cycle": order.cycle,
-        "owner": order.owner,
-        "bills": {
-            payer: {day: part.digest for day, part in snapshot.parts.items()} for payer, snapshot in snapshots.items()
-        },
-        "assignments": [_assignment(one) for one in share.assignments],
-        "agreements": [[one.id, one.version, one.digest] for one in share.agreements],
-        "classes": [[one.customer, one.name, one.begins, one.ends] for one in share.classes],
-        "others": [[one.id, one.version, one.digest] for one in share.others],
-        "rates": order.rates,
-        "figures": order.figures,
-        "opening": order.opening,
-    }
-
-
-def _assignment(one: Assignment) -> list[object]:
-    return [one.account, one.begins, one.ends, one.customer, one.reseller, one.how]
-
-
 def _results(
     services: Services,
     order: Order,
-    share: Share,
     snapshots: Mapping[str, Snapshot],
     manifest: Mapping[str, Any],
     settlement: str,
@@ -213,9 +140,10 @@ def _results(
     work = services.buckets.work
     if work.exists(folder + "manifest.json"):
         return dict(json.loads(work.get(folder + "summary.json")))
-    from shared.columnar import connect
     from shared.settlement import engine, lines
+    from shared.steps import results
 
+    share = inputs.share_of(services, manifest)
     paths = [
         str(state.local_part(services, snapshot.part_key(day)))
         for snapshot in snapshots.values()
@@ -225,65 +153,28 @@ def _results(
     counts = (part.accounts for snapshot in snapshots.values() for part in snapshot.parts.values())
     memory_mb = engine.memory_mb(lines.count_lines(share, counts), services.memory_mb)
     with TemporaryDirectory(dir=services.scratch) as scratch:
-        lines_path, held_path = Path(scratch) / "lines.parquet", Path(scratch) / "held.parquet"
-        with connect(services.scratch, memory_mb, services.threads) as connection:
-            lines.load_parts(connection, paths, share)
-            settled = engine.settle(connection, share)
-            engine.write(connection, lines_path, held_path)
-        work.upload_once(folder + "lines.parquet", lines_path)
-        work.upload_once(folder + "held.parquet", held_path)
-    summary = _summary(order, share, settled, settlement)
+        settled = results.compute(services, share, paths, Path(scratch), memory_mb)
+        for name in (results.LINES, results.HELD):
+            work.upload_once(folder + name, Path(scratch) / name)
+    summary = results.summary_of(share, settled, settlement)
     work.put_once(folder + "summary.json", canonical_json(summary))
     work.put_once(folder + "manifest.json", canonical_json(manifest))
     return dict(json.loads(canonical_json(summary)))
 
 
-def _summary(order: Order, share: Share, settled: Settled, settlement: str) -> dict[str, Any]:
-    from shared.settlement.statement import statements
-
-    kinds: dict[tuple[str, str], list[Any]] = {}
-    for group in settled.groups:
-        into = kinds.setdefault((group.kind, group.currency), [0, Decimal(0), Decimal(0)])
-        into[0], into[1], into[2] = into[0] + group.lines, into[1] + group.basis, into[2] + group.amount
-    return {
-        "settlement": settlement,
-        "cycle": order.cycle,
-        "owner": order.owner,
-        "rows_digest": settled.digest,
-        "lines": settled.lines,
-        "bill": {
-            currency: {"lines": count, "pretax": text(pretax)} for currency, (count, pretax) in settled.bill.items()
-        },
-        "kinds": [
-            {"kind": kind, "currency": currency, "lines": count, "basis": text(basis), "amount": text(amount)}
-            for (kind, currency), (count, basis, amount) in sorted(kinds.items())
-        ],
-        "held": [
-            {"kind": one.kind, "key": one.key, "currency": one.currency, "lines": one.lines, "amount": text(one.amount)}
-            for one in settled.held
-        ],
-        "statements": [one.as_json() for one in statements(settled.groups, share.agreements, share.cycle)],
-    }
-
-
 def _keep_draft(services: Services, order: Order, settlement: str) -> None:
     """Keep the last two drafts of a share: an object each, not a decision."""
-    key = f"{drafts_prefix(order.cycle, order.owner)}{order.day}.json"
+    key = f"{inputs.drafts_prefix(order.cycle, order.owner)}{order.day}.json"
     body = canonical_json({"settlement": settlement, "day": order.day, "order": order.key})
     services.buckets.work.put_again(key, body)
     remove_old_drafts(services, order.cycle, order.owner)
-
-
-def drafts_prefix(cycle: str, owner: str) -> str:
-    """Where the drafts of a share lie (bucket work), one a day."""
-    return f"drafts/{cycle}/{owner}/"
 
 
 def remove_old_drafts(services: Services, cycle: str, owner: str) -> None:
     """Remove all but the last two drafts of a share, and what only they came to."""
     work = services.buckets.work
     # Another run may be removing the same old drafts: what is no longer there is done.
-    found = [(key, work.find(key)) for key in work.keys(drafts_prefix(cycle, owner))]
+    found = [(key, work.find(key)) for key in work.keys(inputs.drafts_prefix(cycle, owner))]
     drafts = [(key, json.loads(body)["settlement"]) for key, body in found if body]
     kept = {old for _, old in drafts[-DRAFTS_KEPT:]}
     month = months.months(services.chain.read(months.stream_of(owner, cycle))).get(cycle)

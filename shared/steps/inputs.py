@@ -1,0 +1,192 @@
+"""What a settlement is a function of: the manifest that an order comes to, and the share that a manifest names.
+
+The manifest is plain data and names everything by digest; its own digest is the settlement's id. Whoever has it, and
+the documents and day parts that it names, can settle again what was settled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from shared.bill.snapshot import Snapshot, part_key
+from shared.control import months
+from shared.cycle import Cycle
+from shared.errors import BadInputError
+from shared.ids import canonical_json
+from shared.money import text
+from shared.parties.parties import OPERATOR, Assignment, CustomerClass
+from shared.services import Services
+from shared.steps import state
+from shared.steps.route_settlements import Order
+
+if TYPE_CHECKING:
+    from shared.settlement.share import Opened, Share
+
+_TERMS = ("agreements", "others")  # of a manifest: the versions it names, as [id, version, digest]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A settlement that is kept, by what its folder is called."""
+
+    cycle: str
+    owner: str
+    settlement: str
+    is_draft: bool = False
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie (bucket work)."""
+        return state.folder_of(self.cycle, self.owner, self.settlement)
+
+    def manifest(self, services: Services) -> dict[str, Any]:
+        """What it is a function of."""
+        return parse_manifest(services.buckets.work.get(self.folder + "manifest.json"))
+
+    def summary(self, services: Services) -> dict[str, Any]:
+        """What it came to."""
+        return dict(json.loads(services.buckets.work.get(self.folder + "summary.json")))
+
+
+def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
+    """Everything that the settlement of an order is a function of; its digest is the settlement's id."""
+    from shared.settlement import engine
+
+    parties = state.parties_of(services, order.parties)
+    mine = parties.in_cycle(Cycle.parse(order.cycle))
+    if order.owner != OPERATOR:
+        held = {one.account for one in mine if one.reseller == order.owner}
+        mine = [one for one in mine if one.account in held]
+    customers = {one.customer for one in mine}
+    manifest = {
+        "engine": engine.VERSION,
+        "cycle": order.cycle,
+        "owner": order.owner,
+        "bills": {
+            payer: {day: part.digest for day, part in snapshot.parts.items()} for payer, snapshot in snapshots.items()
+        },
+        "assignments": [[one.account, one.begins, one.ends, one.customer, one.reseller, one.how] for one in mine],
+        "agreements": _versions(services, order.agreements),
+        "classes": [
+            [one.customer, one.name, one.begins, one.ends] for one in parties.classes if one.customer in customers
+        ],
+        "others": _versions(services, order.others),
+        "rates": order.rates,
+        "figures": order.figures,
+        "opening": order.opening,
+        "held_back": _held_back(services, order),
+    }
+    return dict(json.loads(canonical_json(manifest)))
+
+
+def parse_manifest(body: bytes) -> dict[str, Any]:
+    """The manifest of an object; what engines of before did not read, those of their settlements do not name."""
+    none = {"classes": [], "others": [], "rates": "", "figures": "", "opening": "", "held_back": []}
+    return {**none, **json.loads(body)}
+
+
+def _versions(services: Services, digests: Sequence[str]) -> list[list[object]]:
+    found = [state.agreement(services, one) for one in digests]
+    return [[one.id, one.version, one.digest] for one in found]
+
+
+def _held_back(services: Services, order: Order) -> list[list[object]]:
+    """What locked cycles held back that the order's cycle releases: agreement, version, cycle, exact amount."""
+    cycle, found = Cycle.parse(order.cycle), []
+    versions = [state.agreement(services, one) for one in order.agreements]
+    known = months.months(services.chain.read(months.stream_of(order.owner, order.cycle)))
+    for held in sorted({str(cycle.plus(-one.holdback.months)) for one in versions if one.holdback is not None}):
+        if held not in known or known[held].locked is None:
+            continue
+        kept = Kept(held, order.owner, str(known[held].settlement))
+        for statement in kept.summary(services)["statements"]:
+            found += [
+                [statement["agreement"], line["version"], held, text(-Decimal(line["exact"]))]
+                for line in statement["lines"]
+                if line["kind"] == "holdback"
+            ]
+    return found
+
+
+def share_of(services: Services, manifest: Mapping[str, Any]) -> Share:
+    """What a manifest names, beside the bills."""
+    from shared.settlement.share import HeldBack, Share
+
+    cycle = str(manifest["cycle"])
+    rates = state.fx_rates(services, manifest["rates"]) if manifest["rates"] else {}
+    figures = state.figures(services, manifest["figures"]) if manifest["figures"] else {}
+    agreements, others = ([state.agreement(services, one[-1]) for one in manifest[name]] for name in _TERMS)
+    return Share(
+        manifest["owner"],
+        Cycle.parse(cycle),
+        [
+            Assignment(account, customer, reseller, how, date.fromisoformat(begins), _date(ends))
+            for account, begins, ends, customer, reseller, how in manifest["assignments"]
+        ],
+        agreements,
+        others,
+        classes=[
+            CustomerClass(customer, name, date.fromisoformat(begins), _date(ends))
+            for customer, name, begins, ends in manifest["classes"]
+        ],
+        figures={(name, cycle): value for (of, name), value in figures.items() if of == manifest["owner"]},
+        held_back=[
+            HeldBack(agreement, version, held, Decimal(amount))
+            for agreement, version, held, amount in manifest["held_back"]
+        ],
+        rates={(cycle, *pair): rate for pair, rate in rates.items()},
+        opened=_opened(services, manifest["opening"]) if manifest["opening"] else None,
+    )
+
+
+def _date(value: str | None) -> date | None:
+    return None if value is None else date.fromisoformat(value)
+
+
+def _opened(services: Services, digest: str) -> Opened:
+    from shared.settlement.share import Opened, ScaleTotal
+
+    document = state.document(services, digest)
+    totals = [
+        ScaleTotal(one["agreement"], one["scale"], one["customer"], one["product"], Decimal(one["amount"]))
+        for one in document["scale_totals"]
+    ]
+    return Opened(document["as_of"], totals)
+
+
+def documents_of(manifest: Mapping[str, Any]) -> list[str]:
+    """The digests of the documents that a manifest names, each once."""
+    named = [one[-1] for name in _TERMS for one in manifest[name]]
+    return [one for one in dict.fromkeys([*named, manifest["rates"], manifest["figures"], manifest["opening"]]) if one]
+
+
+def part_keys(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The day parts that a manifest names: (object in bucket work, digest)."""
+    cycle = manifest["cycle"]
+    return [
+        (part_key(payer, cycle, day, digest), digest)
+        for payer, parts in manifest["bills"].items()
+        for day, digest in parts.items()
+    ]
+
+
+def counting(services: Services, owner: str, cycle: str) -> Kept:
+    """The settlement of a share that counts: the locked one, else the newest, else the newest draft."""
+    month = months.months(services.chain.read(months.stream_of(owner, cycle))).get(cycle)
+    if month is not None and month.settlement is not None:
+        return Kept(cycle, owner, month.settlement)
+    drafts = list(services.buckets.work.keys(drafts_prefix(cycle, owner)))
+    if not drafts:
+        remedy = f"see what there is with `clearbook settlements --cycle {cycle}` and `clearbook bill show`"
+        raise BadInputError(f"{owner} {cycle}", "is not settled, and there is no draft of it", remedy)
+    return Kept(cycle, owner, json.loads(services.buckets.work.get(drafts[-1]))["settlement"], True)
+
+
+def drafts_prefix(cycle: str, owner: str) -> str:
+    """Where the drafts of a share lie (bucket work), one a day."""
+    return f"drafts/{cycle}/{owner}/"
