@@ -537,6 +537,39 @@ def payout(cycle: CycleOption, by: By = "paula", why: Why = "", home: Home = Non
 
 
 @app.command()
+def settle(
+    cycle: CycleOption,
+    reseller: Annotated[Optional[str], typer.Option(help="One reseller. Default: all.")] = None,  # noqa: UP045
+    what_if: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option("--what-if", metavar="FILE", help="Instead: what the month would come to; may be repeated."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="With --what-if: how many lines to show; 0 for all.")] = 20,
+    lines: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--lines", metavar="FILE.csv", help="With --what-if: write every line that differs as CSV."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Order the settlements of a cycle from what is sealed and in force; or show what another agreement would pay.
+
+    An order wakes the settling; one that is settled already is named, one that came to nothing is delivered again.
+    --what-if settles the month, locked or open, under the agreements of the files, and keeps nothing of it. A file
+    takes the place of the versions of its agreement on the days on which it is in force, or is added; one that is in
+    force on no day of the month is settled as if it had been on all of them.
+    """
+    from infra.clearbook import settling
+
+    if what_if:
+        settling.show_what_if(cycle, reseller, what_if, home, json, limit=limit, lines_to=lines)
+    elif lines is not None:
+        raise typer.BadParameter("--lines goes with --what-if")
+    else:
+        settling.order(cycle, reseller, home, json)
+
+
+@app.command()
 def settlements(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
     """The settlements of a cycle and where they stand."""
     from infra.clearbook.lists import show_settlements
