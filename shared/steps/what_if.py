@@ -220,8 +220,9 @@ def _held(summaries: Sequence[Mapping[str, Any]]) -> list[Change]:
     return [one for one in _paired(sides, ("kind", "key", "currency")) if one.difference]
 
 
-def _paired(sides: Sequence[Mapping[tuple[str, ...], str]], names: Sequence[str]) -> list[Change]:
-    keys = sorted(sides[0].keys() | sides[1].keys())
-    return [
-        Change(dict(zip(names, key, strict=True)), *(Decimal(side.get(key, "0")) for side in sides)) for key in keys
-    ]
+def _paired(sides: Sequence[Mapping[Any, str]], names: Sequence[str]) -> list[Change]:
+    found = []
+    for key in sorted({*sides[0], *sides[1]}):
+        before, after = (Decimal(side.get(key, "0")) for side in sides)
+        found.append(Change(dict(zip(names, key, strict=True)), before, after))
+    return found

@@ -151,8 +151,12 @@ def test_a_document_of_other_months_is_settled_as_if_it_had_been_in_force(run: R
 
 
 def test_an_agreement_is_added_where_it_overlaps_none(run: Run) -> None:
-    new = agreement("aurora", "50", name="new", applies_to={"payers": [P2]})
-    rest = agreement("aurora", "10", applies_to={"payers": [P1]})
+    def of(payer: str, percent: str, **more: Any) -> dict[str, Any]:
+        document = agreement("aurora", percent, applies_to={"payers": [payer]}, **more)
+        document["examples"][0]["lines"][0]["payer"] = payer
+        return document
+
+    new, rest = of(P2, "50", name="new"), of(P1, "10")
     [aurora] = run(new, rest)["resellers"]
     assert [(one["agreement"], one["difference"]) for one in aurora["statements"]] == [
         ("aurora-2025", "-100"),
