@@ -610,6 +610,32 @@ def verify(
 
 
 @app.command()
+def compare(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A spreadsheet, XLSX or CSV.")],
+    map_: Annotated[
+        Path, typer.Option("--map", metavar="MAP.yaml", exists=True, dir_okay=False, help="Which column is what.")
+    ],
+    cycle: CycleOption,
+    reseller: Annotated[str, typer.Option(help="Whose settlement it is held against.")],
+    limit: Annotated[int, typer.Option(min=0, help="How many mismatches to show; 0 for all.")] = 50,
+    lines: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--lines", metavar="FILE.csv", help="Also write every mismatch as CSV."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Hold the spreadsheet that a team settles with against a settlement: every mismatch, and how ours came about.
+
+    It is compared with the settlement that counts: the locked one, else the newest, else the last draft. Both totals
+    are said, and what of their difference nothing explains.
+    """
+    from infra.clearbook.beside import show_comparison
+
+    show_comparison(file, map_, cycle, reseller, home, json, limit=limit, lines_to=lines)
+
+
+@app.command()
 def stuck(home: Home = None, json: Json = None) -> None:
     """What the sweeps could not mend: since when, how often it was tried, and what to do."""
     from infra.clearbook.stuck import show_stuck
