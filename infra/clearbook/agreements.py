@@ -60,7 +60,7 @@ def check_documents(files: Sequence[Path], json_to: str | None) -> None:
     found: list[Version] = []
     for file in files:
         try:
-            version, checked = _check(file, found)
+            version, checked = check_document(file, found)
         except DocumentRefusedError as exc:
             refusals.append(exc)
             results.append({"file": str(file), "refused": [list(one) for one in exc.findings]})
@@ -125,7 +125,7 @@ def show_difference(before: str, after: str, home: Path | None, json_to: str | N
 # -- checking ----------------------------------------------------------------------------------------------------------
 
 
-def _check(file: Path, before: Sequence[Version]) -> tuple[Version, Checked]:
+def check_document(file: Path, before: Sequence[Version]) -> tuple[Version, Checked]:
     """One document, also beside those that were checked before it."""
     name = str(file)
     with reading(file.read_bytes(), name) as data:

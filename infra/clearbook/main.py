@@ -557,6 +557,39 @@ def payout(cycle: CycleOption, by: By = "paula", why: Why = "", home: Home = Non
 
 
 @app.command()
+def settle(
+    cycle: CycleOption,
+    reseller: Annotated[Optional[str], typer.Option(help="One reseller. Default: all.")] = None,  # noqa: UP045
+    what_if: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option("--what-if", metavar="FILE", help="Instead: what the month would come to; may be repeated."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="With --what-if: how many lines to show; 0 for all.")] = 20,
+    lines: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--lines", metavar="FILE.csv", help="With --what-if: write every line that differs as CSV."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Order the settlements of a cycle from what is sealed and in force; or show what another agreement would pay.
+
+    An order wakes the settling; one that is settled already is named, one that came to nothing is delivered again.
+    --what-if settles the month, locked or open, under the agreements of the files, and keeps nothing of it. A file
+    takes the place of the versions of its agreement on the days on which it is in force, or is added; one that is in
+    force on no day of the month is settled as if it had been on all of them.
+    """
+    from infra.clearbook import settling
+
+    if what_if:
+        settling.show_what_if(cycle, reseller, what_if, home, json, limit=limit, lines_to=lines)
+    elif lines is not None:
+        raise typer.BadParameter("--lines goes with --what-if")
+    else:
+        settling.order(cycle, reseller, home, json)
+
+
+@app.command()
 def settlements(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
     """The settlements of a cycle and where they stand."""
     from infra.clearbook.lists import show_settlements
@@ -594,6 +627,32 @@ def verify(
     from infra.clearbook.proving import verify as verify_
 
     verify_(settlement, home, json)
+
+
+@app.command()
+def compare(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A spreadsheet, XLSX or CSV.")],
+    map_: Annotated[
+        Path, typer.Option("--map", metavar="MAP.yaml", exists=True, dir_okay=False, help="Which column is what.")
+    ],
+    cycle: CycleOption,
+    reseller: Annotated[str, typer.Option(help="Whose settlement it is held against.")],
+    limit: Annotated[int, typer.Option(min=0, help="How many mismatches to show; 0 for all.")] = 50,
+    lines: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--lines", metavar="FILE.csv", help="Also write every mismatch as CSV."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Hold the spreadsheet that a team settles with against a settlement: every mismatch, and how ours came about.
+
+    It is compared with the settlement that counts: the locked one, else the newest, else the last draft. Both totals
+    are said, and what of their difference nothing explains.
+    """
+    from infra.clearbook.beside import show_comparison
+
+    show_comparison(file, map_, cycle, reseller, home, json, limit=limit, lines_to=lines)
 
 
 @app.command()

@@ -51,7 +51,8 @@ def find(services: Services, named: str) -> Kept:
         problem = f"{len(found)} settlements begin so" if found else "no settlement of that id is kept"
         remedy = "give more of its digits" if found else "see `clearbook settlements --cycle C --json -`"
         raise BadInputError(f"settlement {named}", problem, remedy)
-    return Kept(*found[0])
+    cycle, owner, settlement = found[0]
+    return Kept(cycle, owner, settlement)
 
 
 def verify(
