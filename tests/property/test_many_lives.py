@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -183,8 +184,12 @@ def _earns_by_line(version: Agreement) -> bool:
 def _undone_lives(seed: int, refunds: Refunds, later: bool) -> tuple[list[Life], set[str], list[Life]]:
     """Lives; the ids of charges and refunds that undo each other; and the lives with these."""
     without, undoings, charged = [], set(), []
+    # A charge of a day without a version has no `take_back`; its case stands, whatever is refunded later.
+    began = date(2026, 1, 1)
     for life in lives(seed, MANY):
-        plain = with_versions(life, lambda one: replace(one, refunds=refunds, holdback=None))
+        first, *others = life.versions
+        began_before = replace(life, versions=[replace(first, begins=min(first.begins, began)), *others])
+        plain = with_versions(began_before, lambda one: replace(one, refunds=refunds, holdback=None))
         rows = undone(seed, plain, in_month=Random(seed).randrange(len(CYCLES) - later), later=later)  # noqa: S311
         without.append(plain)
         undoings |= {row["line_id"] for row in rows}
