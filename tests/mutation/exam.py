@@ -1,4 +1,4 @@
-"""What mutants are held against: small months and lives, with what the reference model makes of them.
+"""What mutants are held against: small months and lives, and the golden ones, with what the reference model makes of them.
 
 `python -m tests.mutation.exam FILE` writes it, so that it is made once, by code that nobody has changed.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from shared.columnar import connect
-from tests.property.packs import lives, pack
+from tests.golden.month import folders, read_inputs
+from tests.property.packs import Life, lives, pack, undone
 from tests.reference.compare import life_by_engine, life_by_model
 
 SEED = 20260701
@@ -21,10 +23,16 @@ def make() -> dict[str, bytes]:
     """The questions with their answers: the cheap and telling ones first."""
     asked = {
         "months": pack(lives(SEED, range(60), 1, bounded=20), 1),
-        "lives": pack(lives(SEED + 1, range(25), bounded=15)),
-        "more lives": pack(lives(SEED + 2, range(60), bounded=5)),
+        "lives": pack(_refunded(lives(SEED + 1, range(30), bounded=15))),
+        "more lives": pack(_refunded(lives(SEED + 2, range(50), bounded=5))),
+        **{folder.name: read_inputs(folder) for folder in folders()},
     }
     return {name: pickle.dumps((months, life_by_model(months))) for name, months in asked.items()}
+
+
+def _refunded(some: list[Life]) -> list[Life]:
+    """Each with charges that a later month refunds whole."""
+    return [replace(life, bill=[*life.bill, *undone(SEED, life, in_month=0, later=True)]) for life in some]
 
 
 def is_passed(question: bytes) -> bool:

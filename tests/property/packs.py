@@ -32,6 +32,7 @@ from shared.cycle import Cycle
 from shared.ids import digest
 from shared.money import Mode
 from shared.parties.parties import Assignment
+from shared.settlement.share import Opened, ScaleTotal
 from tests.reference.compare import Inputs
 
 CYCLES = (Cycle(2026, 6), Cycle(2026, 7), Cycle(2026, 8))
@@ -54,6 +55,7 @@ class Life:
     bill: list[dict[str, Any]]
     assignments: list[Assignment]
     versions: list[Agreement]
+    before: list[ScaleTotal]  # what its scale came to before the first month
 
 
 def lives(seed: int, numbers: Iterable[int], months: int = len(CYCLES), *, bounded: int = 15) -> list[Life]:
@@ -70,7 +72,15 @@ def pack(lives: Sequence[Life], months: int = len(CYCLES)) -> list[Inputs]:
     assignments = [one for life in lives for one in life.assignments]
     versions = [one for life in lives for one in life.versions]
     return [
-        Inputs(cycle, [row for row in rows if row["arrives"] <= index], assignments, versions, (), RATES, FIGURES)
+        Inputs(
+            cycle,
+            [row for row in rows if row["arrives"] <= index],
+            assignments,
+            versions,
+            rates=RATES,
+            figures=FIGURES,
+            openings={"aurora": Opened(str(CYCLES[0]), [one for life in lives for one in life.before])},
+        )
         for index, cycle in enumerate(CYCLES[:months])
     ]
 
@@ -111,7 +121,7 @@ class _Maker:
             for _ in range(self.one([0, 0, 1, 2]) if charges else 0):
                 rows.append(self._refund(f"{self.name}r{len(rows):02d}", index, self.one(charges)))
         self.random.shuffle(rows)
-        return Life(self.name, rows, self._assignments(), self._versions())
+        return Life(self.name, rows, self._assignments(), self._versions(), self._before())
 
     # -- agreements
 
@@ -182,6 +192,12 @@ class _Maker:
         if self.chance(2):
             return [self._version(1, begins, None)]
         return [self._version(1, begins, _CHANGE - timedelta(days=1)), self._version(2, _CHANGE, None)]
+
+    def _before(self) -> list[ScaleTotal]:
+        if not self.chance(4):
+            return []
+        customer = self.one([None, f"{self.name}-acme"])
+        return [ScaleTotal(f"main-{self.name}", "big", customer, None, Decimal(50))]
 
     def _assignments(self) -> list[Assignment]:
         found = []
