@@ -176,6 +176,23 @@ def bench_month(
     show(sizes, seed, bundled=bundle, json_to=json)
 
 
+@bench.command("settle")
+def bench_settle(
+    lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each, ours and what it is held against in turns.")] = 3,
+    json: Json = None,
+) -> None:
+    """The settlements of a generated month, beside SQL written by hand that writes the same lines.
+
+    20 shares, one after the other, from day parts to lines and cases in Parquet; agreements with 40 rules, three
+    scales, caps and floors, versions and assignments that change, refunds. Medians of times by the clock and of
+    processor times, the largest process, and what the function would be billed.
+    """
+    from infra.clearbook.bench.settle import show
+
+    show(lines, runs, json)
+
+
 @app.command()
 def provision(
     home: Home = None,
