@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.agreement.agreement import Agreement, Payout, Tax, rate
+from shared.cycle import Cycle
 from shared.money import Mode
 from shared.settlement.engine import Group
 from shared.settlement.statement import parse_statement, statements
@@ -21,6 +22,8 @@ from tests.reference.inputs import Payout as ModelPayout
 from tests.reference.look import Row
 
 KINDS = ("commission", "adjustment", "cap", "netted", "excluded")
+
+JULY = Cycle(2026, 7)
 
 
 def agreement(places: int = 2, mode: Mode = Mode.HALF_UP, tax: Tax | None = None, number: int = 1) -> Agreement:
@@ -57,7 +60,7 @@ taxes = st.one_of(
 @settings(max_examples=300, deadline=None, print_blob=True)
 @given(found=groups, places=st.integers(0, 4), mode=st.sampled_from(list(Mode)), tax=taxes)
 def test_statements_are_those_of_the_model(found: list[Group], places: int, mode: Mode, tax: Tax | None) -> None:
-    [mine] = statements(found, [agreement(places, mode, tax)])
+    [mine] = statements(found, [agreement(places, mode, tax)], JULY)
 
     head = ("aurora", "", 0)
     rows = [
@@ -79,7 +82,7 @@ def test_statements_are_those_of_the_model(found: list[Group], places: int, mode
 
 
 def test_a_statement_counts_its_lines_and_shows_all_digits() -> None:
-    [found] = statements([group("0.125")], [agreement()])
+    [found] = statements([group("0.125")], [agreement()], JULY)
 
     [line] = found.lines
     assert (line.lines, line.basis, line.exact, line.amount) == (2, "10.5000000000", "0.125000000000000000", "0.13")
@@ -91,12 +94,12 @@ def test_the_last_version_begun_says_how_a_statement_is_rounded(order: int) -> N
     first = replace(agreement(2), begins=date(2026, 1, 1))
     last = replace(agreement(0, number=2), begins=date(2026, 7, 1))
 
-    [found] = statements([group("1.25")], [first, last][::order])
+    [found] = statements([group("1.25")], [first, last][::order], JULY)
 
     assert (found.places, found.total) == (0, "1")
 
 
 def test_an_agreement_that_earned_nothing_has_an_empty_statement() -> None:
-    [found] = statements([], [agreement()])
+    [found] = statements([], [agreement()], JULY)
 
     assert (found.lines, found.total, found.payable) == ((), "0.00", "0.00")
