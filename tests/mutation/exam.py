@@ -1,4 +1,4 @@
-"""What mutants are held against: small months and lives, and the golden ones, with what the reference model makes of them.
+"""What mutants are held against: small months and lives, and the golden ones, and what the model makes of them.
 
 `python -m tests.mutation.exam FILE` writes it, so that it is made once, by code that nobody has changed.
 """
