@@ -196,8 +196,8 @@ class _Maker:
     def _before(self) -> list[ScaleTotal]:
         if not self.chance(4):
             return []
-        customer = self.one([None, f"{self.name}-acme"])
-        return [ScaleTotal(f"main-{self.name}", "big", customer, None, Decimal(50))]
+        customers = (None, f"{self.name}-acme")
+        return [ScaleTotal(f"main-{self.name}", "big", customer, None, Decimal(50)) for customer in customers]
 
     def _assignments(self) -> list[Assignment]:
         found = []
