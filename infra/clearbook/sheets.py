@@ -10,6 +10,7 @@ are bounded before anything is read.
 from __future__ import annotations
 
 import csv
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,9 @@ def read_sheet(path: Path, map_: MapModel) -> Sheet:
     rows = _xlsx_rows(path, map_) if is_packed else _csv_rows(path, map_)
     header = next((cells for number, cells in rows if number == map_.header), [])
     named = [str(cell or "").strip() for cell in header]
-    return _Reading(name, map_, _places(name, map_, named), len(named)).sheet(rows)
+    # A wider row of CSV has most often a separator in an amount: what is before it would be taken for the whole.
+    width = files.COLUMNS_MAX if is_packed else len(named)
+    return _Reading(name, map_, _places(name, map_, named), width).sheet(rows)
 
 
 def _places(name: str, map_: MapModel, header: Sequence[str]) -> dict[str, int]:
@@ -135,7 +138,7 @@ class _Reading:
     name: str
     map: MapModel
     places: Mapping[str, int]
-    width: int  # of the header
+    width: int  # of a row, at most
 
     def sheet(self, rows: Iterator[tuple[int, list[object]]]) -> Sheet:
         keys = tuple(key for key in KEYS if key in self.places)
@@ -162,13 +165,14 @@ class _Reading:
 
     def _row(self, number: int, cells: Sequence[object], keys: Sequence[str]) -> Row:
         if any(_text(cell) for cell in cells[self.width :]):
-            # Most often a separator inside an amount: what stands before it would be taken for the whole.
             raise BadInputError(f"row {number}", f"has {len(cells)} cells, and the header has {self.width}", "")
         named = tuple(self._key(cells, key) for key in keys)
         if not any(named):
             raise BadInputError(f"row {number}", f"names no {' or '.join(keys)}", "")
-        basis = self._amount(self._cell(cells, "basis")) if "basis" in self.places else None
-        return Row(number, named, self._amount(self._cell(cells, "amount")), basis)
+        basis = self._cell(cells, "basis") if "basis" in self.places else None
+        return Row(
+            number, named, self._amount(self._cell(cells, "amount")), self._amount(basis) if _text(basis) else None
+        )
 
     def _cell(self, cells: Sequence[object], what: str) -> object:
         place = self.places[what]
@@ -190,9 +194,15 @@ class _Reading:
         text = _text(cell)
         if not text:
             raise BadInputError("amount", "has no amount (a formula that was never calculated looks so, too)", "")
-        if self.map.thousands:
-            text = text.replace(self.map.thousands, "").replace("\u00a0", "")
-        return amount(text.replace(self.map.decimal, ".") if self.map.decimal != "." else text)
+        point, apart = self.map.decimal, self.map.thousands
+        plain = text.replace("\u00a0", " ").replace("\u202f", " ")
+        if apart and apart in plain:
+            if re.fullmatch(rf"[+-]?\d{{1,3}}({re.escape(apart)}\d{{3}})+({re.escape(point)}\d*)?", plain) is None:
+                raise NotAnAmountError(text, f"thousands set apart by {apart!r}, and decimals by {point!r}")
+            plain = plain.replace(apart, "")
+        if point != "." and "." in plain:
+            raise NotAnAmountError(text, f"decimals after {point!r}; where '.' sets thousands apart, the map says so")
+        return amount(plain.replace(point, "."))
 
 
 def _shown(number: float) -> Decimal:

@@ -145,6 +145,38 @@ def test_a_team_s_own_form_is_read_by_its_map(run: Run, tmp_path: Path) -> None:
     assert answer["mismatches"][0]["rows"] == [5]
 
 
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [("1.204,10", "1204.10"), ("-1.204.100", "-1204100"), ("12,5", "12.5"), ("1204", "1204"),
+     ("1.5", None), ("1204.10", None), ("1,204.10", None), ("12.04,1", None), ("(5)", None)],
+)  # fmt: skip
+def test_separators_are_those_of_the_map_and_never_guessed(tmp_path: Path, cell: str, expected: str | None) -> None:
+    map_ = sheets.MapModel.model_validate({**MAP, "delimiter": ";", "decimal": ",", "thousands": "."})
+    file = as_csv(tmp_path / "a.csv", [HEADER, ("acme", "ecs", cell)], ";")
+    if expected is not None:
+        assert [row.amount for row in sheets.read_sheet(file, map_).rows] == [Decimal(expected)]
+        return
+    with pytest.raises(ClearbookError, match="is not an amount"):
+        sheets.read_sheet(file, map_)
+    with pytest.raises(ClearbookError, match="is not an amount"):
+        sheets.read_sheet(as_csv(tmp_path / "b.csv", [HEADER, ("acme", "ecs", "1.204")], ";"),
+                          map_.model_copy(update={"thousands": ""}))  # fmt: skip
+
+
+def test_entities_in_a_workbook_do_not_grow(run: Run, tmp_path: Path) -> None:
+    good, bad = as_xlsx(tmp_path / "good.xlsx", [HEADER, *RIGHT]), tmp_path / "bad.xlsx"
+    laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
+    with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w", zipfile.ZIP_DEFLATED) as target:
+        for info in source.infolist():
+            body = source.read(info)
+            if b">acme<" in body:
+                head, _, document = body.decode().rpartition("?>")
+                laughing = document.replace(">acme<", ">&l11;<", 1)
+                body = f"{head}{'?>' if head else ''}<!DOCTYPE x [<!ENTITY l0 'haha'>{laughs}]>{laughing}".encode()
+            target.writestr(info.filename, body)
+    assert "amplification" in run(bad, status=1)
+
+
 def test_lines_are_compared_by_account_and_instance_and_rows_of_one_key_added_up(run: Run, tmp_path: Path) -> None:
     map_ = {"columns": {"account": "A", "instance": "I", "amount": "C", "basis": "B"}, "sheet": "June"}
     rows = [("A", "I", "C", "B"), (ACME, "i-1", 20, 200), (ACME, "i-1", 40, 400), (ATLAS, "i-1", 100, 999)]

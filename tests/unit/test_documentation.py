@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from infra.clearbook.main import app
+from infra.clearbook.sheets import read_map
 from shared.agreement.agreement import parse_agreement
 from shared.agreement.document import agreement_document
 from shared.bill.repair_document import repair_document
@@ -32,6 +33,15 @@ def test_the_repair_rule_in_the_readme_can_be_proposed() -> None:
     body = json.loads(repair_document(read_yaml(shown.encode(), "README"), "README"))
 
     assert (body["repair"], body["set"]) == ("acme-region", {"region": "华东1（杭州）"})
+
+
+def test_the_map_of_a_spreadsheet_in_the_readme_can_be_used(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    file = tmp_path / "map.yaml"
+    file.write_text("columns: {" + text.partition("```yaml\ncolumns: {")[2].partition("```")[0], encoding="utf-8")
+    found = read_map(file)
+
+    assert (found.header, found.places, found.names) == (3, 2, {"customer": {"Acme Ltd": "acme"}})
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -193,3 +193,23 @@ def test_a_settlement_of_another_engine_is_compared_by_its_rows(run: Run, world:
     assert answer["verified"]
     assert f"it was settled by engine 0, this is engine {engine.VERSION}" in str(answer)
     assert [one["result"] for one in answer["checks"] if one["check"] == "summary"] == ["not compared"]
+
+
+@pytest.mark.parametrize("owner", ["borealis", "operator"])
+def test_every_share_is_proved(run: Run, world: World, owner: str) -> None:
+    assert run(inputs.counting(world.services, owner, CYCLE).settlement)["verified"]
+
+
+def test_a_draft_is_proved_as_far_as_it_was_decided(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafted = World(tmp_path / "scratch")
+    small_month(drafted)
+    go_live(drafted)
+    drafted.daily("2025-07-01")
+    monkeypatch.setattr(proving, "services", lambda _: drafted.services)
+    kept = inputs.counting(drafted.services, "aurora", CYCLE)
+    answer = run(kept.settlement)
+
+    assert kept.is_draft
+    assert answer["verified"]
+    assert answer["checks"][-1]["result"] == "not compared"
+    assert "a draft, or superseded" in answer["checks"][-1]["says"]
