@@ -222,7 +222,8 @@ class _Asking:
             bills.append({"payer": payer, "dates": len(days), "seal": seal})
         return {
             "what": "settlement",
-            **kept.named(),
+            "id": kept.id,
+            "cycle": cycle,
             "settlement": kept.named(),
             "engine": kept.manifest["engine"],
             "rows_digest": kept.summary["rows_digest"],
@@ -422,7 +423,7 @@ def _in_statements(kept: Kept, named: set[str], value: Decimal | None) -> Iterat
             texts = {part.casefold() for part in (one.customer, one.product, one.rule, one.kind) if part}
             if texts & named or (value is not None and value in (Decimal(one.amount), Decimal(one.exact))):
                 parts = [part for part in (one.customer, one.product, one.rule, one.kind) if part]
-                says = f"{', '.join(parts)}: {one.lines} lines, {one.amount} {statement.currency}"
+                says = f"{', '.join(parts)}: {one.amount} {statement.currency}"
                 yield _hit(statement_id(statement, kept.cycle, place), "statement line", kept, says)
 
 

@@ -66,6 +66,8 @@ def line_facts(kept: Kept, payer: str, line: Facts) -> Facts:
     rows = kept.lines("line_id = $id", "kind, band, piece", id=line["line_id"])
     held = kept.ask(f"SELECT * FROM {kept.source('held')} WHERE line_id = $id ORDER BY piece", id=line["line_id"])  # noqa: S608
     undone = [] if line["kind"] in UNDO else kept.lines("other_line = $id", "date, line_id, piece", id=line["line_id"])
+    # Refunds meet no condition, nor does a charge of which they left nothing.
+    is_absent = line["kind"] in UNDO or (bool(rows) and all(one["kind"] == "netted" for one in rows))
     mapped = _mapped(kept, line)
     version = _version(kept, line, rows, mapped)
     found: Facts = {
@@ -77,13 +79,14 @@ def line_facts(kept: Kept, payer: str, line: Facts) -> Facts:
         "settlement": kept.named(),
         "mapped": mapped,
         "agreement": None if version is None else agreement_facts(kept, version),
-        "conditions": [] if version is None or line["kind"] in UNDO else _conditions(version, line, mapped),
+        "conditions": _conditions(version, line, mapped) if version is not None and not is_absent else [],
         "rows": [row_facts(one) for one in rows],
         "refunds": [row_facts(one) for one in undone],
         "cases": [_case(kept, one) for one in held],
         "basis": None,
         "earning": None,
         "bounds": [],
+        "earned": None,
         "statement_lines": [],
     }
     if version is not None and line["kind"] not in UNDO:
@@ -92,7 +95,9 @@ def line_facts(kept: Kept, payer: str, line: Facts) -> Facts:
     earned = [one for one in rows if one["kind"] == "commission"]
     if version is not None and earned:
         found["earning"] = _earning(kept, version, line, earned)
-        found["bounds"] = list(_bounds(kept, version, line, earned))
+        found["bounds"], written = _bounds(kept, version, line, earned)
+        found["earned"] = _after_bounds(found["earning"], found["bounds"])
+        rows += written
     found["statement_lines"] = _statement_lines(kept, [*rows, *undone])
     return found
 
@@ -441,14 +446,20 @@ _MEASURES = {
 # -- caps and floors ---------------------------------------------------------------------------------------------------
 
 
-def _bounds(kept: Kept, version: Agreement, line: Facts, earned: Sequence[Facts]) -> Iterator[Facts]:
-    """The caps and floors that the line is under, from narrow to wide: what came before each, and what it changed."""
+def _after_bounds(earning: Facts, bounds: Sequence[Facts]) -> str | None:
+    """What the line earns with its shares of bounds; None where not all of them are known."""
+    shares = [one["share"] for one in bounds if one["line"] is not None]
+    return None if None in shares else text(total([Decimal(one) for one in [earning["amount"], *shares]]))
+
+
+def _bounds(kept: Kept, version: Agreement, line: Facts, earned: Sequence[Facts]) -> tuple[list[Facts], list[Facts]]:
+    """The caps and floors that the line is under, from narrow to wide, and the settlement lines that they wrote."""
     key = {"customer": earned[0]["customer"], "account": line["account"], "instance_id": line["instance_id"]}
     key["line_id"] = line["line_id"]
-    before: list[Facts] = []
+    found: list[Facts] = []
+    written: list[Facts] = []
     for rule, bound in _in_force(kept, version.id, earned[0]["rule"]):
         scope = {name: key[name] for name in _SCOPE_KEYS[bound.scope]}
-        written = _written(kept, version.id, rule, bound, scope)
         members, given = _members_of(kept, version.id, rule, bound, scope)
         told: Facts = {
             "kind": bound.kind,
@@ -458,15 +469,18 @@ def _bounds(kept: Kept, version: Agreement, line: Facts, earned: Sequence[Facts]
             "over": bound.over,
             "amount": text(bound.amount),
             "commission": text(_commission(kept, members, given)),
-            "line": plain(written),
+            "line": None,
+            "share": None,
         }
-        if bound.over == MONTH and written is not None:
-            told["before"] = text(EXACT.subtract(bound.amount, written))
-            if not before:
-                told["share"] = plain(_share(kept, members, given, written, line["line_id"]))
-        if written is not None:
-            before.append(told)
-        yield told
+        for row in _written(kept, version.id, rule, bound, scope):
+            told["line"] = text(row["amount"])
+            if bound.over == MONTH:
+                told["before"] = text(EXACT.subtract(bound.amount, row["amount"]))
+                if not written:
+                    told["share"] = plain(_share(kept, members, given, row["amount"], line["line_id"]))
+            written.append(row)
+        found.append(told)
+    return found, written
 
 
 def _in_force(kept: Kept, agreement: str, rule: str) -> list[tuple[str | None, Bound]]:
@@ -478,13 +492,14 @@ def _in_force(kept: Kept, agreement: str, rule: str) -> list[tuple[str | None, B
     return sorted(found, key=lambda one: (BOUND_SCOPES.index(one[1].scope), one[0] is None, one[1].kind == "floor"))
 
 
-def _written(kept: Kept, agreement: str, rule: str | None, bound: Bound, scope: Mapping[str, Any]) -> Decimal | None:
-    """The amount of the bound's own line, if it has one for the scope."""
+def _written(kept: Kept, agreement: str, rule: str | None, bound: Bound, scope: Mapping[str, Any]) -> list[Facts]:
+    """The bound's own settlement line for the scope, if it has one."""
     wanted = {"customer": None, "account": None, "instance_id": None, "line_id": "", **scope}
+    if bound.scope == "line":
+        wanted = {"line_id": scope["line_id"]}
     same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in wanted)
     where = f"kind = $kind AND agreement = $agreement AND rule IS NOT DISTINCT FROM $rule AND {same}"
-    rows = kept.lines(where, kind=bound.kind, agreement=agreement, rule=rule, **wanted)
-    return rows[0]["amount"] if rows else None
+    return kept.lines(where, kind=bound.kind, agreement=agreement, rule=rule, **wanted)
 
 
 def _members_of(

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.agreement.words import condition_words, figure, percent
-from shared.money import EXACT, Mode, fixed, text
+from shared.money import EXACT, Mode, text
 
 Facts = Mapping[str, Any]
 _SHOWN = 12  # of a digest; the data has all of it
@@ -24,6 +24,10 @@ def words(found: Facts) -> list[str]:
 
 def _money(value: str) -> str:
     return figure(Decimal(value), 2)
+
+
+def _lines(count: int, what: str = "") -> str:
+    return f"{count:,} {what}line" + ("" if count == 1 else "s")
 
 
 def _act(approval: Facts | None) -> str:
@@ -63,7 +67,7 @@ def _line(found: Facts) -> Iterator[str]:
         yield f"  {_basis(found['basis'])}"
     yield from _outcome(found)
     yield from _bounds(found["bounds"])
-    yield from _refunds(found["refunds"])
+    yield from _refunds(found["refunds"], found["earned"])
     for one in found["cases"]:
         yield "In a case, which holds it"
         yield f"  {_money(one['amount'])} {one['currency']}, {one['kind']}: {one['problem']}"
@@ -200,14 +204,15 @@ def _bounds(found: Sequence[Facts]) -> Iterator[str]:
         yield f"  {told}{before}a line of its own says {_money(one['line'])}{share}"
 
 
-def _refunds(found: Sequence[Facts]) -> Iterator[str]:
+def _refunds(found: Sequence[Facts], earned: str | None) -> Iterator[str]:
     if found:
         yield "What refunds undo of it"
+    of = "what it earned" if earned is None else f"what of the {_money(earned)} that it earned is refunded"
     for one in found:
         if one["kind"] == "netted":
             yield f"  {one['line_id']} of {one['date']}: {_money(one['basis'])}"
         else:
-            yield f"  {one['line_id']} of {one['date']} takes back what it earned: {_money(one['amount'])}"
+            yield f"  {one['line_id']} of {one['date']} takes back {of}: {_money(one['amount'])}"
 
 
 # -- statement lines ---------------------------------------------------------------------------------------------------
@@ -220,16 +225,15 @@ def _named(one: Facts) -> str:
 
 def _rounding(one: Facts) -> Iterator[str]:
     """A statement line, and how its amount follows from the statement's."""
-    unit = one["currency"]
-    lines = "1 line" if one["lines"] == 1 else f"{one['lines']:,} lines"
-    yield f"  {_named(one)}: {lines}, exactly {_money(one['exact'])}, shown as {_money(one['amount'])} {unit}"
+    shown = f"exactly {_money(one['exact'])}, shown as {_money(one['amount'])} {one['currency']}"
+    yield f"  {_named(one)}: {_lines(one['lines'])}, {shown}"
     yield (
         f"    the statement is exactly {_money(one['total_exact'])}, rounded once to {one['places']} decimals, "
         f"{_MODES[one['mode']]}: {_money(one['total'])}"
     )
     yield (
         f"    of it {one['customer'] or 'no customer'} has exactly {_money(one['customer_exact'])}, by largest "
-        f"remainder {_money(one['customer_amount'])}; this line has {_cut(one)}"
+        f"remainder {_money(one['customer_amount'])}; this line {_cut(one)}"
     )
 
 
@@ -238,9 +242,11 @@ def _cut(one: Facts) -> str:
     places = one["places"]
     unit = Decimal(1).scaleb(-places)
     cut = EXACT.subtract(exact, exact % unit)
+    if exact == shown:
+        return "needs no rounding"
     if cut == shown:
-        return f"what is left when it is cut: {fixed(shown, places)}"
-    return f"{fixed(cut, places)} and {text(EXACT.subtract(shown, cut))} of what was missing"
+        return "is cut toward zero"
+    return f"is cut toward zero and takes {text(EXACT.subtract(shown, cut))} of what was missing"
 
 
 def _statement_line(found: Facts) -> Iterator[str]:
@@ -250,7 +256,7 @@ def _statement_line(found: Facts) -> Iterator[str]:
     yield "By"
     yield f"  {_version(found['agreement'])}"
     yield from (f"  {says}" for says in found["says"])
-    yield f"It is the sum of {found['lines']:,} settlement lines" + _largest(found)
+    yield f"It is the sum of {_lines(found['lines'], 'settlement ')}" + _largest(found)
     for one in found["rows"]:
         whose = f"{one['line_id']}, {one['date']}" if "line_id" in one else one.get("because", one["kind"])
         rate = f"{_money(one['basis'])} at {percent(Decimal(one['rate']))}: " if "rate" in one else ""
@@ -275,12 +281,12 @@ def _settlement(found: Facts) -> Iterator[str]:
     yield from (f"  {name} {found[name][:_SHOWN]}" for name in ("rates", "opening") if found[name])
     yield "It found"
     for currency, one in found["billed"].items():
-        yield f"  billed: {one['lines']:,} lines, {_money(one['pretax'])} {currency}"
+        yield f"  billed: {_lines(one['lines'])}, {_money(one['pretax'])} {currency}"
     for one in found["kinds"]:
         told = f"{_money(one['basis'])} {one['currency']} of the bill, amount {_money(one['amount'])}"
-        yield f"  {one['kind']}: {one['lines']:,} lines, {told}"
+        yield f"  {one['kind']}: {_lines(one['lines'])}, {told}"
     for one in found["held"]:
-        told = f"{one['lines']:,} lines, {_money(one['amount'])} {one['currency']}"
+        told = f"{_lines(one['lines'])}, {_money(one['amount'])} {one['currency']}"
         yield f"  in a case: {told}, {one['kind']} {one['key']}"
     for one in found["statements"]:
         told = f"exactly {_money(one['exact'])}, total {one['total']}, tax {one['tax']}, payable {one['payable']}"
