@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from shared.access.scope import Scope
 from shared.bill.lookup import BillLines
-from shared.columnar import connect, quoted
+from shared.columnar import connect, insert
 from shared.control import months
 from shared.cycle import Cycle
 from shared.errors import BadInputError, ClearbookError
@@ -25,15 +26,16 @@ from shared.payout.batch import PAYOUT, opening_balance
 from shared.services import Services
 from shared.steps import projections, state
 from shared.steps.explaining_lines import (
+    UNDO,
     ContradictionError,
     agreement_facts,
     line_facts,
     row_facts,
     statement_id,
-    statement_line,
+    statement_lines,
     statements_of,
 )
-from shared.steps.kept_settlements import Facts, Kept, approval, known, opened
+from shared.steps.kept_settlements import Facts, Kept, approval, asked, known, opened, parquet
 from shared.steps.pay_resellers import PAID
 
 if TYPE_CHECKING:
@@ -182,10 +184,13 @@ class _Asking:
         """The line in each settlement that has it; most lines are in one."""
         cycle, account = str(row["cycle"]), row["account"]
         parties = state.parties(self.services)[0]
-        holders = {one.reseller or OPERATOR for one in parties.in_cycle(Cycle.parse(cycle)) if one.account == account}
-        found = self._in_settlements(row, sorted(holders | {OPERATOR}))
-        if not found:  # it changed hands since, or undoes a charge of somebody else
-            found = self._in_settlements(row, [one for one in self.owners(cycle) if one not in holders | {OPERATOR}])
+        mine = [one for one in parties.in_cycle(Cycle.parse(cycle)) if one.account == account]
+        # Whose it is on its date, whose it is on other dates, and whoever else: a refund may undo what others sold.
+        mine.sort(key=lambda one: not (str(one.begins) <= str(row["date"]) <= str(one.ends or row["date"])))
+        holders = [*(one.reseller or OPERATOR for one in mine), OPERATOR]
+        found = self._in_settlements(row, list(dict.fromkeys(holders)))
+        if not found:
+            found = self._in_settlements(row, [one for one in self.owners(cycle) if one not in holders])
         plain_row = {name: value for name, value in row.items() if name not in ("seal", "source", "source_row")}
         raw = {"object": row.get("source"), "row": row.get("source_row")}
         not_settled = {"what": "bill_line", "id": row["line_id"], "cycle": cycle, "line": plain_row, "raw": raw}
@@ -198,8 +203,11 @@ class _Asking:
             if kept is None or row["payer"] not in kept.manifest["bills"]:
                 continue
             line = self._bill_line(kept, row)
-            if line is not None and _has(kept, str(row["line_id"])):
-                found.append(line_facts(kept, str(row["payer"]), line))
+            told = line_facts(kept, str(row["payer"]), line) if line is not None else None
+            if told is not None and line is not None:
+                found.append(told)
+                if line["kind"] not in UNDO:
+                    break
         return found
 
     def _bill_line(self, kept: Kept, row: Facts) -> Facts | None:
@@ -262,7 +270,8 @@ class _Asking:
                         raise UnknownIdError(
                             f"{id_}: the statement of {agreement} in {cycle} has no such line; {there}"
                         )
-                    return self._statement_line(kept, agreement, statement_line(kept, statement, number - 1))
+                    [told] = statement_lines(kept, statement, [number - 1])
+                    return self._statement_line(kept, agreement, told)
         there = f"there are {', '.join(sorted(agreements))}" if agreements else f"nothing of {cycle} is settled"
         raise UnknownIdError(f"{id_}: {agreement} has no statement in {cycle}; {there}")
 
@@ -349,7 +358,7 @@ class _Asking:
             value = None
         found = [hit for one in kept for hit in _in_statements(one, self._named(sought), value)]
         found += [hit for one in kept for hit in _in_payouts(one, value)]
-        return (found + self._in_bills(kept, sought, value))[: FOUND_MAX + 1]
+        return [*found, *self._in_bills(kept, reseller, sought, value)][: FOUND_MAX + 1]
 
     def _named(self, sought: str) -> set[str]:
         """The text, and the customers of this name."""
@@ -357,7 +366,9 @@ class _Asking:
         named = {id_ for id_, names in customers.items() if sought.casefold() in {n.casefold() for n in names.values()}}
         return {sought.casefold(), *named}
 
-    def _in_bills(self, kept: Sequence[Kept], sought: str, value: Decimal | None) -> list[Facts]:
+    def _in_bills(
+        self, kept: Sequence[Kept], reseller: str | None, sought: str, value: Decimal | None
+    ) -> Iterator[Facts]:
         """The bill lines that say it, or whose settlement lines come to the amount."""
         tests = [f"{name} = $sought" for name in _SEARCHED]
         tests += [f"contains(lower({name}), lower($sought))" for name in _SEARCHED_WITHIN]
@@ -365,31 +376,49 @@ class _Asking:
         if value is not None:
             tests += [f"{name} = $value" for name in _AMOUNTS]
             given["value"] = text(value)
-        found: dict[str, Facts] = {}
-        for one in kept:
-            mine = f"line_id IN (SELECT line_id FROM {one.source()} UNION SELECT line_id FROM {one.source('held')})"  # noqa: S608
-            if value is not None:
-                earned = f"line_id IN (SELECT line_id FROM {one.source()} WHERE amount = $value OR basis = $value)"  # noqa: S608
-            where = " OR ".join([*tests, *([earned] if value is not None else [])])
-            rows = one.ask(
-                f"""SELECT line_id, date, account, product_code, instance_id, kind, pretax, currency
-                    FROM {one.parts()} WHERE ({where}) AND {mine}
-                    ORDER BY date, account, line_id LIMIT {FOUND_MAX + 1}""",  # noqa: S608
-                **given,
+        if value is not None:
+            earned = " UNION ".join(
+                f"SELECT line_id FROM {one.source()} WHERE amount = $value OR basis = $value"  # noqa: S608
+                for one in kept
             )
-            for row in rows:
-                parts = (row["kind"], row["product_code"], row["instance_id"], row["account"], str(row["date"]))
-                says = f"{', '.join(part for part in parts if part)}: {text(row['pretax'])} {row['currency']}"
-                found.setdefault(row["line_id"], _hit(row["line_id"], "bill line", one, says))
-        return list(found.values())
+            tests.append(f"line_id IN ({earned})")
+        self._say_whose(kept)
+        where = f"({' OR '.join(tests)})" + (
+            "" if reseller is None else f" AND coalesce(holder, '{OPERATOR}') = $reseller"
+        )
+        given |= {} if reseller is None else {"reseller": reseller}
+        parts = sorted({path for one in kept for path in one.part_paths()})
+        rows = asked(
+            self.connection,
+            f"""SELECT line_id, date, account, product_code, instance_id, kind, pretax, currency,
+                       coalesce(holder, '{OPERATOR}') AS owner
+                FROM {parquet(parts)} LEFT JOIN whose ON held = account AND date BETWEEN begins AND ends
+                WHERE {where} ORDER BY date, account, line_id LIMIT {FOUND_MAX + 1}""",  # noqa: S608
+            **given,
+        )
+        for row in rows:
+            named = (row["kind"], row["product_code"], row["instance_id"], row["account"], str(row["date"]))
+            says = f"{', '.join(part for part in named if part)}: {text(row['pretax'])} {row['currency']}"
+            yield {
+                "id": row["line_id"],
+                "what": "bill line",
+                "cycle": kept[0].cycle,
+                "owner": row["owner"],
+                "says": says,
+            }
 
-
-def _has(kept: Kept, line_id: str) -> bool:
-    where = f"WHERE line_id = {quoted(line_id)}"
-    return any(
-        kept.ask(f"SELECT 1 AS one FROM {kept.source(name)} {where} LIMIT 1")  # noqa: S608 - an id of our own
-        for name in ("lines", "held")
-    )
+    def _say_whose(self, kept: Sequence[Kept]) -> None:
+        """Make the table `whose`: the accounts that the settlements' resellers hold, from when to when."""
+        self.connection.execute(
+            "CREATE OR REPLACE TEMP TABLE whose (held VARCHAR, begins DATE, ends DATE, holder VARCHAR)"
+        )
+        rows = {
+            (account, begins, ends or date.max, reseller)
+            for one in kept
+            for account, begins, ends, _, reseller, _ in one.manifest["assignments"]
+            if reseller is not None
+        }
+        insert(self.connection, "whose", sorted(rows), 4)
 
 
 def _says(version: Any, rule: str) -> list[str]:

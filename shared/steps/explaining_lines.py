@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from shared.settlement.statement import Statement
 
 UNDO = ("refund", "chargeback")
-_SHARED_AMONG_MAX = 20_000  # charges among which a bound is shared again, to tell the part of one
+_SHARED_AMONG_MAX = 5_000  # charges among which a bound is shared again, to tell the part of one
 # Of what a bound's scope is made, as its line names it.
 _SCOPE_KEYS = {
     "line": ("customer", "account", "instance_id", "line_id"),
@@ -61,14 +61,19 @@ class ContradictionError(ClearbookError):
         )
 
 
-def line_facts(kept: Kept, payer: str, line: Facts) -> Facts:
-    """All that is known of a bill line in a settlement; `line` is its row of a day part."""
-    rows = kept.lines("line_id = $id", "kind, band, piece", id=line["line_id"])
+def line_facts(kept: Kept, payer: str, line: Facts) -> Facts | None:
+    """All that is known of a bill line, its row of a day part, in a settlement; None where it is not settled by it."""
+    mapped = _mapped(kept, line)
+    # What is known of a charge is its customer's, and lines lie together by customer; a refund's may be another's.
+    customer = {} if line["kind"] in UNDO else {"customer": mapped.get("customer")}
+    where = "line_id = $id" + "".join(f" AND {name} IS NOT DISTINCT FROM ${name}" for name in customer)
+    rows = kept.lines(where, "kind, band, piece", id=line["line_id"], **customer)
     held = kept.ask(f"SELECT * FROM {kept.source('held')} WHERE line_id = $id ORDER BY piece", id=line["line_id"])  # noqa: S608
+    if not rows and not held:
+        return None
     undone = [] if line["kind"] in UNDO else kept.lines("other_line = $id", "date, line_id, piece", id=line["line_id"])
     # Refunds meet no condition, nor does a charge of which they left nothing.
     is_absent = line["kind"] in UNDO or (bool(rows) and all(one["kind"] == "netted" for one in rows))
-    mapped = _mapped(kept, line)
     version = _version(kept, line, rows, mapped)
     found: Facts = {
         "what": "bill_line",
@@ -528,8 +533,8 @@ def _share(kept: Kept, members: str, given: Facts, amount: Decimal, line_id: str
     """What of the first bound's line falls on a charge; None where it would be shared among too many to tell."""
     earning = f"SELECT line_id, account, sum(amount) AS earned FROM {kept.source()} WHERE {members} GROUP BY ALL"  # noqa: S608
     earning += " HAVING sum(amount) > 0"
-    [several] = kept.ask(f"SELECT count(*) AS count FROM ({earning})", **given)  # noqa: S608
-    if several["count"] > _SHARED_AMONG_MAX:
+    rows_above = f"SELECT count(*) AS count FROM {kept.source()} WHERE {members} AND amount > 0"  # noqa: S608
+    if kept.ask(rows_above, **given)[0]["count"] > _SHARED_AMONG_MAX:
         return None
     from shared.settlement.refunds import in_proportion
 
@@ -550,20 +555,21 @@ def _share(kept: Kept, members: str, given: Facts, amount: Decimal, line_id: str
 
 def _statement_lines(kept: Kept, rows: Sequence[Facts]) -> list[Facts]:
     """The statement lines that the settlement lines are part of."""
-    groups = {
-        (
-            one["agreement"],
-            *(one[name] or "" for name in ("customer", "product_code", "rule")),
-            one["version"],
-            one["kind"],
-        )
-        for one in rows
-    }
+    names = ("customer", "product_code", "rule")
+    groups = {(one["agreement"], *(one[name] or "" for name in names), one["version"], one["kind"]) for one in rows}
     return [
-        statement_line(kept, statement, place)
+        told
         for statement in statements_of(kept)
-        for place, one in enumerate(statement.lines)
-        if (statement.agreement, one.customer, one.product, one.rule, one.version, one.kind) in groups
+        if any(group[0] == statement.agreement for group in groups)
+        for told in statement_lines(
+            kept,
+            statement,
+            [
+                place
+                for place, one in enumerate(statement.lines)
+                if (statement.agreement, one.customer, one.product, one.rule, one.version, one.kind) in groups
+            ],
+        )
     ]
 
 
@@ -579,37 +585,41 @@ def statement_id(statement: Statement, cycle: str, place: int) -> str:
     return f"{statement.agreement}/{cycle}/{place + 1}"
 
 
-def statement_line(kept: Kept, statement: Statement, place: int) -> Facts:
-    """A statement line with how it was rounded: the whole statement once, then spread by largest remainder."""
+def statement_lines(kept: Kept, statement: Statement, places: Sequence[int]) -> Iterator[Facts]:
+    """Lines of a statement with how they were rounded: the whole once, then spread by largest remainder."""
     from shared.money import rounded, spread
 
-    mine, version = statement.lines[place], kept.begun(statement.agreement)[-1]
-    customers = dict.fromkeys(one.customer for one in statement.lines)
-    exacts = {name: [Decimal(one.exact) for one in statement.lines if one.customer == name] for name in customers}
-    exact = total([total(found) for found in exacts.values()])
+    version = kept.begun(statement.agreement)[-1]
+    exacts: dict[str, list[Decimal]] = {}
+    for one in statement.lines:
+        exacts.setdefault(one.customer, []).append(Decimal(one.exact))
+    sums = {customer: total(found) for customer, found in exacts.items()}
+    exact = total(list(sums.values()))
     whole = rounded(exact, version.places, version.mode)
-    shares = dict(zip(exacts, spread(whole, [total(found) for found in exacts.values()], version.places), strict=True))
-    amounts = spread(shares[mine.customer], exacts[mine.customer], version.places)
-    beside = [at for at, one in enumerate(statement.lines) if one.customer == mine.customer]
-    found = amounts[beside.index(place)]
-    if (whole, found) != (Decimal(statement.total), Decimal(mine.amount)):
-        raise ContradictionError(f"statement line {statement_id(statement, kept.cycle, place)}", found, mine.amount)
-    return {
-        "id": statement_id(statement, kept.cycle, place),
-        "customer": mine.customer,
-        "product": mine.product,
-        "rule": mine.rule,
-        "version": mine.version,
-        "kind": mine.kind,
-        "lines": mine.lines,
-        "basis": text(Decimal(mine.basis)),
-        "exact": text(Decimal(mine.exact)),
-        "amount": mine.amount,
-        "currency": statement.currency,
-        "customer_exact": text(total(exacts[mine.customer])),
-        "customer_amount": text(shares[mine.customer]),
-        "total_exact": text(exact),
-        "total": statement.total,
-        "places": version.places,
-        "mode": version.mode.value,
-    }
+    shares = dict(zip(sums, spread(whole, list(sums.values()), version.places), strict=True))
+    for place in places:
+        mine = statement.lines[place]
+        first = next(at for at, one in enumerate(statement.lines) if one.customer == mine.customer)
+        amount = spread(shares[mine.customer], exacts[mine.customer], version.places)[place - first]
+        id_ = statement_id(statement, kept.cycle, place)
+        if (whole, amount) != (Decimal(statement.total), Decimal(mine.amount)):
+            raise ContradictionError(f"statement line {id_}", amount, mine.amount)
+        yield {
+            "id": id_,
+            "customer": mine.customer,
+            "product": mine.product,
+            "rule": mine.rule,
+            "version": mine.version,
+            "kind": mine.kind,
+            "lines": mine.lines,
+            "basis": text(Decimal(mine.basis)),
+            "exact": text(Decimal(mine.exact)),
+            "amount": mine.amount,
+            "currency": statement.currency,
+            "customer_exact": text(sums[mine.customer]),
+            "customer_amount": text(shares[mine.customer]),
+            "total_exact": text(exact),
+            "total": statement.total,
+            "places": version.places,
+            "mode": version.mode.value,
+        }

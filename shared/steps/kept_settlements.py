@@ -106,17 +106,20 @@ class Kept:
 
     def source(self, name: str = "lines") -> str:
         """SQL for its lines, or for what it holds in cases."""
-        return _parquet([self._local(self.folder + f"{name}.parquet")])
+        return parquet([self._local(self.folder + f"{name}.parquet")])
 
     def parts(self, day: str | None = None, payer: str | None = None) -> str:
         """SQL for the bill lines of its day parts: all, those of a day, or of a payer."""
-        found = [
+        return parquet(self.part_paths(day, payer))
+
+    def part_paths(self, day: str | None = None, payer: str | None = None) -> list[str]:
+        """The same as local files."""
+        return [
             self._local(part_key(one, self.cycle, on, digest))
             for one, days in self.manifest["bills"].items()
             for on, digest in days.items()
             if day in (None, on) and payer in (None, one)
         ]
-        return _parquet(found)
 
     def ask(self, query: str, **given: object) -> list[Facts]:
         """The rows of a query."""
@@ -157,7 +160,8 @@ class Kept:
         return str(state.local_part(self.services, key))
 
 
-def _parquet(paths: Sequence[str]) -> str:
+def parquet(paths: Sequence[str]) -> str:
+    """SQL for the rows of local files."""
     if not paths:
         raise BadInputError("settlement", "read no bill", "it has no line to explain")
     return f"read_parquet([{', '.join(map(quoted, paths))}])"
