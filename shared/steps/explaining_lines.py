@@ -18,6 +18,7 @@ from shared.agreement.agreement import (
     GRADUATED,
     MONTH,
     PER_MONTH,
+    RERATE,
     USAGE,
     Agreement,
     Bound,
@@ -86,7 +87,7 @@ def line_facts(kept: Kept, payer: str, line: Facts) -> Facts | None:
         "agreement": None if version is None else agreement_facts(kept, version),
         "conditions": _conditions(version, line, mapped) if version is not None and not is_absent else [],
         "rows": [row_facts(one) for one in rows],
-        "refunds": [row_facts(one) for one in undone],
+        "refunds": [] if version is None else _refunds(version, line, undone),
         "cases": [_case(kept, one) for one in held],
         "basis": None,
         "earning": None,
@@ -95,7 +96,7 @@ def line_facts(kept: Kept, payer: str, line: Facts) -> Facts | None:
         "statement_lines": [],
     }
     if version is not None and line["kind"] not in UNDO:
-        found["basis"] = _basis(kept, version, line, rows, undone)
+        found["basis"] = _basis(kept, version, line, rows)
         _check_conditions(found, rows)
     earned = [one for one in rows if one["kind"] == "commission"]
     if version is not None and earned:
@@ -213,7 +214,30 @@ def _case(kept: Kept, row: Facts) -> Facts:
 # -- what it earns on --------------------------------------------------------------------------------------------------
 
 
-def _basis(kept: Kept, version: Agreement, line: Facts, rows: Sequence[Facts], undone: Sequence[Facts]) -> Facts:
+def _refunds(version: Agreement, line: Facts, undone: Sequence[Facts]) -> list[Facts]:
+    """The pieces of refunds that undo the line: netted, or what each takes back of what it earned."""
+    policy, found = version.refunds, []
+    for one in undone:
+        if one["kind"] != "netted":
+            continue
+        is_near = policy.window_days is None or (one["date"] - line["date"]).days <= policy.window_days
+        is_same_month = policy.is_same_month_netted and str(one["date"])[:7] == str(line["date"])[:7]
+        piece = (one["line_id"], one["piece"])
+        taken = [two["amount"] for two in undone if (two["line_id"], two["piece"]) == piece and two["amount"]]
+        found.append(
+            {
+                "id": one["line_id"],
+                "piece": one["piece"],
+                "date": str(one["date"]),
+                "basis": text(one["basis"]),
+                "is_netted": policy.take_back == RERATE or (is_same_month and is_near),
+                "taken_back": text(total(taken)),
+            }
+        )
+    return found
+
+
+def _basis(kept: Kept, version: Agreement, line: Facts, rows: Sequence[Facts]) -> Facts:
     """The amount that earns: as billed, at the exchange rate, less what refunds netted."""
     billed = _amount(line, version.basis)
     found: Facts = {"of": version.basis, "billed": plain(billed), "currency": line["currency"]}
@@ -225,7 +249,6 @@ def _basis(kept: Kept, version: Agreement, line: Facts, rows: Sequence[Facts], u
     netted = total([one["basis"] for one in rows if one["kind"] == "netted"])
     left = [one["basis"] for one in rows if one["kind"] in ("commission", "excluded", "direct", "own_use")]
     found |= {"value": plain(value), "netted": text(netted), "left": text(total(left)) if left else None}
-    found["netted_by"] = [one["line_id"] for one in undone if one["kind"] == "netted"] if netted else []
     if left and value is not None and EXACT.subtract(value, netted) != total(left):
         raise ContradictionError(f"the basis of line {line['line_id']}", text(value - netted), text(total(left)))
     return found

@@ -64,7 +64,7 @@ def _line(found: Facts) -> Iterator[str]:
         yield from (f"  {number}. {_tried(one)}" for number, one in enumerate(found["conditions"], 1))
     if found["basis"] is not None:
         yield "What it earns on"
-        yield f"  {_basis(found['basis'])}"
+        yield f"  {_basis(found['basis'], [one['id'] for one in found['refunds'] if one['is_netted']])}"
     yield from _outcome(found)
     yield from _bounds(found["bounds"])
     yield from _refunds(found["refunds"], found["earned"])
@@ -113,14 +113,14 @@ def _tried(one: Facts) -> str:
     return f"{name}, where {condition_words(one['when'])}: {answer}" + (f", {read}" if read else "")
 
 
-def _basis(one: Facts) -> str:
+def _basis(one: Facts, netted_by: Sequence[str]) -> str:
     if one["billed"] is None:
         return f"{one['of']}, which the line does not state"
     told = f"{one['of']} {_money(one['billed'])} {one['currency']}"
     if one.get("rate") is not None:
         told += f", at {one['rate']} {_money(one['value'])} {one['to']}"
     if Decimal(one["netted"]):
-        told += f"; {_money(one['netted'])} netted by {', '.join(one['netted_by']) or 'refunds'}"
+        told += f"; {_money(one['netted'])} netted by {', '.join(netted_by)}"
         left = EXACT.subtract(Decimal(one["value"]), Decimal(one["netted"]))
         told += f"; left {figure(left, 2)}" if left else "; nothing is left, as if neither had been"
     return told
@@ -207,12 +207,11 @@ def _bounds(found: Sequence[Facts]) -> Iterator[str]:
 def _refunds(found: Sequence[Facts], earned: str | None) -> Iterator[str]:
     if found:
         yield "What refunds undo of it"
-    of = "what it earned" if earned is None else f"what of the {_money(earned)} that it earned is refunded"
     for one in found:
-        if one["kind"] == "netted":
-            yield f"  {one['line_id']} of {one['date']}: {_money(one['basis'])}"
-        else:
-            yield f"  {one['line_id']} of {one['date']} takes back {of}: {_money(one['amount'])}"
+        did = "netted" if one["is_netted"] else f"takes back {_money(one['taken_back'])}"
+        if not one["is_netted"] and earned is not None:
+            did += f" of the {_money(earned)} that it earned"
+        yield f"  {one['id']} of {one['date']}, {_money(one['basis'])}: {did}"
 
 
 # -- statement lines ---------------------------------------------------------------------------------------------------
