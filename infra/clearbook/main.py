@@ -672,6 +672,43 @@ def compare(
     show_comparison(file, map_, cycle, reseller, home, json, limit=limit, lines_to=lines)
 
 
+@app.command("explain")
+def explain(
+    id_: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(
+            metavar="[ID]",
+            help="A bill line or settlement (8 digits or more), agreement/cycle/n of a statement line, or a payout.",
+        ),
+    ] = None,
+    find: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--find", metavar="TEXT", help="Instead: a customer, product, rule, instance, amount or text."),
+    ] = None,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="The billing cycle, YYYY-MM.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[str], typer.Option("--reseller", help="With --find: one reseller.")] = None,  # noqa: UP045
+    raw: Annotated[bool, typer.Option("--raw", help="Of a bill line: also the row as the provider sent it.")] = False,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Where a figure comes from: raw row, rules tried, scale, bounds, refunds, rounding, and who approved what.
+
+    --find looks in a --cycle: it explains the one thing that it finds, or lists several with their ids.
+    """
+    from infra.clearbook.explain import show_explanation, show_found
+
+    if (id_ is None) == (find is None):
+        raise typer.BadParameter("give an ID, or --find TEXT")
+    if id_ is not None:
+        if reseller is not None:
+            raise typer.BadParameter("--reseller goes with --find")
+        show_explanation(id_, cycle, home, json, raw=raw)
+    elif cycle is None:
+        raise typer.BadParameter("--find goes with --cycle")
+    else:
+        show_found(str(find), cycle, reseller, home, json, raw=raw)
+
+
 @app.command()
 def stuck(home: Home = None, json: Json = None) -> None:
     """What the sweeps could not mend: since when, how often it was tried, and what to do."""
