@@ -1,18 +1,12 @@
 """Differences of what is due for locked cycles to what was posted for them (semantics, adjustments).
 
-Tables: `posted` (the lines of earlier settlements that are due for a cycle that is looked back to), `adjusted`.
+Table: `posted`, handed in: the lines of earlier settlements that are due for a cycle that is looked back to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from shared.columnar import quoted
 from shared.settlement.share import Share
-
-if TYPE_CHECKING:
-    import duckdb
 
 # What differences are taken by: an adjustment keeps the kind it corrects.
 COMPARED = (
@@ -20,15 +14,6 @@ COMPARED = (
     *("instance_id", "currency"),
 )
 NOTCOMPARED = ("holdback", "release")
-
-
-def load_posted(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], columns: Sequence[str]) -> None:
-    """Make the view `posted` of the lines of earlier settlements."""
-    source = f"read_parquet([{', '.join(map(quoted, paths))}])" if paths else None
-    select = ", ".join(columns)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE posted AS SELECT {select} FROM {source or 'settled WHERE false'}"  # noqa: S608
-    )
 
 
 def differences_sql(share: Share) -> str:

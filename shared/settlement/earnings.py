@@ -217,10 +217,12 @@ def _fixed() -> str:
         "* 0.0000000001::DECIMAL(10,10)"
     )
     per_unit = f"CAST(fixed AS DECIMAL(18,{_FIXED_PLACES})) * CAST(usage AS DECIMAL(30,{_USAGE_PLACES}))"
+    # Each result is cast by itself: where a CASE has to find a type for several, DuckDB gives up decimals in silence.
     return f"""
-        SELECT {_LINE}, net, CASE WHEN NOT is_counted THEN 0 WHEN per = 'line' THEN fixed
-               WHEN per = 'usage_unit' THEN {per_unit} WHEN place > 1 THEN 0
-               WHEN is_prorated THEN {prorated} ELSE fixed END AS amount
+        SELECT {_LINE}, net, CASE WHEN NOT is_counted THEN CAST(0 AS {EARNED})
+               WHEN per = 'usage_unit' THEN CAST({per_unit} AS {EARNED})
+               WHEN per <> 'line' AND place > 1 THEN CAST(0 AS {EARNED})
+               WHEN is_prorated THEN CAST({prorated} AS {EARNED}) ELSE CAST(fixed AS {EARNED}) END AS amount
         FROM (SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY {ORDER}) AS place,
                      bit_or({days}) OVER (PARTITION BY {key}) AS days
               FROM item WHERE {EARNERS} AND fixed IS NOT NULL)"""  # noqa: S608
@@ -250,9 +252,7 @@ def _bring_to_rate(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
         f"""
         INSERT INTO retroactive
         WITH raised AS (
-            SELECT t.*, before + total AS reached,
-                   lag(t.cycle) OVER (PARTITION BY t.agreement, t.scale, t.scope, t.scope_customer, t.scope_product,
-                                      t.year ORDER BY t.cycle) AS earlier
+            SELECT t.*, before + total AS reached
             FROM scale_total t JOIN raising USING (agreement, scale, cycle)
         ), member AS (
             SELECT i.cycle, i.agreement, i.number, i.scale, i.scope, i.line_id, i.net, {SCOPE.format("i.")}, y.year,
@@ -260,7 +260,7 @@ def _bring_to_rate(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
             FROM item i JOIN year y ON y.agreement = i.agreement AND y.cycle = i.cycle
             WHERE {EARNERS} AND i.scale IN (SELECT scale FROM raising)
         ), due AS (
-            SELECT r.cycle AS raised_in, m.*, r.earlier, CAST(m.net * b.rate AS {EARNED}) AS due
+            SELECT r.cycle AS raised_in, m.*, CAST(m.net * b.rate AS {EARNED}) AS due
             FROM raised r JOIN member m ON {_SAME_SCOPE.format("m", "r")} AND m.year = r.year AND m.cycle < r.cycle
             JOIN scale_band b ON b.number = m.number AND b.scale = m.scale AND r.reached > b.low AND r.reached <= b.high
         )

@@ -137,7 +137,7 @@ def memory_mb(count: int, at_most_mb: int) -> int:
 def settle(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
     """Settle the lines in the table `bill`, of the share's cycles; leaves the tables `settled` and `held`.
 
-    Where cycles are looked back to, `posted` has what was posted for them (`adjusting.load_posted`).
+    Where cycles are looked back to, the table `posted` has the lines that were posted for them (LINE_TYPES).
     """
     lines.place(connection, share)
     rules.match(connection, share)

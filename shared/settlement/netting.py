@@ -253,9 +253,12 @@ def _measure(share: Share) -> str:
     """What a line adds to its scale; usage of another unit is none of this one's."""
     if not any(scale.measure for one in share.agreements for scale in one.scales.values()):
         return "s.net"
-    cases = " ".join(f"WHEN '{name}' THEN {converted_sql('s', amount_sql('s', name))}" for name in BASES)
-    usage = "CASE WHEN s.usage IS NOT NULL AND s.usage_unit IS DISTINCT FROM m.unit THEN 0 ELSE s.usage END"
-    return f"CASE m.measure {cases} WHEN 'usage' THEN {usage} ELSE s.net END"
+    amounts = {name: converted_sql("s", amount_sql("s", name)) for name in BASES}
+    cases = " ".join(f"WHEN '{name}' THEN CAST({value} AS {QUANTITY})" for name, value in amounts.items())
+    is_other = "s.usage IS NOT NULL AND s.usage_unit IS DISTINCT FROM m.unit"
+    usage = f"CASE WHEN {is_other} THEN CAST(0 AS {QUANTITY}) ELSE s.usage END"
+    # Each is cast by itself: where a CASE has to find a type for several, DuckDB gives up decimals in silence.
+    return f"CASE m.measure {cases} WHEN 'usage' THEN {usage} ELSE CAST(s.net AS {QUANTITY}) END"
 
 
 def _value_pieces(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
