@@ -1,6 +1,6 @@
 # `make demo` plays a month end to end; `make test` proves it. Each sets up everything it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup bundle demo test fast faults fuzz interop lint lock clean
+.PHONY: help setup bundle demo test fast faults fuzz mutants interop lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,9 @@ faults: $(STAMP) ## each distinct delivery of a month of thirty dates, every cal
 
 fuzz: $(STAMP) ## what reads bills, against bytes that nobody thought of (an hour; SECONDS=N of each target)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),720)
+
+mutants: $(STAMP) ## rules and rounding, changed in one small place after the other (ONE_IN=1: in every place)
+	$(BIN)/python -m tests.mutation --one-in $(or $(ONE_IN),4)
 
 interop: $(STAMP) ## the local cloud under independent clients (needs Node.js with npm)
 	$(BIN)/python -m tests.interop.run

@@ -15,7 +15,7 @@ _MINUTES = ("test_demo.py", "test_every_call_on_the_wire.py", "test_bundle.py")
 # The tests of a file share what is costly to make and stay on one worker; those of these files share nothing.
 _APART = (
     "test_every_call_on_the_wire.py", "test_seeded_months.py", "test_settlement.py", "test_adapters_faults.py",
-    "test_fuzz.py",
+    "test_fuzz.py", "test_many_lives.py",
 )  # fmt: skip
 
 

@@ -97,8 +97,7 @@ class KnownSettlements:
 
     def load_parts(self, connection: Any, paths: Sequence[str], share: Share) -> None:
         """Load them, unless what comes of them is known."""
-        agreements = [(one.id, one.version, one.digest) for one in share.agreements]
-        found = hashlib.sha256(repr((share.owner, str(share.cycle), share.assignments, agreements)).encode())
+        found = hashlib.sha256(repr(share).encode())
         for path in paths:
             found.update(hashlib.sha256(Path(path).read_bytes()).digest())
         self._loaded = connection, found.hexdigest()

@@ -13,7 +13,7 @@ import yaml
 
 from infra.clearbook.context import now, services
 from infra.clearbook.main import write_json
-from infra.clearbook.references.shown import changed_rates
+from infra.clearbook.references.shown import changed_tables
 from shared.agreement.agreement import parse_agreement
 from shared.agreement.differences import differences
 from shared.agreement.words import facts, lines
@@ -140,8 +140,8 @@ def _shown(work: Services, proposal: Proposal) -> list[str]:
         payments = [f"{one.instruction}: {one.amount} {one.currency} to {one.payee_name}, {one.account} at {one.bank}"
                     for one in members]  # fmt: skip
         return [*payments, f"together {body['total']} {body['currency']}"]
-    if proposal.act == state.FX_TABLES:
-        return changed_rates(work, proposal)
+    if proposal.act in (state.FX_TABLES, state.FIGURES):
+        return changed_tables(work, proposal)
     if proposal.act == AGREEMENT:
         return _terms(work, proposal)
     return _difference(work, proposal)

@@ -176,6 +176,23 @@ def bench_month(
     show(sizes, seed, bundled=bundle, json_to=json)
 
 
+@bench.command("settle")
+def bench_settle(
+    lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each, ours and what it is held against in turns.")] = 3,
+    json: Json = None,
+) -> None:
+    """The settlements of a generated month, beside SQL written by hand that writes the same lines.
+
+    20 shares, one after the other, from day parts to lines and cases in Parquet; agreements with 40 rules, three
+    scales, caps and floors, versions and assignments that change, refunds. Medians of times by the clock and of
+    processor times, the largest process, and what the function would be billed.
+    """
+    from infra.clearbook.bench.settle import show
+
+    show(lines, runs, json)
+
+
 @app.command()
 def provision(
     home: Home = None,
@@ -315,6 +332,26 @@ def reference_import_fx(
     import_fx(file, by, why, home, json, backdate=backdate)
 
 
+@reference_import.command("figures")
+def reference_import_figures(
+    file: CsvFile,
+    backdate: Annotated[
+        bool, typer.Option("--backdate", help="Change the figures of a locked cycle, too; needs --why.")
+    ] = False,
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose figures of resellers that gates ask for: a CSV file with the columns reseller,figure,cycle,value.
+
+    Each cycle in the file gets exactly the figures of the file.
+    """
+    from infra.clearbook.references.commands import import_figures
+
+    import_figures(file, by, why, home, json, backdate=backdate)
+
+
 @reference_import.command("catalogue")
 def reference_import_catalogue(
     file: CsvFile, by: By = "paula", why: Why = "", home: Home = None, json: Json = None
@@ -372,14 +409,14 @@ def reference_list(home: Home = None, json: Json = None) -> None:
 
 @reference.command("show")
 def reference_show(
-    kind: Annotated[str, typer.Argument(metavar="fx|catalogue|opening|repair", help="What to show.")],
-    cycle: Annotated[Optional[str], typer.Option("--cycle", help="Of exchange rates: the cycle, YYYY-MM.")] = None,  # noqa: UP045
+    kind: Annotated[str, typer.Argument(metavar="fx|figures|catalogue|opening|repair", help="What to show.")],
+    cycle: Annotated[str | None, typer.Option("--cycle", help="Of rates and figures: the cycle, YYYY-MM.")] = None,
     reseller: Annotated[Optional[str], typer.Option("--reseller", help="Of an opening: whose.")] = None,  # noqa: UP045
     repair: Annotated[Optional[str], typer.Option("--repair", help="Of a repair rule: its name.")] = None,  # noqa: UP045
     home: Home = None,
     json: Json = None,
 ) -> None:
-    """What is in force of one kind: a cycle's rates, the catalogue, a reseller's opening, a repair rule."""
+    """What is in force of one kind: a cycle's rates or figures, the catalogue, a reseller's opening, a repair rule."""
     from infra.clearbook.references.commands import show_one
 
     show_one(kind, cycle, reseller, repair, home, json)
@@ -633,6 +670,43 @@ def compare(
     from infra.clearbook.beside import show_comparison
 
     show_comparison(file, map_, cycle, reseller, home, json, limit=limit, lines_to=lines)
+
+
+@app.command("explain")
+def explain(
+    id_: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(
+            metavar="[ID]",
+            help="A bill line or settlement (8 digits or more), agreement/cycle/n of a statement line, or a payout.",
+        ),
+    ] = None,
+    find: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--find", metavar="TEXT", help="Instead: a customer, product, rule, instance, amount or text."),
+    ] = None,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="The billing cycle, YYYY-MM.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[str], typer.Option("--reseller", help="With --find: one reseller.")] = None,  # noqa: UP045
+    raw: Annotated[bool, typer.Option("--raw", help="Of a bill line: also the row as the provider sent it.")] = False,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Where a figure comes from: raw row, rules tried, scale, bounds, refunds, rounding, and who approved what.
+
+    --find looks in a --cycle: it explains the one thing that it finds, or lists several with their ids.
+    """
+    from infra.clearbook.explain import show_explanation, show_found
+
+    if (id_ is None) == (find is None):
+        raise typer.BadParameter("give an ID, or --find TEXT")
+    if id_ is not None:
+        if reseller is not None:
+            raise typer.BadParameter("--reseller goes with --find")
+        show_explanation(id_, cycle, home, json, raw=raw)
+    elif cycle is None:
+        raise typer.BadParameter("--find goes with --cycle")
+    else:
+        show_found(str(find), cycle, reseller, home, json, raw=raw)
 
 
 @app.command()

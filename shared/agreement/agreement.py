@@ -175,6 +175,11 @@ class Agreement:
         payers = not self.payers or not other.payers or set(self.payers) & set(other.payers)
         return days and bool(currencies) and bool(payers)
 
+    @property
+    def has_gates(self) -> bool:
+        """Whether some rule asks for a figure of the reseller."""
+        return any(rule.earn.gate is not None for rule in self.rules)
+
     def rule(self, id_: str) -> Rule | None:
         """The rule of that id, if it has one."""
         return next((one for one in self.rules if one.id == id_), None)

@@ -185,11 +185,11 @@ def glance(path: Path) -> Glance:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether nothing in the file makes a plain CSV reader stumble, or is passed over by it in silence.
+    """Whether nothing in the file is passed over or misread by a plain CSV reader in silence.
 
-    So it is UTF-8 without NUL, empty lines, line ends of different kinds, or quotes but around whole cells.
+    So it is without NUL, empty lines, line ends of different kinds, or quotes but around whole cells. What is no UTF-8
+    the reader itself refuses.
     """
-    decode = codecs.getincrementaldecoder("utf-8")("strict").decode
     line_end, before, rest = "", b"", b"\n"
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -198,20 +198,12 @@ def is_plain(path: Path) -> bool:
             text = chunk if before else chunk.removeprefix(codecs.BOM_UTF8)
             if not before and text.startswith((b"\r", b"\n")):
                 return False
-            try:
-                decode(chunk)
-            except UnicodeDecodeError:
-                return False
             open_: bytes | None = text[-1:]
             if b'"' in chunk or b'"' in rest:
                 open_ = _open_end(rest + text)
             if open_ is None or len(open_) > _OPEN_MAX or _is_odd(both, line_end):
                 return False
             before, rest = chunk, open_
-    try:
-        decode(b"", True)
-    except UnicodeDecodeError:
-        return False
     at_end = _open_end(rest + b"\n")
     return at_end is not None and b'"' not in at_end
 

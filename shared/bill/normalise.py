@@ -21,9 +21,10 @@ from shared.ids import digest_of
 _PLAIN_AMOUNT = r"[+-]?[0-9]{1,18}(\.[0-9]{0,10}0*)?"
 _PLAIN_QUANTITY = r"[+-]?[0-9]{1,20}(\.[0-9]{0,18}0*)?"
 _SCIENTIFIC = r"[+-]?[0-9](\.[0-9]{1,7})?[eE](-?0?[0-9]|-10)"
-_NARROW_BLANKS, _WIDE_BLANKS = " \t\r\n\v\f", "\u00a0\u3000\ufeff"
+_BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
 _DAY = r"20[0-9]{6}|20[0-9]{2}-[0-9]{2}-[0-9]{2}"
 _TIME = r"20[0-9]{2}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2})?"
+_MONTH = r"20[0-9]{2}-?(0[1-9]|1[0-2])"
 _ABSENT = "chr(30)"
 _OWN = "'id' || chr(31) || payer || chr(31) || source_id"
 _HASHED = ", ".join(f"coalesce(CAST({name} AS VARCHAR), {_ABSENT})" for name in IDENTITY)
@@ -139,10 +140,9 @@ def _name(header: str) -> str:
 
 def _trimmed(header: str) -> str:
     name = _name(header)
-    # Looking at both ends costs a tenth of trimming, and hardly any text needs it. The wide blanks begin a range each.
-    wide = " OR ".join(f"({name} >= '{blank}' AND {name} < '{chr(ord(blank) + 1)}')" for blank in _WIDE_BLANKS)
-    has_blank = f"{name} < '!' OR {name}[-1] < '!' OR {wide} OR {name}[-1] IN ({_texts_of(_WIDE_BLANKS)})"
-    trimmed = f"nullif(trim({name}, {quoted(_NARROW_BLANKS + _WIDE_BLANKS)}), '')"
+    # Hardly any text needs it, and looking at both ends costs far less than trimming.
+    has_blank = f"regexp_extract({name}, '^[{_BLANKS}]|[{_BLANKS}]$') <> ''"
+    trimmed = f"nullif(trim({name}, {quoted(_BLANKS)}), '')"
     return f"CASE WHEN {name} = '' THEN NULL WHEN {has_blank} THEN {trimmed} ELSE {name} END"
 
 
@@ -170,6 +170,12 @@ def _typed(reading: Reading, texts: _Texts, query: str) -> str:
     return f"SELECT *, {', '.join(added)} FROM ({query})"  # noqa: S608
 
 
+def _is_like(name: str, pattern: str) -> str:
+    """Whether the whole of a text is of a pattern that takes no empty text."""
+    # What yields a text is asked once of each text that a column has, regexp_full_match of each row.
+    return f"regexp_extract({name}, '\\A(?:{pattern})\\z') <> ''"
+
+
 def _kind(form: Format, texts: _Texts) -> str:
     cases = []
     for kind in form.kinds:
@@ -181,27 +187,24 @@ def _kind(form: Format, texts: _Texts) -> str:
 
 def _number(name: str, plain: str, type_: str) -> str:
     number = f"try_cast({name} AS {type_})"
-    is_plain = f"regexp_full_match({name}, '{plain}')"
+    is_plain = _is_like(name, plain)
     # A small exponent may put digits beyond those of an amount, and a cast would round them off.
-    is_exact = f"regexp_full_match({name}, '{_SCIENTIFIC}') AND {number} = try_cast({name} AS {QUANTITY})"
+    is_exact = f"{_is_like(name, _SCIENTIFIC)} AND {number} = try_cast({name} AS {QUANTITY})"
     return f"CASE WHEN {is_plain} THEN {number} WHEN {is_exact} THEN {number} END AS exact_{name}"
 
 
 def _time(name: str) -> str:
-    return f"CASE WHEN regexp_full_match({name}, '{_TIME}') THEN try_cast({name} AS TIMESTAMP) END"
+    return f"CASE WHEN {_is_like(name, _TIME)} THEN try_cast({name} AS TIMESTAMP) END"
 
 
 def _day(name: str) -> str:
     dashed = f"{name}[1:4] || '-' || {name}[5:6] || '-' || {name}[7:8]"
     written = f"CASE WHEN length({name}) = 8 THEN {dashed} ELSE {name} END"
-    return f"CASE WHEN regexp_full_match({name}, '{_DAY}') THEN try_cast({written} AS DATE) END"
+    return f"CASE WHEN {_is_like(name, _DAY)} THEN try_cast({written} AS DATE) END"
 
 
 def _month(name: str) -> str:
-    return (
-        f"CASE WHEN regexp_full_match({name}, '20[0-9]{{2}}-?(0[1-9]|1[0-2])') "
-        f"THEN {name}[1:4] || '-' || right({name}, 2) END"
-    )
+    return f"CASE WHEN {_is_like(name, _MONTH)} THEN {name}[1:4] || '-' || right({name}, 2) END"
 
 
 def _checked(reading: Reading, texts: _Texts, typed: str) -> str:
@@ -285,7 +288,7 @@ def _account(reading: Reading, texts: _Texts) -> str:
     """The owner account: its number, or whose name it is."""
     found = ["t.account"] if "account" in texts else []
     if "account_name" in texts:
-        found.append("CASE WHEN regexp_full_match(t.account_name, '[0-9]{1,20}') THEN t.account_name END")
+        found.append(f"CASE WHEN {_is_like('t.account_name', '[0-9]{1,20}')} THEN t.account_name END")
         if "payer_name" in texts and "payer" in texts:
             found.append("CASE WHEN t.account_name = t.payer_name THEN t.payer END")
         found += [

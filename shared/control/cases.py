@@ -36,7 +36,14 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "correct the condition in a new version of the agreement",
     ),
     "no_fx_rate": ("no exchange rate for {key}", "enter the cycle's rate, or an agreement in the bill's currency"),
-    "missing_value": ("line {key} lacks the amount its agreement needs", "ask the provider, or choose another basis"),
+    "no_figure": (
+        "agreement/rule {key} asks for a figure that nobody has entered",
+        "import the cycle's figures (`clearbook reference import figures`)",
+    ),
+    "missing_value": (
+        "line {key} lacks the amount or usage that its agreement needs",
+        "ask the provider, or choose another basis",
+    ),
     "refund_sign": ("refund {key} is above 0", "check the connector's refund_sign against the raw bill"),
     "unlinked_refund": (
         "refund {key} has no charge in its month to undo",

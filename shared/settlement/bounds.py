@@ -1,7 +1,7 @@
-"""Caps, floors and what is held back: lines of their own, never a changed line (semantics, bounds).
+"""Caps and floors: lines of their own, never a changed line (semantics, bounds).
 
-Tables: `earner` (each line that earns, with all its commission), `bound_line` and `bound_share` (how much of a bound
-line fell on each charge).
+Tables: `bound_line`, `bound_share` (how much of a bound line fell on each charge) and `earner` (each line that earns,
+with all its commission). What fell on each charge is found only where something depends on it.
 """
 
 from __future__ import annotations
@@ -59,27 +59,42 @@ class _InForce:
 
 def bind(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     """Make `bound_line` and `bound_share`, cycle by cycle, narrow scopes first."""
+    connection.execute("DROP TABLE IF EXISTS earner")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE bound_line ({_LINE})")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE bound_share ({_SHARE})")
     if not _has_bounds(share):
         return
+    unshared: dict[str, list[tuple[Cycle, _InForce]]] = {}  # by agreement: bounds whose lines are not shared out yet
     for cycle in share.cycles:
         for id_, versions in share.begun(cycle).items():
-            in_force = sorted(_in_force(versions), key=lambda one: (one.turn, one.rule or ""))
-            for place, one in enumerate(in_force):
+            waiting = unshared.setdefault(id_, [])
+            for one in sorted(_in_force(versions), key=lambda one: (one.turn, one.rule or "")):
+                if one.rule is not None and any(earlier.rule is None for _, earlier in waiting):
+                    _share_out(connection, waiting)
                 _bind(connection, share, cycle, id_, one)
-                if place + 1 < len(in_force) or _is_taken_back(connection, cycle, id_):
-                    _spread(connection, cycle, one)
+                if one.bound.kind == "floor":
+                    _keep_earning(connection, share, cycle, one, waiting)
+                waiting.append((cycle, one))
+            if _is_taken_back(connection, cycle, id_):
+                _share_out(connection, waiting)
 
 
 def _has_bounds(share: Share) -> bool:
     return any(one.bounds or any(rule.bounds for rule in one.rules) for one in share.agreements)
 
 
+def _share_out(connection: duckdb.DuckDBPyConnection, waiting: list[tuple[Cycle, _InForce]]) -> None:
+    """Share the lines of all bounds that wait for it, in the order in which they were bound."""
+    gather(connection)
+    for cycle, one in waiting:
+        _spread(connection, cycle, one)
+    waiting.clear()
+
+
 def gather(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `earner`: each line that rules own, with all that it earns by them."""
+    """Make `earner`, if it is not there yet: each line that rules own, with all that it earns by them."""
     connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE earner AS
+        f"""CREATE TEMP TABLE IF NOT EXISTS earner AS
             SELECT i.cycle, i.line_id, i.agreement, i.version, i.number, i.rule, i.customer, i.account, i.instance_id,
                    i.product_code, i.commodity_code, i.billing_item_code, i.date, i.billed, i.pretax, i.money,
                    i.kind IN {CHARGE} AS is_charge, i.per, c.amount AS commission,
@@ -101,32 +116,34 @@ def _in_force(versions: Sequence[Agreement]) -> Iterator[_InForce]:
             yield _InForce(id_, bound, last)
 
 
+def _span(share: Share, cycle: Cycle, one: _InForce) -> str:
+    """The cycles that a bound adds up, as an SQL list."""
+    id_ = one.version.id
+    if one.bound.over != CONTRACT_YEAR:
+        return quoted(str(cycle))
+    year = share.year(id_, cycle)
+    return ", ".join(quoted(str(c)) for c in share.cycles if c <= cycle and share.year(id_, c) == year)
+
+
 def _bind(connection: duckdb.DuckDBPyConnection, share: Share, cycle: Cycle, id_: str, one: _InForce) -> None:
     """Write the lines of a bound in a cycle: one for each scope that it changes."""
     bound, keys = one.bound, _KEYS[one.bound.scope]
     is_yearly = bound.over == CONTRACT_YEAR
-    year = share.year(id_, cycle)
-    span = [c for c in share.cycles if c <= cycle and share.year(id_, c) == year] if is_yearly else [cycle]
-    cycles = ", ".join(quoted(str(c)) for c in span)
+    if bound.kind == "floor" and is_yearly and not share.is_last_of_year(id_, cycle):
+        return
+    cycles = _span(share, cycle, one)
     same = " AND ".join(f"s.{key} IS NOT DISTINCT FROM b.{key}" for key in keys) or "true"
     cap = f"least(0, {bound.amount} - total - coalesce(bound, 0)) - coalesce(before, 0)"
-    is_drawn = not is_yearly or share.is_last_of_year(id_, cycle)
-    floor = (
-        f"CASE WHEN earns AND {str(is_drawn).lower()} THEN greatest(0, {bound.amount} - total - coalesce(bound, 0)) END"
-    )
+    floor = f"greatest(0, {bound.amount} - total - coalesce(bound, 0))"
     others = ", ".join(f"s.{key}" if key in keys else f"NULL AS {key}" for key in _WIDEST)
     product = "any_value(product_code)" if bound.scope == LINE else "NULL"
     connection.execute(
         f"""
         INSERT INTO bound_line
-        WITH spread AS (
-            SELECT cycle, line_id, sum(part) AS part FROM bound_share WHERE turn < {one.turn} AND {_of(one)}
-            GROUP BY cycle, line_id
-        ), sums AS (
-            SELECT {"".join(f"e.{key}, " for key in keys)} sum(commission) AS total, {product} AS product_code,
-                   bool_or(commission + coalesce(part, 0) > 0) AS earns
-            FROM earner e LEFT JOIN spread p ON p.cycle = e.cycle AND p.line_id = e.line_id
-            WHERE {one.members} AND e.cycle IN ({cycles}) GROUP BY {"".join(f"e.{key}, " for key in keys)} 1 = 1
+        WITH sums AS (
+            SELECT {"".join(f"{key}, " for key in keys)} sum(amount) AS total, {product} AS product_code
+            FROM commission WHERE {one.members} AND cycle IN ({cycles})
+            GROUP BY {"".join(f"{key}, " for key in keys)} 1 = 1
         ), bound AS (
             SELECT {"".join(f"{key}, " for key in keys)} sum(amount) AS bound
             FROM ({_earlier(one, cycles)}) GROUP BY ALL
@@ -145,6 +162,41 @@ def _bind(connection: duckdb.DuckDBPyConnection, share: Share, cycle: Cycle, id_
     )
 
 
+def _keep_earning(
+    connection: duckdb.DuckDBPyConnection,
+    share: Share,
+    cycle: Cycle,
+    one: _InForce,
+    waiting: list[tuple[Cycle, _InForce]],
+) -> None:
+    """Of a floor's lines keep those in whose scope a member earned more than 0, with what fell on it before."""
+    cycles = _span(share, cycle, one)
+    mine = f"turn = {one.turn} AND {_of(one)} AND rule IS NOT DISTINCT FROM {_text(one.rule)}"
+    mine += f" AND cycle = {quoted(str(cycle))}"
+    same = "".join(f" AND {{0}}.{key} IS NOT DISTINCT FROM b.{key}" for key in _KEYS[one.bound.scope])
+    within = f"l.turn < {one.turn} AND l.{_of(one)} AND l.cycle IN ({cycles}){same.format('l')}"
+    found = connection.execute(
+        f"SELECT bool_or(EXISTS (SELECT 1 FROM bound_line l WHERE {within})) FROM bound_line b WHERE {mine}"  # noqa: S608
+    ).fetchall()
+    if found[0][0] is None:
+        return
+    if found[0][0]:
+        _share_out(connection, waiting)
+    line = ", ".join(f"e.{key}" for key in _WIDEST)
+    drawn = f"(SELECT * FROM bound_line b WHERE {mine})"  # noqa: S608
+    connection.execute(
+        f"""DELETE FROM bound_line b WHERE {mine} AND NOT EXISTS (
+                SELECT 1 FROM (
+                    SELECT {line} FROM commission e SEMI JOIN {drawn} b ON true{same.format("e")}
+                    LEFT JOIN (
+                        SELECT cycle, line_id, sum(part) AS part FROM bound_share WHERE turn < {one.turn} AND {_of(one)}
+                        GROUP BY cycle, line_id) p ON p.cycle = e.cycle AND p.line_id = e.line_id
+                    WHERE e.{one.members.replace(" AND rule", " AND e.rule")} AND e.cycle IN ({cycles})
+                    GROUP BY e.cycle, {line}, p.part HAVING sum(e.amount) + coalesce(p.part, 0) > 0) e
+                WHERE true{same.format("e")})"""  # noqa: S608
+    )
+
+
 def _earlier(one: _InForce, cycles: str) -> str:
     """Of bound lines as wide or narrower whose turn was before: what belongs to the sum of the bound's scope.
 
@@ -157,7 +209,7 @@ def _earlier(one: _InForce, cycles: str) -> str:
         return mine
     shares = (
         f"SELECT {', '.join(f'e.{key}' for key in _WIDEST)}, p.part FROM bound_share p "  # noqa: S608
-        "JOIN earner e ON e.cycle = p.cycle AND e.line_id = p.line_id "
+        "JOIN item e ON e.cycle = p.cycle AND e.line_id = p.line_id "
         f"WHERE p.turn < {one.turn} AND p.owner = '' AND p.agreement = {quoted(one.version.id)} "
         f"AND e.rule = {quoted(one.rule)} AND p.cycle IN ({cycles})"
     )
@@ -208,7 +260,7 @@ def _is_taken_back(connection: duckdb.DuckDBPyConnection, cycle: Cycle, id_: str
     """Whether something of the agreement's charges of the cycle is taken back: then it matters what fell on each."""
     return bool(
         connection.execute(
-            "SELECT 1 FROM piece p JOIN earner e ON e.line_id = p.charge "
+            "SELECT 1 FROM piece p JOIN commission e ON e.line_id = p.charge "
             "WHERE NOT p.is_netted AND e.cycle = ? AND e.agreement = ? LIMIT 1",
             [str(cycle), id_],
         ).fetchall()

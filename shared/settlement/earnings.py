@@ -6,15 +6,15 @@ Tables, in the order they are made: `year` (the contract year of each agreement'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.agreement.agreement import Agreement
+from shared.agreement.agreement import ALL_UNITS, GRADUATED, PER_UNIT, Agreement, Earning
 from shared.bill.line import AMOUNT, ORDER, QUANTITY
 from shared.columnar import insert
 from shared.errors import ClearbookError
 from shared.settlement.rules import EARN_RATE
-from shared.settlement.share import Share
+from shared.settlement.share import Opened, Share
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,7 +33,9 @@ _SAME_SCOPE = "{0}.agreement = {1}.agreement AND {0}.scale = {1}.scale AND {0}.s
 _SAME_SCOPE += "".join(
     f" AND {{0}}.{name} IS NOT DISTINCT FROM {{1}}.{name}" for name in ("scope_customer", "scope_product")
 )
-_LINE = "cycle, agreement, version, number, customer, product_code, date, account, line_id, piece, money, rule"
+_LINE = (
+    "cycle, agreement, version, number, customer, product_code, date, account, instance_id, line_id, piece, money, rule"
+)
 _FIXED_PLACES, _USAGE_PLACES = 8, 10  # of an amount per unit, and of the usage it is multiplied by
 
 
@@ -52,12 +54,18 @@ class UnholdableError(ClearbookError):
 
 def earn(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     """Make `commission` and `retroactive`."""
-    _refuse_unholdable(connection)
+    if any(stage.fixed is not None and stage.per == PER_UNIT for stage in _stages(share)):
+        _refuse_unholdable(connection)
     _say_years(connection, share)
     _say_bands(connection, share)
     _add_up(connection, share)
-    _pay(connection)
+    _pay(connection, share)
     _bring_to_rate(connection, share)
+
+
+def _stages(share: Share) -> Iterator[Earning]:
+    """All that rules earn by, whatever their gates lead to."""
+    return (stage for one in share.agreements for rule in one.rules for stage in rule.earn.stages())
 
 
 def _refuse_unholdable(connection: duckdb.DuckDBPyConnection) -> None:
@@ -85,8 +93,8 @@ def _say_bands(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
         "CREATE OR REPLACE TEMP TABLE scale_band "
         f"(number INTEGER, scale VARCHAR, band INTEGER, low {QUANTITY}, high {QUANTITY}, rate {EARN_RATE})"
     )
-    for number, agreement in enumerate(share.agreements):
-        insert(connection, "scale_band", _bands(number, agreement), 6)
+    bands = [band for number, agreement in enumerate(share.agreements) for band in _bands(number, agreement)]
+    insert(connection, "scale_band", bands, 6)
 
 
 def _bands(number: int, agreement: Agreement) -> list[tuple[object, ...]]:
@@ -102,27 +110,13 @@ def _bands(number: int, agreement: Agreement) -> list[tuple[object, ...]]:
 
 def _add_up(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     """Make `scale_total`: what each scope came to in a cycle, and in its contract year before it, as due now."""
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE opened (agreement VARCHAR, scale VARCHAR, scope_customer VARCHAR, "
-        f"scope_product VARCHAR, year INTEGER, as_of VARCHAR, amount {QUANTITY})"
-    )
-    if share.opened is not None:
-        as_of = share.opened.as_of
-        ids = {one.id for one in share.agreements}
-        rows = [
-            (
-                one.agreement,
-                one.scale,
-                one.customer,
-                one.product,
-                share.year_of(one.agreement, as_of),
-                as_of,
-                one.amount,
-            )
-            for one in share.opened.scale_totals
-            if one.agreement in ids
-        ]
-        insert(connection, "opened", rows, 7)
+    opened = "0"
+    if share.opened is not None and share.opened.scale_totals:
+        _say_opened(connection, share, share.opened)
+        opened = """coalesce((SELECT sum(o.amount) FROM opened o
+                   WHERE o.agreement = s.agreement AND o.scale = s.scale AND o.year = y.year AND o.as_of <= s.cycle
+                     AND o.scope_customer IS NOT DISTINCT FROM s.scope_customer
+                     AND o.scope_product IS NOT DISTINCT FROM s.scope_product), 0)"""
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE scale_total AS
@@ -133,52 +127,72 @@ def _add_up(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
         SELECT s.*, year, CAST(coalesce(sum(total) OVER (
                    PARTITION BY s.agreement, scale, scope, scope_customer, scope_product, year
                    ORDER BY s.cycle ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
-               + coalesce((SELECT sum(o.amount) FROM opened o
-                   WHERE o.agreement = s.agreement AND o.scale = s.scale AND o.year = y.year AND o.as_of <= s.cycle
-                     AND o.scope_customer IS NOT DISTINCT FROM s.scope_customer
-                     AND o.scope_product IS NOT DISTINCT FROM s.scope_product), 0) AS {QUANTITY}) AS before
+               + {opened} AS {QUANTITY}) AS before
         FROM sums s JOIN year y ON y.agreement = s.agreement AND y.cycle = s.cycle"""  # noqa: S608
     )
 
 
-def _pay(connection: duckdb.DuckDBPyConnection) -> None:
+def _say_opened(connection: duckdb.DuckDBPyConnection, share: Share, opened: Opened) -> None:
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE opened (agreement VARCHAR, scale VARCHAR, scope_customer VARCHAR, "
+        f"scope_product VARCHAR, year INTEGER, as_of VARCHAR, amount {QUANTITY})"
+    )
+    ids, as_of = {one.id for one in share.agreements}, opened.as_of
+    rows = [
+        (one.agreement, one.scale, one.customer, one.product, share.year_of(one.agreement, as_of), as_of, one.amount)
+        for one in opened.scale_totals
+        if one.agreement in ids
+    ]
+    insert(connection, "opened", rows, 7)
+
+
+def _pay(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     """Make `commission`: what each line earns, a row for each band that it falls in."""
-    line = ", ".join(f"i.{name}" for name in _LINE.split(", "))
+    methods = {scale.method for one in share.agreements for scale in one.scales.values()}
+    line, scoped = _columns("i"), f"SELECT *, {SCOPE.format('')} FROM item WHERE {EARNERS} AND scale IS NOT NULL"  # noqa: S608
     before = "CASE WHEN i.is_yearly THEN t.before ELSE 0 END"
+    same = f"t.cycle = i.cycle AND {_SAME_SCOPE.format('t', 'i')}"
+    rated = [
+        f"SELECT {line}, NULL::INTEGER AS band, rate, net AS part FROM item i "  # noqa: S608
+        f"WHERE {EARNERS} AND scale IS NULL AND fixed IS NULL"
+    ]
+    if GRADUATED in methods:
+        rated.append(_climbing(line, scoped, before, same))
+    if ALL_UNITS in methods:
+        rated.append(
+            f"""SELECT {line}, b.band, b.rate, i.net
+                FROM ({scoped} AND method = 'all_units') i JOIN scale_total t ON {same}
+                JOIN scale_band b ON b.number = i.number AND b.scale = i.scale
+                    AND {before} + t.total > b.low AND {before} + t.total <= b.high"""  # noqa: S608
+        )
+    earned = [
+        f"""SELECT {_LINE}, band, CAST(rate AS {EARN_RATE}) AS rate, part AS basis,
+                   CAST(part * CAST(rate AS {EARN_RATE}) AS {EARNED}) AS amount
+            FROM ({" UNION ALL ".join(rated)})"""  # noqa: S608
+    ]
+    if any(stage.fixed is not None for stage in _stages(share)):
+        earned.append(f"SELECT {_LINE}, NULL, NULL, net, CAST(amount AS {EARNED}) FROM ({_fixed()})")  # noqa: S608
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE commission AS {' UNION ALL '.join(earned)}")
+
+
+def _columns(alias: str) -> str:
+    return ", ".join(f"{alias}.{name}" for name in _LINE.split(", "))
+
+
+def _climbing(line: str, scoped: str, before: str, same: str) -> str:
+    """SQL for the members of graduated scales, cut by the bands that they pass."""
     group = "i.cycle, i.agreement, i.scale, i.scope, i.scope_customer, i.scope_product"
     climbed = f"sum(net) OVER (PARTITION BY {group} ORDER BY {_order()} ROWS UNBOUNDED PRECEDING) - net"
-    scoped = f"SELECT *, {SCOPE.format('')} FROM item WHERE {EARNERS} AND scale IS NOT NULL"  # noqa: S608
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE commission AS
-        WITH climbing AS (
-            SELECT i.*, {_WIDE.format(before)} + {_WIDE.format(climbed)} AS reached
-            FROM ({scoped} AND method = 'graduated') i JOIN scale_total t
-            ON t.cycle = i.cycle AND {_SAME_SCOPE.format("t", "i")}
-        ), cut AS (
+    return f"""
+        SELECT {_LINE}, band, rate, part FROM (
             SELECT {line}, b.band, b.rate, i.net = 0 AS is_nothing,
                    CAST(least(greatest(reached + net, low), high) - least(greatest(reached, low), high) AS {AMOUNT})
                        AS part
-            FROM climbing i JOIN scale_band b ON b.number = i.number AND b.scale = i.scale
-            WHERE net <> 0 OR (reached > low AND reached <= high)
-        ), whole AS (
-            SELECT {line}, b.band, b.rate, i.net AS part
-            FROM ({scoped} AND method = 'all_units') i JOIN scale_total t
-            ON t.cycle = i.cycle AND {_SAME_SCOPE.format("t", "i")}
+            FROM (SELECT i.*, {_WIDE.format(before)} + {_WIDE.format(climbed)} AS reached
+                  FROM ({scoped} AND method = 'graduated') i JOIN scale_total t ON {same}) i
             JOIN scale_band b ON b.number = i.number AND b.scale = i.scale
-                AND {before} + t.total > b.low AND {before} + t.total <= b.high
-        ), rated AS (
-            SELECT {line}, NULL::INTEGER AS band, rate, net AS part FROM item i
-            WHERE {EARNERS} AND scale IS NULL AND fixed IS NULL
-            UNION ALL SELECT {_LINE}, band, rate, part FROM cut WHERE is_nothing OR part <> 0
-            UNION ALL SELECT {_LINE}, band, rate, part FROM whole
-        )
-        SELECT {_LINE}, band, CAST(rate AS {EARN_RATE}) AS rate, part AS basis,
-               CAST(part * CAST(rate AS {EARN_RATE}) AS {EARNED}) AS amount
-        FROM rated
-        UNION ALL
-        SELECT {_LINE}, NULL, NULL, net, CAST(amount AS {EARNED}) FROM ({_fixed()})"""  # noqa: S608
-    )
+            WHERE net <> 0 OR (reached > low AND reached <= high))
+        WHERE is_nothing OR part <> 0"""  # noqa: S608
 
 
 def _order() -> str:
@@ -225,10 +239,16 @@ def _bring_to_rate(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
         for scale in sorted({name for one in versions for name in one.scales})
         if [one.scales[scale] for one in versions if scale in one.scales][-1].is_retroactive
     ]
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE retroactive (cycle VARCHAR, agreement VARCHAR, scale VARCHAR, customer VARCHAR, "
+        f"product_code VARCHAR, line_id VARCHAR, of_cycle VARCHAR, part {EARNED})"
+    )
+    if not rows:
+        return
     insert(connection, "raising", rows, 3)
     connection.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE retroactive AS
+        INSERT INTO retroactive
         WITH raised AS (
             SELECT t.*, before + total AS reached,
                    lag(t.cycle) OVER (PARTITION BY t.agreement, t.scale, t.scope, t.scope_customer, t.scope_product,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 VERSION = "2"  # changes with anything that changes a result
 _BEARING = "'commission', 'netted', 'excluded', 'direct', 'own_use'"  # the kinds that carry a basis
-_UNSETTLED = {"scales": "contract years", "cap or floor": "contract years", "rules": "gates"}
+_UNSETTLED = {"scales": "contract years", "cap or floor": "contract years"}
 _MEMORY_MIN_MB, _MEMORY_A_LINE = 256, 1500  # the latter in bytes
 
 LINE_TYPES = {
@@ -118,8 +118,6 @@ def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
     asked = {
         "scales": any(one.over != MONTH for one in scales),
         "cap or floor": any(one.over != MONTH for one in bounds_),
-        "rules": any(rule.earn.gate is not None for rule in agreement.rules),
-        "holdback": agreement.holdback is not None,
         "payout.carry_forward": not payout.carry_forward,
         "payout.requires_invoice": payout.requires_invoice,
         "payout.withholding": payout.withholding is not None,
@@ -147,7 +145,6 @@ def settle(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
     rules.say_meanings(connection, share)
     netting.net(connection, share)
     earnings.earn(connection, share)
-    bounds.gather(connection)
     bounds.bind(connection, share)
     taking_back.take_back(connection)
     _write_down(connection, share)
@@ -164,26 +161,27 @@ def write(connection: duckdb.DuckDBPyConnection, lines_path: Path, held_path: Pa
 
 
 def _write_down(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
-    """Make `settled`: the settlement lines of the cycle, each naming its rule, version, band and rate.
+    """Make the view `settled`: the settlement lines of the cycle, each naming its rule, version, band and rate.
 
-    `due` has those of all cycles that are looked at.
+    Tables: `due` (what every line comes to, of all cycles that are looked at), `added` (what no line comes to alone).
     """
     _list_due(connection, share)
-    all_, cycle = ", ".join(LINE_COLUMNS), quoted(str(share.cycle))
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE settled AS SELECT {all_} FROM due WHERE cycle = {cycle}")  # noqa: S608
+    typed = ", ".join(f"{name} {type_}" for name, type_ in LINE_TYPES.items())
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE added ({typed})")
     if share.looked_back:
         given = ", ".join(adjusting.COMPARED)
         connection.execute(
-            f"INSERT INTO settled BY NAME SELECT {given}, corrects, date, amount, 'adjustment' AS kind, 0 AS piece, "  # noqa: S608
+            f"INSERT INTO added BY NAME SELECT {given}, corrects, date, amount, 'adjustment' AS kind, 0 AS piece, "  # noqa: S608
             f"0 AS basis, 'due less posted' AS because FROM ({adjusting.differences_sql(share)})"
         )
-    rows = [*_held_back(connection, share), *_released(share), *_approved(share)]
-    names = ("agreement", "customer", "product_code", "kind", "because", "currency", "cycle", "approved")
-    columns = {**dict.fromkeys(names, "VARCHAR"), "version": "INTEGER", "amount": EARNED}
-    typed = ", ".join(f"{name} {type_}" for name, type_ in columns.items())
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE monthly ({typed})")
-    insert(connection, "monthly", [[row.get(name) for name in columns] for row in rows], len(columns))
-    connection.execute("INSERT INTO settled BY NAME SELECT *, '' AS line_id, 0 AS piece, 0 AS basis FROM monthly")
+    more = [*_held_back(connection, share), *_released(share), *_approved(share)]
+    rows = [{"line_id": "", "piece": 0, "basis": 0, **one} for one in more]
+    insert(connection, "added", [[row.get(name) for name in LINE_COLUMNS] for row in rows], len(LINE_COLUMNS))
+    all_, cycle = ", ".join(LINE_COLUMNS), quoted(str(share.cycle))
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW settled AS SELECT {all_} FROM due WHERE cycle = {cycle} "  # noqa: S608
+        f"UNION ALL SELECT {all_} FROM added"
+    )
 
 
 def _list_due(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
@@ -191,14 +189,14 @@ def _list_due(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     free = "NOT is_undo AND NOT is_gone AND problem IS NULL"
     same = "agreement, version, customer, product_code, date, account, line_id, piece, other_line, money, cycle"
     last = _last_versions(share)
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE due AS
-        WITH line AS (
+    lines_of = {  # by the table that has them, if it has any
+        "item": f"""
             -- what was netted off a charge: all of it where nothing is left
-            SELECT {same}, 'netted' AS kind, NULL AS rule, NULL::INTEGER AS band, NULL AS rate, NULL AS because,
+            SELECT {same}, 'netted' AS kind, NULL::VARCHAR AS rule, NULL::INTEGER AS band, NULL AS rate,
+                   NULL::VARCHAR AS because,
                    CASE WHEN is_gone THEN coalesce(whole, 0) WHEN whole IS NULL OR net IS NULL THEN 0
-                        ELSE whole - net END AS basis, 0 AS amount, NULL AS instance_id, NULL AS corrects
+                        ELSE whole - net END AS basis,
+                   0 AS amount, NULL::VARCHAR AS instance_id, NULL::VARCHAR AS corrects
             FROM item WHERE is_netted
             UNION ALL
             SELECT {same}, 'netted', NULL, NULL, NULL, NULL, coalesce(net, 0), 0, NULL, NULL
@@ -208,28 +206,34 @@ def _list_due(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
             FROM item WHERE {free} AND number IS NULL AND how IN ('direct', 'own_use')
             UNION ALL
             SELECT {same}, 'excluded', NULL, NULL, NULL, because, net, 0, NULL, NULL
-            FROM item WHERE {free} AND verdict = 'excluded'
-            UNION ALL
+            FROM item WHERE {free} AND verdict = 'excluded'""",  # noqa: S608
+        "commission": f"""
             SELECT {same.replace("other_line", "NULL")}, 'commission', rule, band, rate, NULL, basis, amount, NULL, NULL
-            FROM commission
-            UNION ALL
+            FROM commission""",  # noqa: S608
+        "retroactive": f"""
             SELECT r.agreement, l.version, r.customer, r.product_code, NULL, NULL, '', 0, NULL, l.pays, r.cycle,
                    'retroactive', NULL, NULL, NULL, 'scale ' || scale, 0, r.amount, NULL, NULL
             FROM (SELECT cycle, agreement, scale, customer, product_code, sum(part) AS amount FROM retroactive
                   GROUP BY ALL HAVING sum(part) <> 0) r
-            JOIN ({last}) l ON l.agreement = r.agreement AND l.cycle = r.cycle
-            UNION ALL
+            JOIN ({last}) l ON l.agreement = r.agreement AND l.cycle = r.cycle""",  # noqa: S608
+        "bound_line": f"""
             SELECT b.agreement, b.version, b.customer, b.product_code, NULL, b.account, coalesce(b.line_id, ''), 0,
                    NULL, l.pays, b.cycle, b.kind, b.rule, NULL, NULL, NULL, 0, b.amount, b.instance_id, NULL
-            FROM bound_line b JOIN ({last}) l ON l.agreement = b.agreement AND l.cycle = b.cycle
-            UNION ALL
+            FROM bound_line b JOIN ({last}) l ON l.agreement = b.agreement AND l.cycle = b.cycle""",  # noqa: S608
+        "taken_back": """
             SELECT e.agreement, e.version, e.customer, e.product_code, u.date, u.account, t.refund, t.number, t.charge,
                    e.money, e.cycle, 'adjustment', e.rule, NULL, NULL, 'taken back', 0, t.amount, NULL, 'adjustment'
-            FROM taken_back t JOIN earner e ON e.line_id = t.charge JOIN line u ON u.line_id = t.refund
-        )
+            FROM taken_back t JOIN item e ON e.line_id = t.charge JOIN line u ON u.line_id = t.refund""",
+    }
+    filled = ", ".join(f"EXISTS (FROM {table})" for table in lines_of if table != "item")
+    is_filled = (True, *connection.execute(f"SELECT {filled}").fetchall()[0])
+    given = [of for of, is_any in zip(lines_of.values(), is_filled, strict=True) if is_any]
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE due AS
         SELECT * EXCLUDE (basis, rate, amount, money), money AS currency, CAST(basis AS {AMOUNT}) AS basis,
                CAST(rate AS {EARN_RATE}) AS rate, CAST(amount AS {EARNED}) AS amount, NULL::VARCHAR AS approved
-        FROM line"""  # noqa: S608
+        FROM ({" UNION ALL ".join(given)})"""  # noqa: S608
     )
 
 
@@ -246,6 +250,8 @@ def _last_versions(share: Share) -> str:
 
 def _held_back(connection: duckdb.DuckDBPyConnection, share: Share) -> Iterator[dict[str, object]]:
     """What is kept of what each agreement earned in the cycle."""
+    if not any(one.holdback for one in share.agreements):
+        return
     earned = dict(
         connection.execute(
             "SELECT agreement, sum(amount) FROM due WHERE cycle = ? "

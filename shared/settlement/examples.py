@@ -18,7 +18,8 @@ from shared.settlement.share import Share
 
 
 def settle_example(agreement: Agreement, example: Sequence[Mapping[str, Any]]) -> Decimal:
-    """The commission that the agreement gives for the lines of an example, rounded as its statement.
+    """The commission that the agreement gives for the lines of an example, rounded as its statement; what is held back
+    of it is earned all the same.
 
     Lines without a date stand on the agreement's first day; those without an account are each customer's own.
     """
@@ -41,5 +42,5 @@ def settle_example(agreement: Agreement, example: Sequence[Mapping[str, Any]]) -
     with connect(Path(gettempdir())) as connection:
         lines.load_lines(connection, rows)
         settled = engine.settle(connection, share)
-    exact = total([group.amount for group in settled.groups])
+    exact = total([group.amount for group in settled.groups if group.kind != "holdback"])
     return rounded(exact, agreement.places, agreement.mode)

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from shared.agreement.agreement import Refunds
-from shared.bill.line import AMOUNT, ORDER, QUANTITY
+from shared.bill.line import AMOUNT, QUANTITY
 from shared.bill.normalise import line_id_sql
 from shared.columnar import insert, quoted
 from shared.settlement import refunds
@@ -37,37 +37,81 @@ _ITS_OWN = (
     *("line_id", "cycle", "date", "kind", "account", "currency", "product_code", "commodity_code"),
     *("billing_item_code", "instance_id", "service_from", "service_until", "usage_unit"),
 )
+# What nothing asks for once a line's basis, measure and problem are known.
+_DONE_WITH = (
+    *("said", "condition", "is_bad", "counts_zero", "basis_name", "rate_to", "gross", "discount", "round_down"),
+    *("payment", "usage_unit"),
+)
 _WHOSE = ("customer", "how", "number", "agreement", "version", "pays", "basis_name", "rate_to")
 
 
 def link(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
-    """Make `piece` and `unlinked`. Only charges of a refunded key are fetched: a few per refund, never the month."""
+    """Make `piece` and `unlinked`. Only charges that a refund may fall on are fetched: never the month."""
     connection.execute(f"CREATE OR REPLACE TEMP VIEW undo AS SELECT * FROM line WHERE kind IN {UNDO}")  # noqa: S608
-    _find_related(connection)
-    lacking = ", ".join(f"CASE WHEN {amount_sql('r', name)} IS NULL THEN '{name}' END" for name in BASES)
-    key, order = ", ".join(_KEY), ORDER.replace("billed", "pretax")
-    same = " AND ".join(f"u.{name} IS NOT DISTINCT FROM c.{name}" for name in _KEY)
+    links = refunds.Links()
+    if _has_undo(connection):
+        _find_related(connection)
+        _find_keys(connection)
+        links = refunds.link(_charges(connection, share), _refunds(connection))
+    _store(connection, links)
+
+
+def _has_undo(connection: duckdb.DuckDBPyConnection) -> bool:
+    return bool(connection.execute("SELECT 1 FROM undo LIMIT 1").fetchall())
+
+
+def _find_keys(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `refunded`: a number for each key that refunds have, and until when charges of it may be looked for.
+
+    A refund that names a record looks for nothing else.
+    """
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE refunded AS
+            SELECT {", ".join(_KEY)}, max(date) FILTER (related_record IS NULL) AS until, row_number() OVER () AS key
+            FROM undo WHERE pretax <= 0 GROUP BY {", ".join(_KEY)}"""  # noqa: S608
+    )
+
+
+def _charges(connection: duckdb.DuckDBPyConnection, share: Share) -> list[Charge]:
     rows = connection.execute(
-        f"""SELECT r.line_id, kind, cycle, date, row_number() OVER (ORDER BY {order.replace("line_id", "r.line_id")}),
-                   pretax, coalesce(basis_name, 'pretax'), [{lacking}], number, usage_unit,
-                   related_record IS NOT NULL, related.charge, {", ".join(NETTED)}, {key}
-            FROM (SELECT * FROM undo WHERE pretax <= 0 UNION ALL
-                  SELECT * FROM line c
-                  WHERE kind IN {CHARGE} AND pretax > 0 AND (EXISTS (SELECT 1 FROM undo u WHERE {same})
-                        OR line_id IN (SELECT charge FROM related))) r
-            LEFT JOIN related ON related.refund = r.line_id"""  # noqa: S608
+        f"""SELECT line_id, key, currency, cycle, date, pretax, coalesce(basis_name, 'pretax'), usage_unit, number
+            FROM ({_keyed("line")}) l WHERE kind IN {CHARGE} AND pretax > 0
+                AND (date <= until OR line_id IN (SELECT charge FROM related)) ORDER BY {_order("l")}"""  # noqa: S608
     ).fetchall()
-    charges, found = [], []
-    for line_id, kind, cycle, day, place, pretax, basis, lacks, number, unit, names, related, *others in rows:
-        amounts, line_key = tuple(others[: len(NETTED)]), tuple(others[len(NETTED) :])
-        months = int(cycle[:4]) * 12 + int(cycle[5:])
-        if kind in ("usage", "subscription"):
-            policy = Refunds() if number is None else share.agreements[number].refunds
-            charges.append(Charge(line_id, line_key, months, day, place, pretax, basis, unit, policy))
-        else:
-            missing = frozenset(name for name in lacks if name is not None)
-            found.append(Refund(line_id, line_key, months, day, place, pretax, amounts, missing, unit, names, related))
-    _store(connection, refunds.link(charges, found))
+    return [
+        Charge(id_, (key, currency), _months(cycle), day, place, pretax, basis, unit, _policy(share, number))
+        for place, (id_, key, currency, cycle, day, pretax, basis, unit, number) in enumerate(rows)
+    ]
+
+
+def _refunds(connection: duckdb.DuckDBPyConnection) -> list[Refund]:
+    lacking = ", ".join(f"CASE WHEN {amount_sql('l', name)} IS NULL THEN '{name}' END" for name in BASES)
+    rows = connection.execute(
+        f"""SELECT line_id, key, currency, cycle, date, pretax, [{lacking}], usage_unit, related_record IS NOT NULL,
+                   charge, {", ".join(NETTED)}
+            FROM ({_keyed("undo")}) l LEFT JOIN related ON related.refund = l.line_id
+            WHERE pretax <= 0 ORDER BY {_order("l")}"""  # noqa: S608
+    ).fetchall()
+    found = []
+    for place, (id_, key, currency, cycle, day, pretax, lacks, unit, names, related, *amounts) in enumerate(rows):
+        missing = frozenset(name for name in lacks if name is not None)
+        line_key, months = (key, currency), _months(cycle)
+        found.append(Refund(id_, line_key, months, day, place, pretax, tuple(amounts), missing, unit, names, related))
+    return found
+
+
+def _keyed(table: str) -> str:
+    """SQL for the lines of a table with the number of their key, if refunds have it."""
+    same = " AND ".join(f"r.{name} IS NOT DISTINCT FROM l.{name}" for name in _KEY)
+    return f"SELECT l.*, r.key, r.until FROM {table} l LEFT JOIN refunded r ON {same}"  # noqa: S608
+
+
+def _months(cycle: str) -> int:
+    return int(cycle[:4]) * 12 + int(cycle[5:])
+
+
+def _policy(share: Share, number: int | None) -> Refunds:
+    return Refunds() if number is None else share.agreements[number].refunds
 
 
 def _find_related(connection: duckdb.DuckDBPyConnection) -> None:
@@ -75,9 +119,12 @@ def _find_related(connection: duckdb.DuckDBPyConnection) -> None:
 
     Of several lines of one record it is the one that has the refund's key; where that is not one, it is none.
     """
+    connection.execute("CREATE OR REPLACE TEMP TABLE related (refund VARCHAR, charge VARCHAR)")
+    if not connection.execute("SELECT 1 FROM undo WHERE related_record IS NOT NULL LIMIT 1").fetchall():
+        return
     same = " AND ".join(f"u.{name} IS NOT DISTINCT FROM c.{name}" for name in _KEY)
     connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE related AS
+        f"""INSERT INTO related
             WITH named AS (
                 SELECT u.line_id AS refund, c.line_id AS charge, true AS is_same
                 FROM undo u JOIN line c ON c.line_id = {line_id_sql("u.payer", "u.related_record")}
@@ -115,14 +162,35 @@ def net(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     where it `is_gone`. `net` is the basis in the agreement's currency, `whole` what it was before netting, `billed` the
     pretax as billed, `problem` why a line cannot be settled.
     """
-    _value_pieces(connection)
+    _value_pieces(connection, share)
     mine = "{0}.reseller IS NULL" if share.is_operators else f"{{0}}.reseller = {quoted(share.owner)}"
     if share.is_operators:
         unowned = "how IS NULL AND other_line IS NULL THEN 'unmapped_account'"
     else:
         unowned = "number IS NULL AND NOT is_undo THEN 'no_agreement'"
+    at_rate = converted_sql if share.rates else _as_it_is
     own, whose = ", ".join(f"{{0}}.{name}" for name in _ITS_OWN), ", ".join(f"{{0}}.{name}" for name in _WHOSE)
-    amounts = ", ".join(_AMOUNTS)
+    seen = [
+        f"""SELECT {own.format("o")}, {whose.format("o")}, billed, {", ".join(_AMOUNTS)}, is_netted,
+                   is_netted AND pretax = 0 AS is_gone, false AS is_undo, 0 AS piece,
+                   NULL::VARCHAR AS other_line, NULL::VARCHAR AS said, condition, is_bad, whole,
+                   {at_rate("o", basis_sql("o"))} AS net
+            FROM own o"""  # noqa: S608
+    ]
+    if _has_undo(connection):
+        seen.append(
+            f"""SELECT {own.format("u")}, {whose.format("c")}, p.pretax, {amounts_of("p")}, false, false, true,
+                       p.number, p.charge, NULL, NULL, false, NULL,
+                       coalesce(v.basis, {basis_sql("p").replace("p.basis_name", "c.basis_name")}, 0)
+                FROM piece p JOIN line u ON u.line_id = p.refund JOIN line c ON c.line_id = p.charge
+                LEFT JOIN piece_basis v ON v.refund = p.refund AND v.number = p.number WHERE {mine.format("c")}"""  # noqa: S608
+        )
+        seen.append(
+            f"""SELECT {own.format("u")}, {whose.format("u")}, u.pretax, {amounts_of("u")}, false, false, true,
+                       0, NULL, x.problem, NULL, false, NULL, {at_rate("u", basis_sql("u"))}
+                FROM undo u LEFT JOIN unlinked x ON x.refund = u.line_id
+                WHERE u.line_id NOT IN (SELECT refund FROM piece) AND {mine.format("u")}"""  # noqa: S608
+        )
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE item AS
             WITH netting AS (
@@ -130,33 +198,19 @@ def net(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
             ), own AS (
                 SELECT {own.format("b")}, {whose.format("b")}, b.pretax AS billed, {", ".join(map(_left, _AMOUNTS))},
                        n.charge IS NOT NULL AS is_netted, b.condition, b.is_bad,
-                       CASE WHEN n.charge IS NOT NULL THEN {converted_sql("b", basis_sql("b"))} END AS whole
+                       CASE WHEN n.charge IS NOT NULL THEN {at_rate("b", basis_sql("b"))} END AS whole
                 FROM line b LEFT JOIN netting n ON n.charge = b.line_id
                 WHERE b.kind NOT IN {UNDO} AND {mine.format("b")}
             ), seen AS (
-                SELECT {own.format("o")}, {whose.format("o")}, billed, {amounts}, is_netted,
-                       is_netted AND pretax = 0 AS is_gone, false AS is_undo, 0 AS piece, NULL AS other_line,
-                       NULL AS said, condition, is_bad, whole, {converted_sql("o", basis_sql("o"))} AS net
-                FROM own o
-                UNION ALL
-                SELECT {own.format("u")}, {whose.format("c")}, p.pretax, {amounts_of("p")}, false, false, true,
-                       p.number, p.charge, NULL, NULL, false, NULL,
-                       coalesce(v.basis, {basis_sql("p").replace("p.basis_name", "c.basis_name")}, 0)
-                FROM piece p JOIN line u ON u.line_id = p.refund JOIN line c ON c.line_id = p.charge
-                LEFT JOIN piece_basis v ON v.refund = p.refund AND v.number = p.number WHERE {mine.format("c")}
-                UNION ALL
-                SELECT {own.format("u")}, {whose.format("u")}, u.pretax, {amounts_of("u")}, false, false, true,
-                       0, NULL, x.problem, NULL, false, NULL, {converted_sql("u", basis_sql("u"))}
-                FROM line u LEFT JOIN unlinked x ON x.refund = u.line_id
-                WHERE u.kind IN {UNDO} AND u.line_id NOT IN (SELECT refund FROM piece) AND {mine.format("u")}
+                {" UNION ALL ".join(seen)}
             ), meant AS (
                 SELECT s.*, m.* EXCLUDE (cycle, number, condition, measure, unit),
-                       CASE WHEN m.scale IS NOT NULL THEN {_measure()} END AS measure,
+                       CASE WHEN m.scale IS NOT NULL THEN {_measure(share)} END AS measure,
                        s.kind IN {CHARGE} AND (s.net <> 0 OR m.counts_zero) AS is_counted
                 FROM seen s LEFT JOIN meaning m
                 ON m.cycle = s.cycle AND m.number = s.number AND m.condition = s.condition
             )
-            SELECT * EXCLUDE (said),
+            SELECT * EXCLUDE ({", ".join(_DONE_WITH)}),
                 CASE WHEN is_gone THEN NULL
                      WHEN said IS NOT NULL THEN said
                      WHEN {unowned}
@@ -191,15 +245,24 @@ def amounts_of(alias: str) -> str:
     return ", ".join(f"{alias}.{name}" for name in _AMOUNTS)
 
 
-def _measure() -> str:
+def _as_it_is(alias: str, value: str) -> str:
+    return value
+
+
+def _measure(share: Share) -> str:
     """What a line adds to its scale; usage of another unit is none of this one's."""
+    if not any(scale.measure for one in share.agreements for scale in one.scales.values()):
+        return "s.net"
     cases = " ".join(f"WHEN '{name}' THEN {converted_sql('s', amount_sql('s', name))}" for name in BASES)
     usage = "CASE WHEN s.usage IS NOT NULL AND s.usage_unit IS DISTINCT FROM m.unit THEN 0 ELSE s.usage END"
     return f"CASE m.measure {cases} WHEN 'usage' THEN {usage} ELSE s.net END"
 
 
-def _value_pieces(connection: duckdb.DuckDBPyConnection) -> None:
+def _value_pieces(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     """Make `piece_basis`: what the pieces of charges in another currency are of their basis, netted pieces first."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE piece_basis (refund VARCHAR, number INTEGER, basis {AMOUNT})")
+    if not share.rates:
+        return
     rows = connection.execute(
         f"""SELECT p.refund, p.number, p.charge, c.rate_to,
                    row_number() OVER (PARTITION BY p.charge ORDER BY NOT p.is_netted, u.cycle, {_order("u")}, p.number),
@@ -212,7 +275,6 @@ def _value_pieces(connection: duckdb.DuckDBPyConnection) -> None:
         pieces = sorted(group, key=lambda row: row[4])
         bases = refunds.piece_bases(pieces[0][5], [row[6] for row in pieces], pieces[0][3])
         found += [(row[0], row[1], basis) for row, basis in zip(pieces, bases, strict=True)]
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE piece_basis (refund VARCHAR, number INTEGER, basis {AMOUNT})")
     insert(connection, "piece_basis", found, 3)
 
 

@@ -101,26 +101,42 @@ def _try_distinct(
     fields: tuple[str, ...],
     group: Sequence[tuple[int, int, Condition]],
 ) -> None:
-    """Make `table`: the first condition of the group that each distinct value meets, as 2 × its place + is bad."""
+    """Make `table`: the first condition of the group that each distinct value meets, as 2 × its place + is bad.
+
+    Versions often have the same conditions: what a value meets of them is then found once.
+    """
+    mine: dict[int, list[tuple[int, Condition]]] = {}
+    for number, place, condition in group:
+        mine.setdefault(number, []).append((place, condition))
+    texts = {number: tuple((place, one.when) for place, one in found) for number, found in mine.items()}
+    alike = {number: next(other for other in texts if texts[other] == texts[number]) for number in texts}
     columns = ", ".join(["number INTEGER", *(f"{field} VARCHAR" for field in fields), "first INTEGER"])
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} ({columns})")
     select = ", ".join(["number", *fields])
-    numbers = ", ".join(str(number) for number in sorted({number for number, _, _ in group}))
+    numbers = ", ".join(str(number) for number in sorted(mine))
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE distinct_value AS SELECT *, row_number() OVER () AS place "  # noqa: S608
         f"FROM (SELECT DISTINCT {select} FROM placed WHERE number IN ({numbers}) AND kind NOT IN {UNDO})"
     )
     chunk = "SELECT * EXCLUDE (place) FROM distinct_value WHERE place > ? AND place <= ?"
-    begin = 0
-    while values := connection.execute(chunk, [begin, begin + _CHUNK]).fetchall():
-        begin += _CHUNK
+    for begin in range(0, _count(connection, "distinct_value"), _CHUNK):
+        values = connection.execute(chunk, [begin, begin + _CHUNK]).fetchall()
         rows: list[tuple[object, ...]] = []
+        known: dict[tuple[object, ...], tuple[int, bool] | None] = {}
         for number, *row in values:
-            line = {field: _field(field, value) for field, value in zip(fields, row, strict=True)}
-            met = first_met([(place, condition) for of, place, condition in group if of == number], line)
+            key = (alike[number], *row)
+            if key not in known:
+                line = {field: _field(field, value) for field, value in zip(fields, row, strict=True)}
+                known[key] = first_met(mine[number], line)
+            met = known[key]
             if met is not None:
                 rows.append((number, *row, 2 * met[0] + met[1]))
         insert(connection, table, rows, len(fields) + 2)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    [(count,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()  # noqa: S608
+    return int(count)
 
 
 def _field(field: str, value: Any) -> object:

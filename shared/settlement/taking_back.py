@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from shared.bill.line import ORDER
 from shared.columnar import insert
 from shared.money import EXACT, total
+from shared.settlement import bounds
 from shared.settlement.earnings import EARNED
 from shared.settlement.refunds import quotient
 
@@ -48,6 +49,7 @@ def take_back(connection: duckdb.DuckDBPyConnection) -> None:
     pieces = _pieces(connection)
     if not pieces:
         return
+    bounds.gather(connection)
     charges = _charges(connection)
     # What is earned by a line alone is a group of one.
     group_of = {charge.line_id: charge.group or charge.line_id for charge in charges}
@@ -67,7 +69,7 @@ def _pieces(connection: duckdb.DuckDBPyConnection) -> list[_Taken]:
     order = ORDER.replace("billed", "u.pretax").replace("line_id", "u.line_id")
     rows = connection.execute(
         f"""SELECT p.refund, p.number, p.charge, p.pretax FROM piece p JOIN line u ON u.line_id = p.refund
-            WHERE NOT p.is_netted AND p.charge IN (SELECT line_id FROM earner)
+            WHERE NOT p.is_netted AND p.charge IN (SELECT line_id FROM commission)
             ORDER BY u.cycle, {order}, p.number"""  # noqa: S608
     ).fetchall()
     return [_Taken(*row) for row in rows]

@@ -40,8 +40,9 @@ from shared.steps.splitting import Split, place_of
 PREFIX = "bills/"
 IMPORTED = "bills/import/"
 _ACTOR = "ingest_bill"
-# Rows lie on the disk; what is worked on at a time fits into this.
-_MEMORY_MB = 600
+# Rows lie on the disk; what is worked on at a time fits into this. Below some 16 MB for each column that a form reads
+# DuckDB would turn CSV into Parquet with one thread alone.
+_MEMORY_MB = 700
 _TRIES = 5  # at an entry, while others write to the same stream
 
 

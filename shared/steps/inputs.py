@@ -18,6 +18,7 @@ from shared.control import months
 from shared.cycle import Cycle
 from shared.errors import BadInputError
 from shared.ids import canonical_json
+from shared.money import text
 from shared.parties.parties import OPERATOR, Assignment, CustomerClass
 from shared.services import Services
 from shared.steps import state
@@ -76,14 +77,17 @@ def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapsh
         ],
         "others": _versions(services, order.others),
         "rates": order.rates,
+        "figures": order.figures,
         "opening": order.opening,
+        "held_back": _held_back(services, order),
     }
     return dict(json.loads(canonical_json(manifest)))
 
 
 def parse_manifest(body: bytes) -> dict[str, Any]:
     """The manifest of an object; what engines of before did not read, those of their settlements do not name."""
-    return {"classes": [], "others": [], "rates": "", "opening": "", **json.loads(body)}
+    none = {"classes": [], "others": [], "rates": "", "figures": "", "opening": "", "held_back": []}
+    return {**none, **json.loads(body)}
 
 
 def _versions(services: Services, digests: Sequence[str]) -> list[list[object]]:
@@ -91,12 +95,31 @@ def _versions(services: Services, digests: Sequence[str]) -> list[list[object]]:
     return [[one.id, one.version, one.digest] for one in found]
 
 
+def _held_back(services: Services, order: Order) -> list[list[object]]:
+    """What locked cycles held back that the order's cycle releases: agreement, version, cycle, exact amount."""
+    cycle, found = Cycle.parse(order.cycle), []
+    versions = [state.agreement(services, one) for one in order.agreements]
+    known = months.months(services.chain.read(months.stream_of(order.owner, order.cycle)))
+    for held in sorted({str(cycle.plus(-one.holdback.months)) for one in versions if one.holdback is not None}):
+        if held not in known or known[held].locked is None:
+            continue
+        kept = Kept(held, order.owner, str(known[held].settlement))
+        for statement in kept.summary(services)["statements"]:
+            found += [
+                [statement["agreement"], line["version"], held, text(-Decimal(line["exact"]))]
+                for line in statement["lines"]
+                if line["kind"] == "holdback"
+            ]
+    return found
+
+
 def share_of(services: Services, manifest: Mapping[str, Any]) -> Share:
     """What a manifest names, beside the bills."""
-    from shared.settlement.share import Share
+    from shared.settlement.share import HeldBack, Share
 
     cycle = str(manifest["cycle"])
     rates = state.fx_rates(services, manifest["rates"]) if manifest["rates"] else {}
+    figures = state.figures(services, manifest["figures"]) if manifest["figures"] else {}
     agreements, others = ([state.agreement(services, one[-1]) for one in manifest[name]] for name in _TERMS)
     return Share(
         manifest["owner"],
@@ -110,6 +133,11 @@ def share_of(services: Services, manifest: Mapping[str, Any]) -> Share:
         classes=[
             CustomerClass(customer, name, date.fromisoformat(begins), _date(ends))
             for customer, name, begins, ends in manifest["classes"]
+        ],
+        figures={(name, cycle): value for (of, name), value in figures.items() if of == manifest["owner"]},
+        held_back=[
+            HeldBack(agreement, version, held, Decimal(amount))
+            for agreement, version, held, amount in manifest["held_back"]
         ],
         rates={(cycle, *pair): rate for pair, rate in rates.items()},
         opened=_opened(services, manifest["opening"]) if manifest["opening"] else None,
@@ -134,7 +162,7 @@ def _opened(services: Services, digest: str) -> Opened:
 def documents_of(manifest: Mapping[str, Any]) -> list[str]:
     """The digests of the documents that a manifest names, each once."""
     named = [one[-1] for name in _TERMS for one in manifest[name]]
-    return [one for one in dict.fromkeys([*named, manifest["rates"], manifest["opening"]]) if one]
+    return [one for one in dict.fromkeys([*named, manifest["rates"], manifest["figures"], manifest["opening"]]) if one]
 
 
 def part_keys(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

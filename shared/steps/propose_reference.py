@@ -7,6 +7,7 @@ approved, by the entries as they are then.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -22,15 +23,25 @@ from shared.errors import BadInputError
 from shared.ids import digest
 from shared.money import decimals
 from shared.parties.parties import NoPartiesError, Parties
-from shared.reference import fx
+from shared.reference import figures, fx
 from shared.reference.catalogue import read_catalogue
 from shared.reference.opening import OpeningDocument, PastCharges, opening_body, opening_document, read_past_charges
 from shared.reference.table import Finding, refuse
 from shared.services import Services
 from shared.steps import state
-from shared.steps.state import CATALOGUE, CONFIG, FX_TABLES, REPAIR
+from shared.steps.state import CATALOGUE, CONFIG, FIGURES, FX_TABLES, REPAIR
 
-# -- exchange rates ---------------------------------------------------------------------------------------------
+# -- exchange rates and figures: a table a cycle ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who proposes a file of tables, when and why; `backdate`: also for cycles that are locked."""
+
+    by: str
+    why: str
+    at: str
+    backdate: bool = False
 
 
 def propose_fx(
@@ -41,29 +52,50 @@ def propose_fx(
     A cycle that a reseller has locked keeps its rates unless `backdate` says that they are to change.
     """
     bodies = {cycle: fx.table(cycle, rates) for cycle, rates in fx.read_rates(body, name).items()}
+    return _propose_tables(services, FX_TABLES, "rate", bodies, name, By(by, why, at, backdate))
+
+
+def propose_figures(
+    services: Services, body: bytes, name: str, *, by: str, why: str, at: str, backdate: bool = False
+) -> Proposal:
+    """Propose the figures of a CSV file; each cycle in it gets exactly the figures of the file, as with rates."""
+    read = figures.read_figures(body, name)
+    parties, _ = state.parties(services)
+    unknown = sorted({reseller for table in read.values() for reseller, _ in table} - parties.resellers.keys())
+    known = ", ".join(sorted(parties.resellers))
+    refuse(name, [("reseller", f"{one!r} is not known; known are {known}") for one in unknown])
+    bodies = {cycle: figures.table(cycle, table) for cycle, table in read.items()}
+    return _propose_tables(services, FIGURES, "figure", bodies, name, By(by, why, at, backdate))
+
+
+def _propose_tables(
+    services: Services, act: str, what_it_is: str, bodies: Mapping[str, bytes], name: str, who: By
+) -> Proposal:
     tables = {cycle: str(digest(one)) for cycle, one in bodies.items()}
-    before = state.fx_tables(services.chain.read(CONFIG))
+    before = state.tables(services.chain.read(CONFIG), act)
     changed = [cycle for cycle in tables if before.get(cycle) != tables[cycle]]
     if not changed:
-        raise BadInputError(name, "changes no rate that is in force", "there is nothing to propose")
+        raise BadInputError(name, f"changes no {what_it_is} that is in force", "there is nothing to propose")
     pinned = sorted(locked_cycles(services) & set(changed))
-    if pinned and not backdate:
-        problem = f"changes the rates of {', '.join(pinned)}, which is locked"
-        raise BadInputError(name, problem, "leave the cycle out, or say --backdate and why: it yields adjustments")
-    if pinned and not why.strip():
-        raise BadInputError(name, f"changes the rates of {', '.join(pinned)} without a reason", "give one with --why")
+    said = f"changes the {what_it_is}s of {', '.join(pinned)}"
+    if pinned and not who.backdate:
+        remedy = "leave the cycle out, or say --backdate and why: it yields adjustments"
+        raise BadInputError(name, f"{said}, which is locked", remedy)
+    if pinned and not who.why.strip():
+        raise BadInputError(name, f"{said} without a reason", "give one with --why")
     for cycle in changed:
         state.keep_document(services, bodies[cycle])
     what = {"tables": {cycle: tables[cycle] for cycle in changed}, "backdates": pinned}
-    return approvals.propose(services.chain, CONFIG, FX_TABLES, what, by=by, why=why, at=at)
+    return approvals.propose(services.chain, CONFIG, act, what, by=who.by, why=who.why, at=who.at)
 
 
-def _check_fx(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+def _check_tables(services: Services, entries: list[Entry], proposal: Proposal) -> None:
     tables = proposal.body["tables"]
     for entry in _approved_since(entries, proposal):
         both = sorted(tables.keys() & entry.body["what"]["tables"].keys())
         if both:
-            problem = f"other rates of {', '.join(both)} were approved since"
+            what = "figures" if proposal.act == FIGURES else "rates"
+            problem = f"other {what} of {', '.join(both)} were approved since"
             raise StaleProposalError(f"{proposal.name}: {problem}; import the file again")
     locked = sorted((locked_cycles(services) & tables.keys()) - set(proposal.body["backdates"]))
     if locked:
@@ -259,7 +291,8 @@ def _of_charges(charges: PastCharges, agreements: Collection[str], parties: Part
 
 
 CHECKS: Mapping[str, Callable[[Services, list[Entry], Proposal], None]] = {
-    FX_TABLES: _check_fx,
+    FX_TABLES: _check_tables,
+    FIGURES: _check_tables,
     CATALOGUE: _check_last,
     OPENING: _check_opening,
     REPAIR: _check_repair,

@@ -45,6 +45,7 @@ class Order:
     catalogue: str = ""  # digest of the catalogue that the operator's final share is checked against; "": there is none
     others: tuple[str, ...] = ()  # digests of the versions of other resellers that hold its accounts on other days
     rates: str = ""  # digest of the cycle's exchange rates, where the bill needs them
+    figures: str = ""  # digest of the cycle's figures, where an agreement has gates
     opening: str = ""  # digest of the reseller's opening, where it says what scales came to before
 
     @property
@@ -62,6 +63,7 @@ class Order:
                 **({"catalogue": self.catalogue} if self.catalogue else {}),
                 **({"others": list(self.others)} if self.others else {}),
                 **({"rates": self.rates} if self.rates else {}),
+                **({"figures": self.figures} if self.figures else {}),
                 **({"opening": self.opening} if self.opening else {}),
             }
         )
@@ -196,6 +198,7 @@ def order_of(
         state.catalogue_digest(config) if is_due and owner == OPERATOR else "",
         tuple(one.digest for one in others),
         state.fx_tables(config).get(cycle, "") if any(billed - {one.currency} for one in found) else "",
+        state.tables(config, state.FIGURES).get(cycle, "") if any(one.has_gates for one in found) else "",
         "" if owner == OPERATOR else state.opening_digest(services, entries, cycle),
     )
 

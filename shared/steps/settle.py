@@ -65,7 +65,7 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
 
         cases += unknown_codes(services, order.catalogue, order.cycle, snapshots)
     reads = {**heads, "parties": head_of(party_entries)}
-    if order.catalogue or order.rates:
+    if order.catalogue or order.rates or order.figures:
         reads[state.CONFIG] = head_of(services.chain.read(state.CONFIG))
     for reseller in parties.neighbours(order.owner, Cycle.parse(order.cycle)):
         stream = months.stream_of(reseller, order.cycle)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PARTY_DOCUMENT = "party_document"
 CONFIG = "config"  # the stream of what holds for everyone: exchange rates, the catalogue, repair rules
-FX_TABLES, CATALOGUE, REPAIR = "fx_tables", "catalogue", "repair_rule"
+FX_TABLES, FIGURES, CATALOGUE, REPAIR = "fx_tables", "figures", "catalogue", "repair_rule"
 
 
 def folder_of(cycle: str, owner: str, settlement: str) -> str:
@@ -104,12 +104,24 @@ def opening_digest(services: Services, entries: list[Entry], cycle: str) -> str:
     return str(found["document"])
 
 
+def tables(entries: list[Entry], act: str) -> dict[str, str]:
+    """The digest of each cycle's table in force (FX_TABLES, FIGURES); `entries` are those of the stream CONFIG."""
+    found: dict[str, str] = {}
+    for what in in_force(entries, act):
+        found |= what["tables"]
+    return dict(sorted(found.items()))
+
+
 def fx_tables(entries: list[Entry]) -> dict[str, str]:
-    """The digest of each cycle's exchange rates in force; `entries` are those of the stream CONFIG."""
-    tables: dict[str, str] = {}
-    for what in in_force(entries, FX_TABLES):
-        tables |= what["tables"]
-    return dict(sorted(tables.items()))
+    """The digest of each cycle's exchange rates in force."""
+    return tables(entries, FX_TABLES)
+
+
+def figures(services: Services, digest: str) -> Mapping[tuple[str, str], Decimal]:
+    """The figures of an approved table by reseller and name."""
+    from shared.reference.figures import parse_table
+
+    return parse_table(kept(services, services.buckets.records, document_key(digest)))
 
 
 def fx_table(services: Services, cycle: str) -> tuple[str, Mapping[tuple[str, str], Decimal]]:

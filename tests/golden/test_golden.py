@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from shared.columnar import connect
-from tests.golden.month import months, read_inputs, read_results, written
-from tests.reference.compare import by_engine, by_model
+from tests.golden.month import folders, read_inputs, read_results, written
+from tests.reference.compare import life_by_engine, life_by_model
 
 
-@pytest.mark.parametrize("folder", months(), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", folders(), ids=lambda folder: folder.name)
 def test_golden_month_settles_as_written_down(folder: Path, tmp_path: Path) -> None:
-    inputs, expected = read_inputs(folder), read_results(folder)
+    months, expected = read_inputs(folder), read_results(folder)
 
     with connect(tmp_path) as connection:
-        settled = by_engine(connection, inputs)
+        settled = life_by_engine(connection, months)
 
-    assert written(settled) == expected
-    assert written(by_model(inputs)) == expected
+    assert written(months, settled) == expected
+    assert written(months, life_by_model(months)) == expected

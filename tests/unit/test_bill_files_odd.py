@@ -332,6 +332,17 @@ def test_a_row_in_another_encoding_is_a_reject_in_the_file_alone(room: Room) -> 
     assert [one.reason for one in found.rejects] == ["holds bytes that are no UTF-8"]
 
 
+@pytest.mark.parametrize("cell", ["金额".encode("gbk"), b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"\xe9\x87"])
+def test_a_row_in_another_encoding_is_a_reject_where_nobody_reads_it(room: Room, cell: bytes) -> None:
+    header, *rows = bill(row(Instance_Name="@@")).splitlines(keepends=True)
+    unread = [header.replace(b"\n", b",SPN ID\n"), *(one.replace(b"\n", b",1\n") for one in rows)]
+    unread[2] = unread[2].replace(b",1\n", b"," + cell + b"\n")
+
+    found = room.take(b"".join(unread))
+
+    assert [(one.row, one.reason) for one in found.rejects] == [(1, "holds bytes that are no UTF-8")]
+
+
 # -- packed files
 
 

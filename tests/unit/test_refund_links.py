@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from shared.settlement.refunds import EXCEEDS, UNLINKED, Charge, Links, Refund, link
+from shared.settlement.refunds import EXCEEDS, UNLINKED, Charge, Links, Refund, in_proportion, link
 
 KEY = ("account", "ecs")
 
@@ -141,3 +141,10 @@ def test_the_order_in_which_lines_are_given_changes_nothing() -> None:
     refunds = [refund("r1", "-25"), refund("r2", "-20"), refund("r3", "-9")]
 
     assert link(charges[::-1], refunds[::-1]) == link(charges, refunds)
+
+
+def test_what_rounding_gave_too_much_is_taken_from_the_part_that_got_most_of_it() -> None:
+    parts = in_proportion(Decimal(1), [Decimal(5), Decimal(1), Decimal(1)])
+
+    # 0.7142857143 is 0.14 units too much, 0.1428571429 is 0.43: the first of these gives the unit back.
+    assert parts == [Decimal("0.7142857143"), Decimal("0.1428571428"), Decimal("0.1428571429")]

@@ -365,6 +365,23 @@ def test_what_is_below_the_minimum_is_carried_into_the_next_month(tmp_path: Path
     assert {row["instruction"]: row["amount"] for row in rows_of(world, file)}["2025-07.aurora.aurora-2025"] == "210.00"
 
 
+def test_what_a_month_holds_back_the_next_one_releases(tmp_path: Path) -> None:
+    """June earns 160.00 and holds back 16.00; July earns 50.00, holds back 5.00 and releases the 16.00."""
+    world = World(tmp_path)
+    small_month(world)
+    world.bill(P1, "2025-07-31", item(ACME, "500.00"))
+    world.bill(P2, "2025-07-31")
+    world.decide_parties(parties())
+    world.decide_agreement(agreement(holdback={"percent": "10", "months": 1}))
+    world.decide_agreement(agreement("borealis"))
+    world.final()
+    assert world.total() == "144.00"
+    world.lock()
+    world.final(cycle="2025-07")
+
+    assert world.total(cycle="2025-07") == "61.00"
+
+
 # -- what the bank answers ----------------------------------------------------------------------------------------
 
 

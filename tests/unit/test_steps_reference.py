@@ -154,6 +154,75 @@ def test_refused_rates_leave_nothing_behind(world: World) -> None:
     assert world.services.chain.read(state.CONFIG) == []
 
 
+def waiting(world: World, kind: str) -> list[tuple[str, int, str]]:
+    rows = [one for one in world.cases() if one["kind"] == kind]
+    return [(str(one["key"]), int(one["lines"]), str(one["amount"])) for one in rows]
+
+
+def test_a_line_in_another_currency_waits_for_its_rate_and_is_settled_at_it(world: World) -> None:
+    """Aurora's 160.00, and 10 % of 30.00 USD at 7.1586: 21.4758."""
+    world.bill(P1, DAYS[0], item(ACME, "100.00"), item(ACME, "30.00", InstanceID="i-2", Currency="USD"))
+    world.final()
+    assert waiting(world, "no_fx_rate") == [("USD/CNY", 1, "30")]
+    assert world.total() == "160.00"
+
+    world.approve(fx(world, f"USD,CNY,{CYCLE},7.1586"))
+
+    assert waiting(world, "no_fx_rate") == []
+    assert world.total() == "181.48"
+
+
+# -- figures ------------------------------------------------------------------------------------------------------
+
+
+def figures(world: World, *rows: str) -> Proposal:
+    body = ("reseller,figure,cycle,value\n" + "\n".join(rows)).encode()
+    return propose_reference.propose_figures(
+        world.services, body, "figures.csv", by=PREPARER, why="the month's", at=world.at
+    )
+
+
+def test_lines_behind_a_gate_wait_for_the_figure_and_earn_by_it(tmp_path: Path) -> None:
+    """1600.00 at 10 % with three engineers, at 2 % with fewer."""
+    world = World(tmp_path)
+    small_month(world)
+    world.decide_parties(parties())
+    document = agreement("aurora")
+    gate = {"figure": "engineers", "at_least": "3", "otherwise": {"percent": "2"}}
+    document["rules"][0]["earn"]["gate"] = gate
+    other = {"name": "nothing", "lines": [{"product_code": "oss", "pretax": "1"}], "expect": {"commission": "0"}}
+    world.decide_agreement({**document, "examples": [other]})
+    world.final()
+    assert waiting(world, "no_figure") == [("aurora-2025/sells-ecs", 4, "1600")]
+    assert world.total() == "0.00"
+
+    world.approve(figures(world, f"aurora,engineers,{CYCLE},2", f"borealis,engineers,{CYCLE},9"))
+    assert waiting(world, "no_figure") == []
+    assert world.total() == "32.00"
+
+    world.approve(figures(world, f"aurora,engineers,{CYCLE},3", f"borealis,engineers,{CYCLE},9"))
+    assert world.total() == "160.00"
+
+
+def test_figures_of_nobody_are_refused(world: World) -> None:
+    with pytest.raises(DocumentRefusedError, match="reseller: 'nobody' is not known; known are aurora, borealis"):
+        figures(world, f"nobody,engineers,{CYCLE},3")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (f"aurora,Engineers,{CYCLE},3", "line 2, figure: 'Engineers' is no id"),
+        ("aurora,engineers,2025-13,3", "line 2, cycle: '2025-13' is no billing cycle"),
+        (f"aurora,engineers,{CYCLE},three", "line 2, value: 'three' is not an amount"),
+        (f"aurora,engineers,{CYCLE},=3", "line 2, value: '=3' is not an amount"),
+    ],
+)
+def test_a_row_that_is_no_figure_is_refused(world: World, row: str, said: str) -> None:
+    with pytest.raises(DocumentRefusedError, match=said):
+        figures(world, row)
+
+
 # -- the catalogue ------------------------------------------------------------------------------------------------
 
 

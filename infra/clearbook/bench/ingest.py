@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from infra.clearbook.bench import bill_csv
 from shared.errors import BadInputError
@@ -37,6 +37,7 @@ PEAK_MB_MAX = 700
 MEMORY_MB, THREADS = 4096, 2  # of the function, as s.yaml has it
 PAGE = 300
 RUNS = 3
+T = TypeVar("T")  # what a run is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def measure(
         for kind, pair in what.items():
             for run in range(runs):
                 say(f"{kind}: run {run + 1} of {runs}")
-                mine, bare = (_in_process(work, folder, given) for work, given in pair)
+                mine, bare = (in_process(work, folder, given) for work, given in pair)
                 costs.setdefault(kind, []).append((mine, bare))
         say("rows into Tablestore, beside a bare loop")
         into_rows = rows.measure(min(rows_lines, lines))
@@ -141,11 +142,11 @@ def _median(costs: list[Cost], what: str) -> float:
     return float(statistics.median(getattr(one, what) for one in costs))
 
 
-def _in_process(work: Callable[[Path, bill_csv.Written], None], folder: Path, bill: bill_csv.Written) -> Cost:
+def in_process(work: Callable[[Path, T], None], folder: Path, given: T) -> Cost:
     """Run it in a fresh process, whose memory is its own."""
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_timed, args=(work, folder, bill, send))
+    process = context.Process(target=_timed, args=(work, folder, given, send))
     process.start()
     send.close()
     try:
@@ -163,11 +164,11 @@ def _peak_mb() -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def _timed(work: Callable[[Path, bill_csv.Written], None], folder: Path, bill: bill_csv.Written, send: Any) -> None:
+def _timed(work: Callable[[Path, T], None], folder: Path, given: T, send: Any) -> None:
     import duckdb  # noqa: F401 - both sides have it loaded
 
     begun, cpu = time.perf_counter(), time.process_time()
-    work(folder, bill)
+    work(folder, given)
     wall = time.perf_counter() - begun
     send.send((wall, time.process_time() - cpu, _peak_mb()))
     send.close()

@@ -27,6 +27,13 @@ def import_fx(file: Path, by: str, why: str, home: Path | None, json_to: str | N
     say(work, [proposal], json_to)
 
 
+def import_figures(file: Path, by: str, why: str, home: Path | None, json_to: str | None, *, backdate: bool) -> None:
+    """Propose figures of resellers."""
+    work, body, at = services(home), file.read_bytes(), stamp(now(home))
+    proposal = propose_reference.propose_figures(work, body, str(file), by=by, why=why, at=at, backdate=backdate)
+    say(work, [proposal], json_to)
+
+
 def import_catalogue(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a catalogue."""
     work, body, at = services(home), file.read_bytes(), stamp(now(home))
@@ -52,7 +59,7 @@ def import_repair(file: Path, by: str, why: str, home: Path | None, json_to: str
 def show_list(home: Path | None, json_to: str | None) -> None:
     """Print what is in force."""
     work = services(home)
-    found = [*_fx_tables(work), *_catalogues(work), *_openings(work), *_repairs(work)]
+    found = [*_fx_tables(work), *_figures(work), *_catalogues(work), *_openings(work), *_repairs(work)]
     if json_to is not None:
         write_json(found, json_to)
     if json_to == "-":
@@ -67,11 +74,13 @@ def show_one(
     kind: str, cycle: str | None, reseller: str | None, repair: str | None, home: Path | None, json_to: str | None
 ) -> None:
     """Print what is in force of one kind."""
-    if kind not in ("fx", "catalogue", "opening", "repair"):
-        raise BadInputError("kind", f"{kind!r} is none", "give fx, catalogue, opening or repair")
+    if kind not in ("fx", "figures", "catalogue", "opening", "repair"):
+        raise BadInputError("kind", f"{kind!r} is none", "give fx, figures, catalogue, opening or repair")
     work = services(home)
     if kind == "fx":
         found = _rates_of(work, str(Cycle.parse(_needed("--cycle", cycle), "--cycle")))
+    elif kind == "figures":
+        found = _figures_of(work, str(Cycle.parse(_needed("--cycle", cycle), "--cycle")))
     elif kind == "catalogue":
         found = _catalogue_of(work)
     elif kind == "repair":
@@ -94,6 +103,13 @@ def _fx_tables(work: Services) -> list[dict[str, Any]]:
     return [
         {"kind": "fx", "of": cycle, "digest": digest, "says": f"{len(state.fx_rates(work, digest))} rates"}
         for cycle, digest in state.fx_tables(work.chain.read(state.CONFIG)).items()
+    ]
+
+
+def _figures(work: Services) -> list[dict[str, Any]]:
+    return [
+        {"kind": "figures", "of": cycle, "digest": digest, "says": f"{len(state.figures(work, digest))} figures"}
+        for cycle, digest in state.tables(work.chain.read(state.CONFIG), state.FIGURES).items()
     ]
 
 
@@ -153,6 +169,15 @@ def _rates_of(work: Services, cycle: str) -> dict[str, Any]:
         raise BadInputError("--cycle", f"no exchange rates of {cycle} are in force", "import and approve some")
     rows = [{"currency": currency, "to": to, "rate": text(rate)} for (currency, to), rate in sorted(rates.items())]
     return {"cycle": cycle, "digest": digest, "rates": rows}
+
+
+def _figures_of(work: Services, cycle: str) -> dict[str, Any]:
+    digest = state.tables(work.chain.read(state.CONFIG), state.FIGURES).get(cycle)
+    if digest is None:
+        raise BadInputError("--cycle", f"no figures of {cycle} are in force", "import and approve some")
+    found = sorted(state.figures(work, digest).items())
+    rows = [{"reseller": of, "figure": name, "value": text(value)} for (of, name), value in found]
+    return {"cycle": cycle, "digest": digest, "figures": rows}
 
 
 def _catalogue_of(work: Services) -> dict[str, Any]:

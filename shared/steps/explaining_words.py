@@ -1,0 +1,318 @@
+"""What `explaining` found, in plain words: a line for each fact, indented below what it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from shared.agreement.words import condition_words, figure, percent
+from shared.money import EXACT, Mode, text
+
+Facts = Mapping[str, Any]
+_SHOWN = 12  # of a digest; the data has all of it
+_MODES = {Mode.HALF_UP.value: "halves away from zero", Mode.HALF_EVEN.value: "halves to the even digit"}
+_PER = {"line": "for each line", "instance_month": "once a month for each instance"}
+_PER |= {"customer_month": "once a month for each customer"}
+
+
+def words(found: Facts) -> list[str]:
+    """The facts behind an id as lines of text."""
+    tell = {"bill_line": _line, "statement_line": _statement_line, "settlement": _settlement, "payout": _payout}
+    return list(tell[found["what"]](found))
+
+
+def _money(value: str) -> str:
+    return figure(Decimal(value), 2)
+
+
+def _lines(count: int, what: str = "") -> str:
+    return f"{count:,} {what}line" + ("" if count == 1 else "s")
+
+
+def _act(approval: Facts | None) -> str:
+    if approval is None:
+        return "approved by nobody that the chain knows"
+    return f"proposed by {approval['proposed_by']}, approved by {approval['approved_by']} ({approval['entry']})"
+
+
+def _from(one: Facts) -> str:
+    return f"{one['from']} to {one['until']}" if one["until"] else f"from {one['from']} on"
+
+
+# -- bill lines --------------------------------------------------------------------------------------------------------
+
+
+def _line(found: Facts) -> Iterator[str]:
+    line = found["line"]
+    of = ", ".join(str(line[name]) for name in ("product_code", "instance_id") if name in line)
+    yield f"Bill line {found['id']}"
+    yield f"  {line.get('kind', 'a line that is gone')} of {of}, account {line['account']}, {line['date']}"
+    if "pretax" in line:
+        yield f"  {_money(line['pretax'])} {line['currency']} pretax"
+    yield from _raw(found["raw"])
+    if found["settlement"] is None:
+        yield "Not settled: no settlement of the cycle that counts has this line"
+        return
+    yield from _settled_by(found["settlement"])
+    yield "Whose it is"
+    yield f"  {_mapped(found['mapped'])}"
+    if found["agreement"] is not None:
+        yield f"  {_version(found['agreement'])}"
+    if found["conditions"]:
+        yield "Which rule"
+        yield from (f"  {number}. {_tried(one)}" for number, one in enumerate(found["conditions"], 1))
+    if found["basis"] is not None:
+        yield "What it earns on"
+        yield f"  {_basis(found['basis'], [one['id'] for one in found['refunds'] if one['is_netted']])}"
+    yield from _outcome(found)
+    yield from _bounds(found["bounds"])
+    yield from _refunds(found["refunds"], found["earned"])
+    for one in found["cases"]:
+        yield "In a case, which holds it"
+        yield f"  {_money(one['amount'])} {one['currency']}, {one['kind']}: {one['problem']}"
+        yield f"  to resolve it: {one['remedy']}"
+    if found["statement_lines"]:
+        yield "On the statement"
+    for one in found["statement_lines"]:
+        yield from _rounding(one)
+
+
+def _raw(raw: Facts) -> Iterator[str]:
+    if "object" in raw:
+        yield f"  raw: row {raw['row']} of {raw['object']}"
+    if "seal" in raw:
+        yield f"  as {raw['source']} said it, {raw['status']}; seal {raw['seal']} at {raw['at']}"
+
+
+def _settled_by(one: Facts) -> Iterator[str]:
+    at = f" ({one['calculated']})" if one["calculated"] else ""
+    yield f"Settled by {one['id'][:_SHOWN]}, {one['owner']} {one['cycle']}, {one['state']}{at}"
+    if one["locked"] is not None:
+        yield f"  lock {_act(one['locked'])}"
+
+
+def _mapped(one: Facts) -> str:
+    if one["how"] is None:
+        return f"account {one['account']} is assigned to nobody on {one['date']}"
+    whose = f"account {one['account']} is {one['customer']}'s" if one["customer"] else f"account {one['account']}"
+    how = {"direct": "a customer of the operator", "own_use": "the operator's own use"}
+    told = f"{whose}, {how.get(one['how']) or 'sold by ' + str(one['reseller'])}, {_from(one)}"
+    return told + (f"; {one['customer']} is of class {one['customer_class']}" if "customer_class" in one else "")
+
+
+def _version(one: Facts) -> str:
+    return f"agreement {one['id']} version {one['version']}, {_from(one)}; {_act(one['approval'])}"
+
+
+def _tried(one: Facts) -> str:
+    """A condition, whether it is true, and what it read."""
+    name = f"excluded ({one['name']})" if one["kind"] == "exclusion" else f"rule {one['name']}"
+    answer = {True: "yes", False: "no", None: "cannot be answered"}[one["outcome"]]
+    read = ", ".join(f"{field} is {'absent' if value is None else value}" for field, value in one["read"].items())
+    return f"{name}, where {condition_words(one['when'])}: {answer}" + (f", {read}" if read else "")
+
+
+def _basis(one: Facts, netted_by: Sequence[str]) -> str:
+    if one["billed"] is None:
+        return f"{one['of']}, which the line does not state"
+    told = f"{one['of']} {_money(one['billed'])} {one['currency']}"
+    if one.get("rate") is not None:
+        told += f", at {one['rate']} {_money(one['value'])} {one['to']}"
+    if Decimal(one["netted"]):
+        told += f"; {_money(one['netted'])} netted by {', '.join(netted_by)}"
+        left = EXACT.subtract(Decimal(one["value"]), Decimal(one["netted"]))
+        told += f"; left {figure(left, 2)}" if left else "; nothing is left, as if neither had been"
+    return told
+
+
+def _outcome(found: Facts) -> Iterator[str]:
+    """What becomes of the line."""
+    if found["earning"] is not None:
+        yield "What it earns"
+        yield from (f"  {one}" for one in _earning(found["earning"], found["line"]))
+    for one in found["rows"]:
+        if one["kind"] in ("direct", "own_use"):
+            yield f"It is {one['kind'].replace('_', ' ')}: {_money(one['basis'])} {one['currency']} earn nothing"
+        elif one["kind"] == "excluded":
+            yield f"It is excluded: {_money(one['basis'])} {one['currency']} earn nothing, {one['because']}"
+        elif one["kind"] == "netted" and "other_line" in one:
+            yield f"It undoes {_money(one['basis'])} {one['currency']} of charge {one['other_line']}"
+            related = found["line"].get("related_record")
+            how = f"by its related record {related}" if related else "the same account, product, instance and currency"
+            yield f"  linked: {how}"
+        elif one["kind"] == "adjustment" and "other_line" in one:
+            yield f"It takes back {_money(one['amount'])} {one['currency']} that charge {one['other_line']} earned"
+
+
+def _earning(one: Facts, line: Facts) -> Iterator[str]:
+    if one["by"] == "percent":
+        yield f"{percent(Decimal(one['rate']))} of that: {_money(one['amount'])}"
+    elif one["by"] == "scale":
+        yield from _scale(one["scale"])
+        yield f"together {_money(one['amount'])}"
+    elif one["per"] == "usage_unit":
+        yield f"{_money(one['fixed'])} for each of {one['usage']} {one['unit'] or ''}: {_money(one['amount'])}"
+    else:
+        yield f"{_money(one['fixed'])} {_PER[one['per']]}: {_money(one['amount'])}"
+        if "once" in one:
+            yield from _once(one["once"], str(line["line_id"]))
+
+
+def _once(once: Facts, line_id: str) -> Iterator[str]:
+    who = "this line" if once["by"] == line_id else f"line {once['by']}"
+    yield f"of {once['lines']} lines the first in order earned it: {who}" if once["by"] else "no line earned it"
+    if "days" in once:
+        yield f"for {once['days']} of {once['of_days']} days that were served"
+
+
+def _scale(one: Facts) -> Iterator[str]:
+    of = ", ".join(str(value) for value in one["of"].values()) or "the reseller"
+    over = "month" if one["over"] == "month" else "contract year"
+    measure = f"{one['measure']} in {one['unit']}" if one["unit"] else one["measure"]
+    yield f"by scale {one['id']}, {one['method'].replace('_', '-')} over the {over}, of {measure} of {of}"
+    if "before" in one:
+        yield f"total before this line {_money(one['before'])}, with it {_money(one['after'])}"
+    if "total" in one:
+        yield f"total {_money(one['total'])}"
+    for part in one["parts"]:
+        rate = percent(Decimal(part["rate"]))
+        band = _band(one["bands"], part["band"])
+        yield f"band {part['band']}, {band}: {_money(part['part'])} at {rate} is {_money(part['amount'])}"
+
+
+def _band(bands: Sequence[Facts], number: int) -> str:
+    low = bands[number - 2]["upto"] if number > 1 else None
+    high = bands[number - 1]["upto"]
+    if low is None:
+        return "everything" if high is None else f"up to {_money(high)}"
+    return f"above {_money(low)}" + ("" if high is None else f" to {_money(high)}")
+
+
+def _bounds(found: Sequence[Facts]) -> Iterator[str]:
+    if found:
+        yield "Within which bounds"
+    for one in found:
+        of = f"rule {one['rule']}" if one["rule"] else "the agreement"
+        over = "" if one["over"] == "month" else " over the contract year"
+        told = f"{one['kind']} of {of} per {one['scope']}, {_money(one['amount'])}{over}: "
+        if one["line"] is None:
+            yield f"  {told}not reached, its lines earned {_money(one['commission'])}"
+            continue
+        before = f"earned before it {_money(one['before'])}, so " if "before" in one else ""
+        share = f", of which {_money(one['share'])} falls on this line" if one.get("share") is not None else ""
+        yield f"  {told}{before}a line of its own says {_money(one['line'])}{share}"
+
+
+def _refunds(found: Sequence[Facts], earned: str | None) -> Iterator[str]:
+    if found:
+        yield "What refunds undo of it"
+    for one in found:
+        did = "netted" if one["is_netted"] else f"takes back {_money(one['taken_back'])}"
+        if not one["is_netted"] and earned is not None:
+            did += f" of the {_money(earned)} that it earned"
+        yield f"  {one['id']} of {one['date']}, {_money(one['basis'])}: {did}"
+
+
+# -- statement lines ---------------------------------------------------------------------------------------------------
+
+
+def _named(one: Facts) -> str:
+    parts = [one[name] for name in ("customer", "product", "rule", "kind") if one[name]]
+    return f"{one['id']} ({', '.join(parts)})"
+
+
+def _rounding(one: Facts) -> Iterator[str]:
+    """A statement line, and how its amount follows from the statement's."""
+    shown = f"exactly {_money(one['exact'])}, shown as {_money(one['amount'])} {one['currency']}"
+    yield f"  {_named(one)}: {_lines(one['lines'])}, {shown}"
+    yield (
+        f"    the statement is exactly {_money(one['total_exact'])}, rounded once to {one['places']} decimals, "
+        f"{_MODES[one['mode']]}: {_money(one['total'])}"
+    )
+    yield (
+        f"    of it {one['customer'] or 'no customer'} has exactly {_money(one['customer_exact'])}, by largest "
+        f"remainder {_money(one['customer_amount'])}; this line {_cut(one)}"
+    )
+
+
+def _cut(one: Facts) -> str:
+    exact, shown = Decimal(one["exact"]), Decimal(one["amount"])
+    places = one["places"]
+    unit = Decimal(1).scaleb(-places)
+    cut = EXACT.subtract(exact, exact % unit)
+    if exact == shown:
+        return "needs no rounding"
+    if cut == shown:
+        return "is cut toward zero"
+    return f"is cut toward zero and takes {text(EXACT.subtract(shown, cut))} of what was missing"
+
+
+def _statement_line(found: Facts) -> Iterator[str]:
+    yield f"Statement line {found['id']}"
+    yield from _rounding(found)
+    yield from _settled_by(found["settlement"])
+    yield "By"
+    yield f"  {_version(found['agreement'])}"
+    yield from (f"  {says}" for says in found["says"])
+    yield f"It is the sum of {_lines(found['lines'], 'settlement ')}" + _largest(found)
+    for one in found["rows"]:
+        whose = f"{one['line_id']}, {one['date']}" if "line_id" in one else one.get("because", one["kind"])
+        rate = f"{_money(one['basis'])} at {percent(Decimal(one['rate']))}: " if "rate" in one else ""
+        yield f"  {whose}: {rate}{_money(one['amount'])}"
+
+
+def _largest(found: Facts) -> str:
+    return f", the largest {len(found['rows'])}" if found["lines"] > len(found["rows"]) else ""
+
+
+# -- settlements and payouts -------------------------------------------------------------------------------------------
+
+
+def _settlement(found: Facts) -> Iterator[str]:
+    yield f"Settlement {found['id']}"
+    yield from _settled_by(found["settlement"])
+    yield f"It read (engine {found['engine']})"
+    for one in found["bills"]:
+        yield f"  the bill of {one['payer']}, {one['dates']} dates" + (f", seal {one['seal']}" if one["seal"] else "")
+    yield f"  who is assigned {found['accounts']} accounts"
+    yield from (f"  {_version(one)}" for one in found["agreements"])
+    yield from (f"  {name} {found[name][:_SHOWN]}" for name in ("rates", "opening") if found[name])
+    yield "It found"
+    for currency, one in found["billed"].items():
+        yield f"  billed: {_lines(one['lines'])}, {_money(one['pretax'])} {currency}"
+    for one in found["kinds"]:
+        told = f"{_money(one['basis'])} {one['currency']} of the bill, amount {_money(one['amount'])}"
+        yield f"  {one['kind']}: {_lines(one['lines'])}, {told}"
+    for one in found["held"]:
+        told = f"{_lines(one['lines'])}, {_money(one['amount'])} {one['currency']}"
+        yield f"  in a case: {told}, {one['kind']} {one['key']}"
+    for one in found["statements"]:
+        told = f"exactly {_money(one['exact'])}, total {one['total']}, tax {one['tax']}, payable {one['payable']}"
+        yield f"Statement of {one['agreement']}: {told} {one['currency']}"
+        if one["lines"]:
+            yield f"  its lines are {one['lines'][0]} to {one['lines'][-1]}"
+    yield f"Its rows are {found['rows_digest']}"
+
+
+def _payout(found: Facts) -> Iterator[str]:
+    unit = found["currency"]
+    yield f"Payout {found['id']}: {_money(found['amount'])} {unit} to {found['reseller']}"
+    yield "What was owed"
+    for one in found["owed"]:
+        if one["what"] == "opening":
+            yield f"  opening balance: {_money(one['amount'])}"
+        elif one["what"] == "paid":
+            yield f"  paid before, {one['id']}: {_money(one['amount'])}"
+        else:
+            told = f"total {_money(one['total'])}, tax {_money(one['tax'])}, payable {_money(one['payable'])}"
+            yield f"  statement {found['agreement']} of {one['cycle']}: {told}; settlement {one['settlement'][:_SHOWN]}"
+    yield "Who decided"
+    yield f"  batch {found['batch']}: {_act(found['approval'])}"
+    instructed = found["instructed"]
+    yield f"  instructed at {instructed['at']} ({instructed['entry']}), payee {found['payee'][:_SHOWN]}"
+    yield from (f"  file {key}" for key in found["files"])
+    if not found["answers"]:
+        yield "The bank has not answered"
+    for one in found["answers"]:
+        yield f"The bank: {one['says']} at {one['at']} ({one['entry']})"

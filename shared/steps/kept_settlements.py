@@ -1,0 +1,198 @@
+"""A settlement as it is kept: its manifest, its lines, and the day parts that its manifest names, to be asked.
+
+Lines, cases and bill lines are Parquet that is fetched once and asked with DuckDB; what is asked for by sorted columns
+(agreement, customer, product of settlement lines; account and id of bill lines) reads little of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from shared.bill.snapshot import SEALED, Seal, part_key, stream_of
+from shared.chain.entry import Entry
+from shared.columnar import quoted
+from shared.control import months
+from shared.control.approvals import APPROVED
+from shared.errors import BadInputError
+from shared.money import text
+from shared.services import Services
+from shared.steps import state
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from shared.agreement.agreement import Agreement
+
+Facts = dict[str, Any]
+PREFIX = "settlements/"
+
+
+def plain(value: Any) -> Any:
+    """A value of a row as JSON holds it: amounts and dates as text."""
+    if isinstance(value, Decimal):
+        return text(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def asked(connection: duckdb.DuckDBPyConnection, query: str, **given: object) -> list[Facts]:
+    """The rows of a query, each by the names of its columns."""
+    cursor = connection.execute(query, given)
+    names = [one[0] for one in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def approval(entries: Sequence[Entry], act: str, what: Mapping[str, Any]) -> Facts | None:
+    """Who proposed and who approved the newest act that says all of `what`, and where that stands in the chain."""
+    for entry in reversed(entries):
+        is_act = entry.kind == APPROVED and entry.body["act"] == act
+        if is_act and what.items() <= entry.body["what"].items():
+            proposal = next(one for one in entries if one.seq == entry.body["proposal"])
+            return {
+                "entry": f"{entry.stream}#{entry.seq}",
+                "proposed_by": proposal.actor,
+                "approved_by": entry.actor,
+                "at": entry.at,
+                "why": proposal.why,
+            }
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A settlement of a share and cycle, and the entries of its stream."""
+
+    services: Services
+    connection: duckdb.DuckDBPyConnection
+    cycle: str
+    owner: str
+    id: str
+    entries: Sequence[Entry]
+    manifest: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    versions: Sequence[Agreement]  # those that its manifest names
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie."""
+        return state.folder_of(self.cycle, self.owner, self.id)
+
+    @property
+    def month(self) -> months.Month:
+        """Where its month stands."""
+        return months.months(list(self.entries)).get(self.cycle, months.Month(self.cycle))
+
+    @property
+    def state(self) -> str:
+        """What it is: a draft, superseded, or where its month stands."""
+        if self.month.settlement == self.id:
+            return self.month.state
+        return "superseded" if self.calculated else "draft"
+
+    @property
+    def calculated(self) -> Entry | None:
+        """The entry that decided it."""
+        mine = (one for one in self.entries if one.kind == months.CALCULATED and one.body["settlement"] == self.id)
+        return next(mine, None)
+
+    def lines(self, where: str, order: str = "ALL", **given: object) -> list[Facts]:
+        """Its settlement lines that meet a condition."""
+        query = f"SELECT * FROM {self.source()} WHERE {where} ORDER BY {order}"  # noqa: S608 - our own conditions
+        return asked(self.connection, query, **given)
+
+    def source(self, name: str = "lines") -> str:
+        """SQL for its lines, or for what it holds in cases."""
+        return parquet([self._local(self.folder + f"{name}.parquet")])
+
+    def parts(self, day: str | None = None, payer: str | None = None) -> str:
+        """SQL for the bill lines of its day parts: all, those of a day, or of a payer."""
+        return parquet(self.part_paths(day, payer))
+
+    def part_paths(self, day: str | None = None, payer: str | None = None) -> list[str]:
+        """The same as local files."""
+        return [
+            self._local(part_key(one, self.cycle, on, digest))
+            for one, days in self.manifest["bills"].items()
+            for on, digest in days.items()
+            if day in (None, on) and payer in (None, one)
+        ]
+
+    def ask(self, query: str, **given: object) -> list[Facts]:
+        """The rows of a query."""
+        return asked(self.connection, query, **given)
+
+    def version(self, agreement: str, version: int) -> Agreement:
+        """A version of an agreement that it was settled by."""
+        return next(one for one in self.versions if (one.id, one.version) == (agreement, version))
+
+    def begun(self, agreement: str) -> list[Agreement]:
+        """The versions of an agreement that it knows, in order; the last says what is due once a month."""
+        found = [one for one in self.versions if one.id == agreement]
+        return sorted(found, key=lambda one: (one.begins, one.version))
+
+    def seal(self, payer: str) -> tuple[Entry, Seal] | None:
+        """The seal of a payer's bill that it read."""
+        if self.calculated is None:
+            return None
+        seq = self.calculated.body["seals"].get(payer)
+        entries = self.services.chain.read(stream_of(payer, self.cycle))
+        found = next((one for one in entries if one.seq == seq and one.kind == SEALED), None)
+        return None if found is None else (found, state.with_files(self.services, Seal(**found.body, seq=found.seq)))
+
+    def named(self) -> Facts:
+        """What names it, for whoever reads a fact of it."""
+        calculated = self.calculated
+        return {
+            "id": self.id,
+            "owner": self.owner,
+            "cycle": self.cycle,
+            "state": self.state,
+            "calculated": f"{calculated.stream}#{calculated.seq}" if calculated else None,
+            "calculated_at": calculated.at if calculated else None,
+            "locked": approval(self.entries, months.LOCK, {"cycle": self.cycle, "settlement": self.id}),
+        }
+
+    def _local(self, key: str) -> str:
+        return str(state.local_part(self.services, key))
+
+
+def parquet(paths: Sequence[str]) -> str:
+    """SQL for the rows of local files."""
+    if not paths:
+        raise BadInputError("settlement", "read no bill", "it has no line to explain")
+    return f"read_parquet([{', '.join(map(quoted, paths))}])"
+
+
+def opened(
+    services: Services, connection: duckdb.DuckDBPyConnection, cycle: str, owner: str, settlement: str | None = None
+) -> Kept | None:
+    """The settlement of a share that counts, the newest draft where none was calculated, or the one that is named."""
+    entries = services.chain.read(months.stream_of(owner, cycle))
+    month = months.months(entries).get(cycle)
+    id_ = settlement or (month.settlement if month else None) or _last_draft(services, cycle, owner)
+    if id_ is None:
+        return None
+    work, folder = services.buckets.work, state.folder_of(cycle, owner, id_)
+    manifest = json.loads(work.get(folder + "manifest.json"))
+    summary = json.loads(work.get(folder + "summary.json"))
+    versions = [state.agreement(services, digest) for _, _, digest in manifest["agreements"]]
+    return Kept(services, connection, cycle, owner, id_, entries, manifest, summary, versions)
+
+
+def _last_draft(services: Services, cycle: str, owner: str) -> str | None:
+    from shared.steps.inputs import drafts_prefix
+
+    keys = list(services.buckets.work.keys(drafts_prefix(cycle, owner)))
+    return str(json.loads(services.buckets.work.get(keys[-1]))["settlement"]) if keys else None
+
+
+def known(services: Services, cycle: str | None = None) -> Iterator[tuple[str, str, str]]:
+    """(cycle, owner, id) of every settlement that is kept."""
+    for key in services.buckets.work.keys(f"{PREFIX}{cycle}/" if cycle else PREFIX):
+        if key.endswith("/manifest.json"):
+            month, owner, settlement = key.removeprefix(PREFIX).split("/")[:3]
+            yield month, owner, settlement
