@@ -27,11 +27,11 @@ def verify(named: str, home: Path | None, json_to: str | None) -> None:
     """Check a settlement, and print each check as it is made."""
     work = services(home)
     kept = verifying.find(work, named)
-    console, checks = plain_console(), []
+    # What is being done is shown where the checks are printed, so that neither runs into the other.
+    console, checks = Console(stderr=True) if json_to == "-" else plain_console(), []
     if json_to != "-":
         say(console, f"{kept.owner} {kept.cycle}, settlement {kept.settlement}")
-    progress = Console(stderr=True)
-    with TemporaryDirectory(dir=work.scratch) as scratch, progress.status("reading the manifest") as status:
+    with TemporaryDirectory(dir=work.scratch) as scratch, console.status("reading the manifest") as status:
         for one in verifying.verify(work, kept, Path(scratch), status.update):
             checks.append(one)
             if json_to != "-":

@@ -182,6 +182,7 @@ def _table(
     for one in shown:
         said = [one.of[name] or "-" for name in names]
         table.add_row(*said, _figure(one.before), _figure(one.after), _signed(one.difference))
+    say(console, "")
     say_table(console, table)
 
 

@@ -74,10 +74,11 @@ def what_if(
     """Settle the reseller's month with the documents, and compare."""
     kept = inputs.counting(services, owner, str(cycle))
     manifest = kept.manifest(services)
-    rates = manifest["rates"] or state.fx_tables(services.chain.read(state.CONFIG)).get(str(cycle), "")
     share = inputs.share_of(services, manifest)
-    other = _under(inputs.share_of(services, {**manifest, "rates": rates}), documents)
+    other = _under(inputs.share_of(services, {**manifest, **_tables(services, manifest)}), documents)
     notes = [f"the last draft, not a final settlement: {kept.settlement[:12]}"] if kept.is_draft else []
+    gone = [one for one in share.held_back if one not in other.held_back]
+    notes += [f"not released: what {one.agreement} version {one.version} held back in {one.cycle}" for one in gone]
     with TemporaryDirectory(dir=services.scratch) as scratch:
         before, after = Path(scratch) / "before", Path(scratch) / "after"
         for folder in (before, after):
@@ -92,6 +93,13 @@ def what_if(
         told("comparing")
         with connect(services.scratch, services.memory_mb, services.threads) as connection:
             return _compared(connection, kept, notes, (before, after), (summary, would))
+
+
+def _tables(services: Services, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The rates and figures that were read, or where none were needed those in force: a document may need them."""
+    config, cycle = services.chain.read(state.CONFIG), manifest["cycle"]
+    acts = {"rates": state.FX_TABLES, "figures": state.FIGURES}
+    return {name: manifest[name] or state.tables(config, act).get(cycle, "") for name, act in acts.items()}
 
 
 def _settled(
@@ -110,10 +118,14 @@ def _under(share: Share, documents: Sequence[Agreement]) -> Share:
     """The share with the documents in the place of the versions that they stand for."""
     mine = [one for one in documents if one.reseller == share.owner]
     others = [one for one in documents if one.reseller in _others(share)]
+    agreements = _replaced(share.agreements, mine, share.cycle)
+    known = {(one.id, one.version) for one in agreements}
     return replace(
         share,
-        agreements=_replaced(share.agreements, mine, share.cycle),
+        agreements=agreements,
         others=_replaced(share.others, others, share.cycle),
+        # The version that held an amount back says when it is released: without it nothing does.
+        held_back=[one for one in share.held_back if (one.agreement, one.version) in known],
     )
 
 

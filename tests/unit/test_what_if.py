@@ -14,10 +14,12 @@ import yaml
 
 from infra.clearbook import settling
 from infra.clearbook.main import main
+from infra.clearbook.people import PREPARER
 from shared.chain.chain import Chain
 from shared.ports import Buckets, ObjectStore, Rows
 from shared.services import Services
 from shared.settlement import engine
+from shared.steps import propose_reference
 from tests.builders import ACME, CYCLE, DAYS, P1, P2, agreement, assigned, item, parties
 from tests.fakes import State
 from tests.pump import World, go_live, small_month
@@ -190,6 +192,24 @@ def test_several_documents_of_several_resellers(run: Run) -> None:
 )
 def test_what_cannot_be_settled_is_refused(run: Run, document: dict[str, Any], options: Any, problem: str) -> None:
     assert problem in run(document, options=options, status=1)
+
+
+def test_a_document_may_hold_back_and_ask_for_figures_that_nobody_needed_before(run: Run, world: World) -> None:
+    [aurora] = run({**agreement("aurora", "10"), "holdback": {"percent": "25", "months": 1}})["resellers"]
+    assert aurora["statements"][0]["after"] == "120"
+
+    gated = agreement("aurora", "10")
+    gated["rules"][0]["earn"]["gate"] = {"figure": "points", "at_least": "5", "otherwise": {"percent": "1"}}
+    gated["examples"][0]["expect"]["commission"] = "0"  # an example has no figures
+    [aurora] = run(gated)["resellers"]
+    assert [(one["kind"], one["after"]) for one in aurora["held"]] == [("no_figure", "1600")]
+
+    body = f"reseller,figure,cycle,value\naurora,points,{CYCLE},4\n".encode()
+    world.approve(
+        propose_reference.propose_figures(world.services, body, "f", by=PREPARER, why="test", at=world.at), drain=False
+    )
+    [aurora] = run(gated)["resellers"]
+    assert (aurora["held"], aurora["statements"][0]["after"]) == ([], "16")
 
 
 def test_a_month_of_another_engine_is_settled_twice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,8 @@ def summary_of(folder: Path) -> dict[str, Any]:
         with connect(Path(scratch)) as connection:
             lines.load_lines(connection, bill)
             settled = engine.settle(connection, share)
-    summary = results.summary_of(share, settled, digest_of(manifest))
+    settlement = digest_of(json.loads((folder / "manifest.json").read_bytes()))
+    summary = results.summary_of(share, settled, settlement)
     return dict(json.loads(canonical_json(summary)))
 
 
