@@ -504,7 +504,7 @@ def _bounds(kept: Kept, version: Agreement, line: Facts, earned: Sequence[Facts]
             told["line"] = text(row["amount"])
             if bound.over == MONTH:
                 told["before"] = text(EXACT.subtract(bound.amount, row["amount"]))
-                if not written:
+                if not _is_bound_before(kept, version.id, rule, bound, scope):
                     told["share"] = plain(_share(kept, members, given, row["amount"], line["line_id"]))
             written.append(row)
         found.append(told)
@@ -528,6 +528,21 @@ def _written(kept: Kept, agreement: str, rule: str | None, bound: Bound, scope: 
     same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in wanted)
     where = f"kind = $kind AND agreement = $agreement AND rule IS NOT DISTINCT FROM $rule AND {same}"
     return kept.lines(where, kind=bound.kind, agreement=agreement, rule=rule, **wanted)
+
+
+def _is_bound_before(kept: Kept, agreement: str, rule: str | None, bound: Bound, scope: Mapping[str, Any]) -> bool:
+    """Whether bounds whose turn was before changed what lines of the scope have earned, this one's or another's."""
+    turn = 4 * BOUND_SCOPES.index(bound.scope) + 2 * (rule is None) + (bound.kind == "floor")
+    width = "CASE WHEN line_id <> '' THEN 0 WHEN account IS NOT NULL THEN 1 WHEN customer IS NOT NULL THEN 2 ELSE 3 END"
+    where = f"kind IN ('cap', 'floor') AND agreement = $agreement AND 4 * {width}"
+    where += f" + CASE WHEN rule IS NULL THEN 2 ELSE 0 END + CASE kind WHEN 'floor' THEN 1 ELSE 0 END < {turn}"
+    given: Facts = {"agreement": agreement}
+    for name in ("customer", "account"):
+        if name in scope:
+            where, given = f"{where} AND {name} IS NOT DISTINCT FROM ${name}", given | {name: scope[name]}
+    if rule is not None:
+        where, given = f"{where} AND (rule IS NULL OR rule = $rule)", given | {"rule": rule}
+    return bool(kept.lines(where, "ALL LIMIT 1", **given))
 
 
 def _members_of(
