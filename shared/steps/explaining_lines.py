@@ -274,21 +274,38 @@ def _converted(value: Decimal, rate: Decimal) -> Decimal:
 
 def _earning(kept: Kept, version: Agreement, line: Facts, earned: Sequence[Facts]) -> Facts:
     """How the rule pays the line; for a scale its totals, for an amount once a month who earned it."""
-    rule = version.rule(earned[0]["rule"])
-    stages = list(rule.earn.stages()) if rule else []
-    found: Facts = {"rule": earned[0]["rule"], "amount": text(total([one["amount"] for one in earned]))}
-    if earned[0]["band"] is not None:
-        scale = next(version.scales[one.scale] for one in stages if one.scale)
+    stage, gates = _gated(kept, version, earned[0]["rule"])
+    found: Facts = {"rule": earned[0]["rule"], "amount": text(total([one["amount"] for one in earned])), "gates": gates}
+    if earned[0]["band"] is not None and stage.scale is not None:
+        scale = version.scales[stage.scale]
         return found | {"by": "scale", "scale": _scale(kept, version, scale, line, earned)}
     if earned[0]["rate"] is not None:
         return found | {"by": "percent", "rate": text(earned[0]["rate"])}
-    earn = _last_monthly(kept, version, next(one for one in stages if one.fixed is not None), found["rule"])
+    earn = _last_monthly(kept, version, stage, found["rule"])
     found |= {"by": "fixed", "fixed": plain(earn.fixed), "per": earn.per, "is_prorated": earn.is_prorated}
     if earn.per == "usage_unit":
         found |= {"usage": plain(line["usage"]), "unit": line["usage_unit"]}
     if earn.per in PER_MONTH:
         found["once"] = _once(kept, earn, line, earned[0])
     return found
+
+
+def _gated(kept: Kept, version: Agreement, id_: str) -> tuple[Earning, list[Facts]]:
+    """What the rule's lines earn by after its gates, and how each gate was passed or not."""
+    rule = version.rule(id_)
+    if rule is None:
+        raise AssertionError(f"{version.id} version {version.version} has no rule {id_}, and a line names it")
+    digest = kept.manifest.get("figures")
+    figures = state.figures(kept.services, digest) if digest else {}
+    stage, gates = rule.earn, []
+    while stage.gate is not None:
+        gate = stage.gate
+        value = figures[kept.owner, gate.figure]  # without it the line had waited as a case
+        gates.append({"figure": gate.figure, "value": text(value), "at_least": text(gate.at_least)})
+        if value >= gate.at_least:
+            break
+        stage = gate.otherwise
+    return stage, gates
 
 
 def _last_monthly(kept: Kept, version: Agreement, earn: Earning, rule: str) -> Earning:

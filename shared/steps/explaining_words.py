@@ -146,6 +146,12 @@ def _outcome(found: Facts) -> Iterator[str]:
 
 
 def _earning(one: Facts, line: Facts) -> Iterator[str]:
+    for gate in one["gates"]:
+        is_below = Decimal(gate["value"]) < Decimal(gate["at_least"])
+        then = (
+            f"below {gate['at_least']}, so what is said otherwise holds" if is_below else f"at least {gate['at_least']}"
+        )
+        yield f"the reseller's figure {gate['figure']} is {gate['value']}, {then}"
     if one["by"] == "percent":
         yield f"{percent(Decimal(one['rate']))} of that: {_money(one['amount'])}"
     elif one["by"] == "scale":

@@ -19,7 +19,7 @@ from shared.money import text
 from shared.steps import explaining, propose_reference, state
 from shared.steps.explaining import AmbiguousIdError, UnknownIdError, explain, find
 from shared.steps.explaining_lines import ContradictionError
-from shared.steps.explaining_words import words
+from shared.steps.explaining_words import _earning, words
 from tests.builders import ACME, ASSIGNMENTS, ATLAS, CYCLE, DAYS, P1, P2, agreement, assigned, item, parties
 from tests.fakes import Item
 from tests.pump import World, small_month
@@ -268,6 +268,30 @@ def test_a_line_in_another_currency_shows_the_rate_it_was_converted_at(tmp_path:
 
     basis = facts(world, line_of(world, "10"))["basis"]
     assert (basis["billed"], basis["rate"], basis["value"], basis["left"]) == ("10", "7.1586", "71.586", "71.586")
+
+
+def test_a_line_behind_a_gate_shows_the_figure_it_earned_by(tmp_path: Path) -> None:
+    world = World(tmp_path / "scratch")
+    small_month(world)
+    world.decide_parties(parties())
+    document = agreement("aurora")
+    gate = {"figure": "engineers", "at_least": "3", "otherwise": {"percent": "2"}}
+    document["rules"][0]["earn"]["gate"] = gate
+    other = {"name": "nothing", "lines": [{"product_code": "oss", "pretax": "1"}], "expect": {"commission": "0"}}
+    world.decide_agreement({**document, "examples": [other]})
+    world.decide_agreement(agreement("borealis"))
+    table = f"reseller,figure,cycle,value\naurora,engineers,{CYCLE},2\n".encode()
+    world.approve(
+        propose_reference.propose_figures(world.services, table, "figures.csv", by=PREPARER, why="June", at=world.at)
+    )
+    world.final()
+
+    earning = facts(world, line_of(world, "300"))["earning"]
+    assert earning["gates"] == [{"figure": "engineers", "value": "2", "at_least": "3"}]
+    assert (earning["rate"], earning["amount"]) == ("0.02", "6")
+    assert "the reseller's figure engineers is 2, below 3, so what is said otherwise holds" in list(
+        _earning(earning, {})
+    )
 
 
 def test_a_locked_line_is_explained_as_it_was_locked(world: World) -> None:
