@@ -165,7 +165,7 @@ def test_a_repair_rule_is_proposed_against_its_own_last_version_and_listed_until
             "name_en,category', expected exactly currency,to,cycle,rate",
         ),
         (("import", "opening", PRODUCTS), "cannot be used, nothing was changed"),
-        (("show", "rates"), "kind: 'rates' is none; give fx, catalogue, opening or repair"),
+        (("show", "rates"), "kind: 'rates' is none; give fx, figures, catalogue, opening or repair"),
         (("show", "fx"), "--cycle: is missing"),
         (("show", "fx", "--cycle", "June"), "--cycle: 'June' is no billing cycle"),
         (("show", "fx", "--cycle", "2031-01"), "no exchange rates of 2031-01 are in force"),
