@@ -69,7 +69,7 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
         reads[state.CONFIG] = head_of(services.chain.read(state.CONFIG))
     for reseller in parties.neighbours(order.owner, Cycle.parse(order.cycle)):
         stream = months.stream_of(reseller, order.cycle)
-        reads[stream] = head_of(services.chain.read(stream))
+        reads[stream] = head_of(state.agreed(services.chain.read(stream)))
     note = _decide(services, order, summary, cases, reads, at)
     projections.refresh(services, order.owner, order.cycle)
     return _done(services, event, order, at, note, settlement)

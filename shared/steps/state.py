@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.chain.entry import Entry
 from shared.control import months
-from shared.control.approvals import in_force
+from shared.control.approvals import APPROVED, in_force
 from shared.control.months import AGREEMENT
 from shared.cycle import Cycle
 from shared.ids import digest as digest_of_body
@@ -82,6 +82,12 @@ def neighbours(services: Services, parties: Parties, owner: str, cycle: Cycle) -
     for reseller in sorted(parties.neighbours(owner, cycle)):
         found += agreements(services, services.chain.read(months.stream_of(reseller, str(cycle))), cycle)
     return found
+
+
+def agreed(entries: list[Entry]) -> list[Entry]:
+    """A reseller's stream up to its last agreement: what comes after it is being settled while others read it."""
+    last = max((one.seq for one in entries if one.kind == APPROVED and one.body["act"] == AGREEMENT), default=0)
+    return [one for one in entries if one.seq <= last]
 
 
 def all_agreements(services: Services, entries: list[Entry]) -> list[Agreement]:
