@@ -107,16 +107,12 @@ class Parties:
 
     def neighbours(self, owner: str, cycle: Cycle) -> set[str]:
         """The other resellers that hold an account of the owner's share on other days of the cycle."""
-        ours, held = self.in_cycle(cycle), self.held_throughout(cycle)
+        ours = self.in_cycle(cycle)
         if owner == OPERATOR:
-            mine = {one.account for one in ours if one.reseller is not None} - held
+            mine = {one.account for one in ours if one.reseller is not None} - held_throughout(ours, [cycle])
         else:
             mine = {one.account for one in ours if one.reseller == owner}
         return {one.reseller for one in ours if one.account in mine and one.reseller not in (None, owner)}
-
-    def held_throughout(self, cycle: Cycle) -> set[str]:
-        """Accounts that resellers hold on every day of the cycle: nothing of them is the operator's."""
-        return held_throughout(self.in_cycle(cycle), [cycle])
 
     def shares_of(self, accounts: set[str], cycle: Cycle) -> set[str]:
         """The resellers that hold one of the accounts in the cycle, and the operator where something is left over."""
@@ -125,7 +121,7 @@ class Parties:
 
 
 def held_throughout(assignments: Iterable[Assignment], cycles: Sequence[Cycle]) -> set[str]:
-    """Accounts that resellers hold on every day of the cycles."""
+    """Accounts that resellers hold on every day of the cycles: nothing of them is the operator's."""
     days: dict[str, int] = {}
     for one in assignments:
         for cycle in cycles if one.reseller is not None else ():

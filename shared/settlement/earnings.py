@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import duckdb
 
 EARNED = "DECIMAL(38,18)"
-RUNNING = "DECIMAL(38,10)"  # sums of amounts
 _ENDLESS = "9" * 20  # beyond any running total
 _WIDE = f"CAST({{}} AS {QUANTITY})"
 # The lines that rules own and that earn.
