@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from shared.errors import BadInputError
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
+LOOK_BACK = 18  # cycles that refunds and settlements look back (semantics)
 _CYCLE = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])", re.ASCII)
 
 

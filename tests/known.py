@@ -8,7 +8,7 @@ the middle of it that does not go wrong at the calls around it. So is what build
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,14 @@ class KnownSettlements:
         patch.setattr(engine, "settle", self.settle)
         patch.setattr(engine, "write", self.write)
 
-    def load_parts(self, connection: Any, paths: Sequence[str], share: Share) -> None:
-        """Load them, unless what comes of them is known."""
+    def load_parts(
+        self, connection: Any, paths: Sequence[str], share: Share, others: Callable[[], Sequence[str]] = list
+    ) -> None:
+        """Load them, unless what comes of them is known; what may look back to earlier cycles always."""
+        if share.earlier:
+            self._loaded = None, ""
+            self._load(connection, paths, share, others)
+            return
         found = hashlib.sha256(repr(share).encode())
         for path in paths:
             found.update(hashlib.sha256(Path(path).read_bytes()).digest())

@@ -28,7 +28,7 @@ from shared.parties.parties import OPERATOR, STREAM, NoPartiesError
 from shared.payout.batch import balance, parse_batch
 from shared.services import Services
 from shared.steps import decide, state
-from shared.steps.route_settlements import sealed_cycles
+from shared.steps.route_settlements import sealed
 
 
 class NotAllProposedError(ClearbookError):
@@ -108,7 +108,7 @@ def waiting(work: Services) -> list[Proposal]:
         streams += [stream_of(reseller, "") for reseller in sorted(parties.resellers)]
     except NoPartiesError:
         pass
-    streams += [stream_of(OPERATOR, cycle) for cycle in sorted(sealed_cycles(work))]
+    streams += [stream_of(OPERATOR, cycle) for cycle in sorted(sealed(work))]
     return [one for stream in streams for one in approvals.waiting(work.chain.read(stream))]
 
 

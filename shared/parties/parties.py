@@ -105,11 +105,11 @@ class Parties:
         """The assignments in force on a day of the cycle, in order."""
         return [one for one in self.assignments if one.touches(cycle)]
 
-    def neighbours(self, owner: str, cycle: Cycle) -> set[str]:
-        """The other resellers that hold an account of the owner's share on other days of the cycle."""
-        ours = self.in_cycle(cycle)
+    def neighbours(self, owner: str, cycles: Sequence[Cycle]) -> set[str]:
+        """The other resellers that hold an account of the owner's share on other days of the cycles."""
+        ours = [one for one in self.assignments if any(one.touches(cycle) for cycle in cycles)]
         if owner == OPERATOR:
-            mine = {one.account for one in ours if one.reseller is not None} - held_throughout(ours, [cycle])
+            mine = {one.account for one in ours if one.reseller is not None} - held_throughout(ours, cycles)
         else:
             mine = {one.account for one in ours if one.reseller == owner}
         return {one.reseller for one in ours if one.account in mine and one.reseller not in (None, owner)}

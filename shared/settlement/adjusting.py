@@ -27,3 +27,9 @@ def differences_sql(share: Share) -> str:
             SELECT {names}, {kind} AS corrects, date, amount FROM due WHERE {counted}
             UNION ALL SELECT {names}, {kind}, date, -amount FROM posted WHERE {counted})
         GROUP BY {names}, corrects HAVING sum(amount) <> 0"""  # noqa: S608
+
+
+def because_sql(share: Share) -> str:
+    """SQL for why a cycle was looked back to."""
+    whens = " ".join(f"WHEN {quoted(cycle)} THEN {quoted(why)}" for cycle, why in share.reached_by.items())
+    return f"'due less posted' || CASE cycle {whens} ELSE '' END" if whens else "'due less posted'"

@@ -8,13 +8,13 @@ and overflow loudly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.agreement.agreement import MONTH, Agreement
+from shared.agreement.agreement import Agreement
 from shared.bill.line import AMOUNT
 from shared.columnar import insert, quoted
 from shared.cycle import Cycle
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 VERSION = "2"  # changes with anything that changes a result
 _BEARING = "'commission', 'netted', 'excluded', 'direct', 'own_use'"  # the kinds that carry a basis
-_UNSETTLED = {"scales": "contract years", "cap or floor": "contract years"}
 _MEMORY_MIN_MB, _MEMORY_A_LINE = 256, 1500  # the latter in bytes
 
 LINE_TYPES = {
@@ -113,16 +112,13 @@ class Settled:
 
 def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
     """What of an agreement the steps hand no inputs for: (place, what). It is refused before anybody approves it."""
-    payout, scales = agreement.payout, agreement.scales.values()
-    bounds_ = [*agreement.bounds, *(bound for rule in agreement.rules for bound in rule.bounds)]
+    payout = agreement.payout
     asked = {
-        "scales": any(one.over != MONTH for one in scales),
-        "cap or floor": any(one.over != MONTH for one in bounds_),
         "payout.carry_forward": not payout.carry_forward,
         "payout.requires_invoice": payout.requires_invoice,
         "payout.withholding": payout.withholding is not None,
     }
-    return [(place, _UNSETTLED.get(place, "this")) for place, is_asked in asked.items() if is_asked]
+    return [(place, "this") for place, is_asked in asked.items() if is_asked]
 
 
 def memory_mb(count: int, at_most_mb: int) -> int:
@@ -153,6 +149,14 @@ def settle(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
     return _describe(connection, share)
 
 
+def load_posted(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
+    """Make `posted` of the lines that earlier settlements wrote."""
+    typed = ", ".join(f"{name} {type_}" for name, type_ in LINE_TYPES.items())
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE posted ({typed})")
+    if paths:
+        connection.execute("INSERT INTO posted BY NAME SELECT * FROM read_parquet(?)", [list(paths)])
+
+
 def write(connection: duckdb.DuckDBPyConnection, lines_path: Path, held_path: Path) -> None:
     """Write `settled` and `held` as Parquet, sorted, so that equal results are equal bytes."""
     for table, columns, path in (("settled", LINE_COLUMNS, lines_path), ("held", HELD_COLUMNS, held_path)):
@@ -172,7 +176,7 @@ def _write_down(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
         given = ", ".join(adjusting.COMPARED)
         connection.execute(
             f"INSERT INTO added BY NAME SELECT {given}, corrects, date, amount, 'adjustment' AS kind, 0 AS piece, "  # noqa: S608
-            f"0 AS basis, 'due less posted' AS because FROM ({adjusting.differences_sql(share)})"
+            f"0 AS basis, {adjusting.because_sql(share)} AS because FROM ({adjusting.differences_sql(share)})"
         )
     more = [*_held_back(connection, share), *_released(share), *_approved(share)]
     rows = [{"line_id": "", "piece": 0, "basis": 0, **one} for one in more]

@@ -7,12 +7,13 @@ condition of its version that it meets first).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from shared.agreement.matching import FIELDS
 from shared.bill.line import AMOUNT, COLUMNS
+from shared.bill.normalise import line_id_sql
 from shared.columnar import insert
 from shared.parties.parties import held_throughout
 from shared.settlement.share import Share
@@ -30,35 +31,93 @@ READ = (
 UNDO = "('refund', 'chargeback')"
 CHARGE = "('usage', 'subscription')"
 RATE = "DECIMAL(18,10)"  # of exchange
+REFUND_KEY = (
+    *("account", "product_code", "commodity_code", "billing_item_code", "instance_id", "subscription_type"),
+    "currency",  # the last: a refund of a record must at least be in its currency
+)
 
 
-def load_parts(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], share: Share) -> None:
-    """Load the lines of the share's accounts from day parts into `bill`."""
+def load_parts(
+    connection: duckdb.DuckDBPyConnection,
+    paths: Sequence[str],
+    share: Share,
+    others: Callable[[], Sequence[str]] = list,
+) -> None:
+    """Load the lines of the share's accounts from the day parts of the cycles that are looked at into `bill`.
+
+    Where there are refunds, or cycles that refunds may have reached, what they need of `others`, the day parts of all
+    other cycles that are known, is added.
+    """
     if not paths:
         load_lines(connection, [])
         return
-    if share.is_operators:
-        accounts, condition = (
-            held_throughout(share.assignments, share.cycles),
-            "NOT list_contains($accounts::VARCHAR[], account)",
-        )
-    else:
-        accounts, condition = _accounts(share), "account IN (SELECT unnest($accounts::VARCHAR[]))"
+    condition, accounts = _whose_sql(share)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE bill AS SELECT {', '.join(READ)} "  # noqa: S608 - names from our own schema
         f"FROM read_parquet($paths) WHERE {condition}",
-        {"paths": list(paths), "accounts": sorted(accounts)},
+        {"paths": list(paths), "accounts": accounts},
     )
+    if share.looked_back or connection.execute(f"SELECT 1 FROM bill WHERE kind IN {UNDO} LIMIT 1").fetchall():  # noqa: S608
+        add_reaching(connection, others(), share)
+
+
+def add_reaching(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], share: Share) -> None:
+    """Add to `bill` what other day parts have of refunds, and of the charges that any refund may fall on."""
+    if not paths:
+        return
+    condition, accounts = _whose_sql(share)
+    of_share = f"read_parquet($paths) p WHERE {condition}"
+    given = {"paths": list(paths), "accounts": accounts}
+    read, key = ", ".join(READ), ", ".join(REFUND_KEY)
+    connection.execute(f"INSERT INTO bill SELECT {read} FROM {of_share} AND kind IN {UNDO}", given)  # noqa: S608
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE asked AS SELECT DISTINCT {key} FROM bill WHERE kind IN {UNDO}"""  # noqa: S608
+    )
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE named AS
+            SELECT DISTINCT payer, related_record, {line_id_sql("payer", "related_record")} AS line FROM bill
+            WHERE kind IN {UNDO} AND related_record IS NOT NULL"""  # noqa: S608
+    )
+    same = " AND ".join(f"a.{name} IS NOT DISTINCT FROM p.{name}" for name in REFUND_KEY)
+    of_record = "n.related_record = p.record_id AND n.payer IS NOT DISTINCT FROM p.payer"
+    connection.execute(
+        f"""INSERT INTO bill SELECT {read} FROM (SELECT * FROM {of_share} AND kind IN {CHARGE}) p
+            WHERE EXISTS (FROM asked a WHERE {same}) OR EXISTS (FROM named n WHERE {of_record})
+               OR p.line_id IN (SELECT line FROM named)""",  # noqa: S608
+        given,
+    )
+
+
+def has_refunds(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], share: Share) -> bool:
+    """Whether the share has a refund in one of the day parts."""
+    if not paths:
+        return False
+    condition, accounts = _whose_sql(share)
+    found = connection.execute(
+        f"SELECT 1 FROM read_parquet($paths) WHERE {condition} AND kind IN {UNDO} LIMIT 1",  # noqa: S608
+        {"paths": list(paths), "accounts": accounts},
+    )
+    return bool(found.fetchall())
+
+
+def _whose_sql(share: Share) -> tuple[str, list[str]]:
+    """SQL that a line is of an account that the share may hold, and the value of its parameter `accounts`."""
+    condition = "NOT list_contains($accounts::VARCHAR[], account)"
+    if not share.is_operators:
+        condition = "account IN (SELECT unnest($accounts::VARCHAR[]))"
+    return condition, sorted(_accounts(share))
 
 
 def count_lines(share: Share, lines_of: Iterable[Mapping[str, int]]) -> int:
     """How many lines `load_parts` loads from day parts whose lines of each account these are."""
-    is_operator = share.is_operators
-    accounts = held_throughout(share.assignments, share.cycles) if is_operator else _accounts(share)
+    accounts, is_operator = _accounts(share), share.is_operators
     return sum(count for part in lines_of for account, count in part.items() if (account in accounts) != is_operator)
 
 
 def _accounts(share: Share) -> set[str]:
+    """The accounts of a reseller's share; for the operator's, those of which nothing is the operator's."""
+    if share.is_operators:
+        return held_throughout(share.assignments, share.known)
     return {one.account for one in share.assignments if one.reseller == share.owner}
 
 

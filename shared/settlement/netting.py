@@ -7,29 +7,29 @@ every piece of a refund, with basis, measure, and what is wrong with them).
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.agreement.agreement import Refunds
 from shared.bill.line import AMOUNT, QUANTITY
 from shared.bill.normalise import line_id_sql
 from shared.columnar import insert, quoted
 from shared.settlement import refunds
-from shared.settlement.lines import BASES, CHARGE, NETTED, UNDO, amount_sql, basis_sql, converted_sql
+from shared.settlement.lines import (
+    BASES,
+    CHARGE,
+    NETTED,
+    REFUND_KEY,
+    UNDO,
+    amount_sql,
+    basis_sql,
+    converted_sql,
+)
 from shared.settlement.refunds import Charge, Refund
 from shared.settlement.share import Share
 
 if TYPE_CHECKING:
     import duckdb
 
-_KEY = (
-    "account",
-    "product_code",
-    "commodity_code",
-    "billing_item_code",
-    "instance_id",
-    "subscription_type",
-    "currency",  # the last: a refund of a record must at least be in its currency
-)
 _AMOUNTS = ("pretax", *NETTED)
 _TYPES = {name: QUANTITY if name == "usage" else AMOUNT for name in _AMOUNTS}
 # Of a line that a refund does not become by taking its charge's.
@@ -56,6 +56,21 @@ def link(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     _store(connection, links)
 
 
+def links(connection: duckdb.DuckDBPyConnection, share: Share) -> set[tuple[Any, ...]]:
+    """What of the share refunds fall on, after `link`: (refund, its cycle, charge, the charge's cycle, and all that is
+    known of the piece); and refunds of the share that fall on nothing, without a charge."""
+    amounts = ", ".join(f"p.{name}" for name in _AMOUNTS)
+    rows = connection.execute(
+        f"""SELECT p.refund, u.cycle, p.charge, c.cycle, p.number, p.is_netted, NULL, {amounts}
+            FROM piece p JOIN line u ON u.line_id = p.refund JOIN line c ON c.line_id = p.charge
+            WHERE {owned_sql(share).format("c")}
+            UNION ALL
+            SELECT x.refund, u.cycle, NULL, NULL, NULL, NULL, x.problem, {", ".join(["NULL"] * len(_AMOUNTS))}
+            FROM unlinked x JOIN line u ON u.line_id = x.refund WHERE {owned_sql(share).format("u")}"""  # noqa: S608
+    ).fetchall()
+    return set(rows)
+
+
 def _has_undo(connection: duckdb.DuckDBPyConnection) -> bool:
     return bool(connection.execute("SELECT 1 FROM undo LIMIT 1").fetchall())
 
@@ -67,8 +82,9 @@ def _find_keys(connection: duckdb.DuckDBPyConnection) -> None:
     """
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE refunded AS
-            SELECT {", ".join(_KEY)}, max(date) FILTER (related_record IS NULL) AS until, row_number() OVER () AS key
-            FROM undo WHERE pretax <= 0 GROUP BY {", ".join(_KEY)}"""  # noqa: S608
+            SELECT {", ".join(REFUND_KEY)}, max(date) FILTER (related_record IS NULL) AS until,
+                   row_number() OVER () AS key
+            FROM undo WHERE pretax <= 0 GROUP BY {", ".join(REFUND_KEY)}"""  # noqa: S608
     )
 
 
@@ -102,7 +118,7 @@ def _refunds(connection: duckdb.DuckDBPyConnection) -> list[Refund]:
 
 def _keyed(table: str) -> str:
     """SQL for the lines of a table with the number of their key, if refunds have it."""
-    same = " AND ".join(f"r.{name} IS NOT DISTINCT FROM l.{name}" for name in _KEY)
+    same = " AND ".join(f"r.{name} IS NOT DISTINCT FROM l.{name}" for name in REFUND_KEY)
     return f"SELECT l.*, r.key, r.until FROM {table} l LEFT JOIN refunded r ON {same}"  # noqa: S608
 
 
@@ -122,7 +138,7 @@ def _find_related(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE OR REPLACE TEMP TABLE related (refund VARCHAR, charge VARCHAR)")
     if not connection.execute("SELECT 1 FROM undo WHERE related_record IS NOT NULL LIMIT 1").fetchall():
         return
-    same = " AND ".join(f"u.{name} IS NOT DISTINCT FROM c.{name}" for name in _KEY)
+    same = " AND ".join(f"u.{name} IS NOT DISTINCT FROM c.{name}" for name in REFUND_KEY)
     connection.execute(
         f"""INSERT INTO related
             WITH named AS (
@@ -163,7 +179,10 @@ def net(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     pretax as billed, `problem` why a line cannot be settled.
     """
     _value_pieces(connection, share)
-    mine = "{0}.reseller IS NULL" if share.is_operators else f"{{0}}.reseller = {quoted(share.owner)}"
+    mine = owned_sql(share)
+    # Of other cycles there are only charges that refunds may fall on, and refunds that may have taken of them.
+    of_cycles = f"{{0}}.cycle IN ({', '.join(quoted(str(cycle)) for cycle in share.cycles)})"
+    asked = f"{mine} AND {of_cycles}"
     if share.is_operators:
         unowned = "how IS NULL AND other_line IS NULL THEN 'unmapped_account'"
     else:
@@ -183,13 +202,14 @@ def net(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
                        p.number, p.charge, NULL, NULL, false, NULL,
                        coalesce(v.basis, {basis_sql("p").replace("p.basis_name", "c.basis_name")}, 0)
                 FROM piece p JOIN line u ON u.line_id = p.refund JOIN line c ON c.line_id = p.charge
-                LEFT JOIN piece_basis v ON v.refund = p.refund AND v.number = p.number WHERE {mine.format("c")}"""  # noqa: S608
+                LEFT JOIN piece_basis v ON v.refund = p.refund AND v.number = p.number
+                WHERE {mine.format("c")} AND {of_cycles.format("u")}"""  # noqa: S608
         )
         seen.append(
             f"""SELECT {own.format("u")}, {whose.format("u")}, u.pretax, {amounts_of("u")}, false, false, true,
                        0, NULL, x.problem, NULL, false, NULL, {at_rate("u", basis_sql("u"))}
                 FROM undo u LEFT JOIN unlinked x ON x.refund = u.line_id
-                WHERE u.line_id NOT IN (SELECT refund FROM piece) AND {mine.format("u")}"""  # noqa: S608
+                WHERE u.line_id NOT IN (SELECT refund FROM piece) AND {asked.format("u")}"""  # noqa: S608
         )
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE item AS
@@ -200,7 +220,7 @@ def net(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
                        n.charge IS NOT NULL AS is_netted, b.condition, b.is_bad,
                        CASE WHEN n.charge IS NOT NULL THEN {at_rate("b", basis_sql("b"))} END AS whole
                 FROM line b LEFT JOIN netting n ON n.charge = b.line_id
-                WHERE b.kind NOT IN {UNDO} AND {mine.format("b")}
+                WHERE b.kind NOT IN {UNDO} AND {asked.format("b")}
             ), seen AS (
                 {" UNION ALL ".join(seen)}
             ), meant AS (
@@ -225,6 +245,11 @@ def net(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
                 CASE WHEN rate_to IS NULL THEN currency ELSE pays END AS money
             FROM meant"""  # noqa: S608
     )
+
+
+def owned_sql(share: Share) -> str:
+    """SQL that a line (of the alias {0}) is the share's."""
+    return "{0}.reseller IS NULL" if share.is_operators else f"{{0}}.reseller = {quoted(share.owner)}"
 
 
 def _sum(name: str) -> str:

@@ -12,12 +12,12 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 
 from shared.agreement.agreement import RERATE, Refunds
+from shared.cycle import LOOK_BACK
 from shared.money import EXACT, total
 
 Place = int  # a line's place in the stated order
 
 UNLINKED, EXCEEDS, SIGN, LACKS = "unlinked_refund", "refund_exceeds_charge", "refund_sign", "missing_value"
-LOOK_BACK = 18  # cycles
 USAGE = 4  # where usage stands among the amounts
 _QUOTIENT = Context(prec=120, traps=[InvalidOperation])
 

@@ -58,7 +58,9 @@ class Share:
     """Whose lines are settled: a reseller's, or the operator's own and all that no reseller owns.
 
     `looked_back` are the locked cycles that something has reached since: they are looked at afresh with it, and what
-    is due for them less what was posted (the table `posted`) is adjusted now.
+    is due for them less what was posted (the table `posted`) is adjusted now. On those of `stood_on` totals of contract
+    years stand: they are looked at, and nothing is adjusted. Of all other `earlier` ones only refunds and what they may
+    fall on are at hand.
     """
 
     owner: str
@@ -75,11 +77,19 @@ class Share:
     adjustments: Sequence[Approved] = ()  # not posted yet
     held_back: Sequence[HeldBack] = ()  # whatever is released in the cycle is among these
     opened: Opened | None = None
+    stood_on: Sequence[Cycle] = ()
+    earlier: Sequence[Cycle] = ()
+    reached_by: Mapping[str, str] = field(default_factory=dict)  # why cycles are looked back to, in words
 
     @property
     def cycles(self) -> list[Cycle]:
         """All that are looked at, in order."""
-        return sorted([*self.looked_back, self.cycle], key=str)
+        return sorted([*self.looked_back, *self.stood_on, self.cycle])
+
+    @property
+    def known(self) -> list[Cycle]:
+        """All of which lines are at hand, in order."""
+        return sorted({*self.earlier, *self.cycles})
 
     @property
     def is_operators(self) -> bool:

@@ -12,7 +12,7 @@ from shared.parties.parties import OPERATOR
 from shared.payout.batch import PAYOUT
 from shared.services import Services
 from shared.steps import projections, state
-from shared.steps.route_settlements import order_shares, sealed_cycles
+from shared.steps.route_settlements import order_shares, sealed
 
 
 def carry_out(services: Services, act: str, stream: str, what: Mapping[str, Any]) -> list[str]:
@@ -49,7 +49,7 @@ def _order_publication(services: Services, stream: str, what: Mapping[str, Any])
 
 def _reorder(services: Services, owner: str | None) -> list[str]:
     """A change of parties or agreements is a change of inputs: settle the cycles that have bills again."""
-    cycles = sealed_cycles(services)
+    cycles = sealed(services)
     if not cycles:
         return []
     parties, _ = state.parties(services)

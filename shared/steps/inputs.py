@@ -7,7 +7,7 @@ the documents and day parts that it names, can settle again what was settled.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from shared.bill.snapshot import Snapshot, part_key
 from shared.control import months
-from shared.cycle import Cycle
+from shared.cycle import LOOK_BACK, Cycle
 from shared.errors import BadInputError
 from shared.ids import canonical_json
 from shared.money import text
-from shared.parties.parties import OPERATOR, Assignment, CustomerClass
+from shared.parties.parties import OPERATOR, Assignment, CustomerClass, held_throughout
 from shared.services import Services
 from shared.steps import state
 from shared.steps.route_settlements import Order
@@ -57,8 +57,9 @@ def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapsh
     """Everything that the settlement of an order is a function of; its digest is the settlement's id."""
     from shared.settlement import engine
 
+    cycles = [Cycle.parse(one) for one in (*order.earlier, order.cycle)]
     parties = state.parties_of(services, order.parties)
-    mine = parties.in_cycle(Cycle.parse(order.cycle))
+    mine = [one for one in parties.assignments if any(one.touches(cycle) for cycle in cycles)]
     if order.owner != OPERATOR:
         held = {one.account for one in mine if one.reseller == order.owner}
         mine = [one for one in mine if one.account in held]
@@ -80,6 +81,7 @@ def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapsh
         "figures": order.figures,
         "opening": order.opening,
         "held_back": _held_back(services, order),
+        **(_before(services, order, _holds(order.owner, mine, cycles)) if order.earlier else {}),
     }
     return dict(json.loads(canonical_json(manifest)))
 
@@ -87,7 +89,46 @@ def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapsh
 def parse_manifest(body: bytes) -> dict[str, Any]:
     """The manifest of an object; what engines of before did not read, those of their settlements do not name."""
     none = {"classes": [], "others": [], "rates": "", "figures": "", "opening": "", "held_back": []}
-    return {**none, **json.loads(body)}
+    return {**none, "earlier": {}, "locked": {}, **json.loads(body)}
+
+
+def _holds(owner: str, assignments: Sequence[Assignment], cycles: Sequence[Cycle]) -> Callable[[str], bool]:
+    """Whether an account may have lines that are the share's."""
+    if owner == OPERATOR:
+        others = held_throughout(assignments, cycles)
+        return lambda account: account not in others
+    mine = {one.account for one in assignments}
+    return lambda account: account in mine
+
+
+def _before(services: Services, order: Order, holds: Callable[[str], bool]) -> dict[str, Any]:
+    """Of the cycles that may be looked back to: the day parts that have lines of the share, tables that are needed,
+    and what is locked. What lies further back, and refunds and contract years may still stand on, stays as it was
+    when the last locked month was settled."""
+    versions = [state.agreement(services, one) for one in order.agreements]
+    locked = {cycle: one["locked"] for cycle, one in order.earlier.items() if "locked" in one}
+    found: dict[str, Any] = {}
+    if locked:
+        first = str(min(Cycle.parse(one) for one in order.earlier))
+        furthest = str(Cycle.parse(order.cycle).plus(-2 * LOOK_BACK))
+        last = Kept(max(locked), order.owner, locked[max(locked)]).manifest(services)
+        found = {cycle: one for cycle, one in last["earlier"].items() if furthest <= cycle < first}
+    sealed = state.seals_before(services, {cycle: one["seals"] for cycle, one in order.earlier.items()})
+    for cycle, seals in sealed.items():
+        snapshots = {payer: state.snapshot(services, payer, cycle, seal.snapshot) for payer, seal in seals.items()}
+        days = {
+            payer: {day: part.digest for day, part in one.parts.items() if any(map(holds, part.accounts))}
+            for payer, one in snapshots.items()
+        }
+        begun = [one for one in versions if one.begins <= Cycle.parse(cycle).last]
+        billed = set().union(*(one.totals for one in snapshots.values()))
+        is_exchanged, is_gated = any(billed - {one.currency} for one in begun), any(one.has_gates for one in begun)
+        found[cycle] = {
+            "bills": {payer: parts for payer, parts in days.items() if parts},
+            "rates": order.earlier[cycle].get("rates", "") if is_exchanged else "",
+            "figures": order.earlier[cycle].get("figures", "") if is_gated else "",
+        }
+    return {"earlier": found, "locked": locked}
 
 
 def _versions(services: Services, digests: Sequence[str]) -> list[list[object]]:
@@ -114,16 +155,16 @@ def _held_back(services: Services, order: Order) -> list[list[object]]:
 
 
 def share_of(services: Services, manifest: Mapping[str, Any]) -> Share:
-    """What a manifest names, beside the bills."""
+    """What a manifest names, beside the bills, before it is known which cycles it looks back to."""
     from shared.settlement.share import HeldBack, Share
 
-    cycle = str(manifest["cycle"])
-    rates = state.fx_rates(services, manifest["rates"]) if manifest["rates"] else {}
-    figures = state.figures(services, manifest["figures"]) if manifest["figures"] else {}
+    of_cycles = {**manifest["earlier"], manifest["cycle"]: manifest}
+    rates = {cycle: state.fx_rates(services, one["rates"]) for cycle, one in of_cycles.items() if one["rates"]}
+    figures = {cycle: state.figures(services, one["figures"]) for cycle, one in of_cycles.items() if one["figures"]}
     agreements, others = ([state.agreement(services, one[-1]) for one in manifest[name]] for name in _TERMS)
     return Share(
         manifest["owner"],
-        Cycle.parse(cycle),
+        Cycle.parse(manifest["cycle"]),
         [
             Assignment(account, customer, reseller, how, date.fromisoformat(begins), _date(ends))
             for account, begins, ends, customer, reseller, how in manifest["assignments"]
@@ -134,12 +175,18 @@ def share_of(services: Services, manifest: Mapping[str, Any]) -> Share:
             CustomerClass(customer, name, date.fromisoformat(begins), _date(ends))
             for customer, name, begins, ends in manifest["classes"]
         ],
-        figures={(name, cycle): value for (of, name), value in figures.items() if of == manifest["owner"]},
+        earlier=[Cycle.parse(one) for one in manifest["earlier"]],
+        figures={
+            (name, cycle): value
+            for cycle, table in figures.items()
+            for (of, name), value in table.items()
+            if of == manifest["owner"]
+        },
         held_back=[
             HeldBack(agreement, version, held, Decimal(amount))
             for agreement, version, held, amount in manifest["held_back"]
         ],
-        rates={(cycle, *pair): rate for pair, rate in rates.items()},
+        rates={(cycle, *pair): rate for cycle, table in rates.items() for pair, rate in table.items()},
         opened=_opened(services, manifest["opening"]) if manifest["opening"] else None,
     )
 
@@ -162,16 +209,16 @@ def _opened(services: Services, digest: str) -> Opened:
 def documents_of(manifest: Mapping[str, Any]) -> list[str]:
     """The digests of the documents that a manifest names, each once."""
     named = [one[-1] for name in _TERMS for one in manifest[name]]
-    return [one for one in dict.fromkeys([*named, manifest["rates"], manifest["figures"], manifest["opening"]]) if one]
+    named += [one[name] for one in (manifest, *manifest["earlier"].values()) for name in ("rates", "figures")]
+    return [one for one in dict.fromkeys([*named, manifest["opening"]]) if one]
 
 
-def part_keys(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The day parts that a manifest names: (object in bucket work, digest)."""
-    cycle = manifest["cycle"]
+def part_keys(manifest: Mapping[str, Any], cycle: str = "") -> list[tuple[str, str]]:
+    """The day parts that a manifest names of its cycle, or of an earlier one: (object in bucket work, digest)."""
+    cycle = cycle or manifest["cycle"]
+    bills = manifest["bills"] if cycle == manifest["cycle"] else manifest["earlier"][cycle]["bills"]
     return [
-        (part_key(payer, cycle, day, digest), digest)
-        for payer, parts in manifest["bills"].items()
-        for day, digest in parts.items()
+        (part_key(payer, cycle, day, digest), digest) for payer, parts in bills.items() for day, digest in parts.items()
     ]
 
 

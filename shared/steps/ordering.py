@@ -13,7 +13,7 @@ from shared.errors import BadInputError
 from shared.parties.parties import OPERATOR
 from shared.services import Services
 from shared.steps import inputs, state
-from shared.steps.route_settlements import Order, bills, order_of, order_shares
+from shared.steps.route_settlements import Order, bills, order_of, order_shares, owners_of
 
 ORDERED, AGAIN, SETTLED, WAITS = "ordered", "ordered again", "settled", "waits"
 
@@ -37,7 +37,7 @@ def order_cycle(services: Services, cycle: str, reseller: str | None) -> list[Or
         known = ", ".join(sorted(parties.resellers))
         raise BadInputError("reseller", f"{reseller!r} is not known", f"known are {known}")
     now = bills(looked, parties, cycle)
-    owners = {reseller} if reseller else parties.shares_of(set().union(*now.accounts.values()), Cycle.parse(cycle))
+    owners = {reseller} if reseller else owners_of(parties, now, cycle)
     written = set(order_shares(looked, cycle, owners, once_a_day=False))
     found = []
     for owner in sorted(owners):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from shared.money import text
 from shared.services import Services
 from shared.settlement import engine, lines
 from shared.settlement.statement import statements
+from shared.steps import looking_back
 
 if TYPE_CHECKING:
     from shared.settlement.engine import Settled
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 LINES, HELD = "lines.parquet", "held.parquet"
 
 
-def compute(services: Services, share: Share, paths: Sequence[str], folder: Path, memory_mb: int) -> Settled:
-    """Settle the share's lines of these day parts; its lines and what cases hold are written into the folder."""
+def compute(services: Services, manifest: Mapping[str, Any], share: Share, folder: Path, memory_mb: int) -> Settled:
+    """Settle the share of a manifest; its lines and what cases hold are written into the folder."""
+    cycles, others = share.cycles, [cycle for cycle in share.known if cycle not in share.cycles]
     with connect(services.scratch, memory_mb, services.threads) as connection:
-        lines.load_parts(connection, paths, share)
+        paths = looking_back.parts_of(services, manifest, cycles)
+        lines.load_parts(connection, paths, share, lambda: looking_back.parts_of(services, manifest, others))
+        engine.load_posted(connection, looking_back.posted_of(services, manifest, share))
         settled = engine.settle(connection, share)
         engine.write(connection, folder / LINES, folder / HELD)
     return settled
@@ -53,4 +57,5 @@ def summary_of(share: Share, settled: Settled, settlement: str) -> dict[str, Any
             for one in settled.held
         ],
         "statements": [one.as_json() for one in statements(settled.groups, share.agreements, share.cycle)],
+        **({"looked_back": dict(share.reached_by)} if share.reached_by else {}),
     }

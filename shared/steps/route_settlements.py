@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -19,7 +19,7 @@ from shared.bill.snapshot import seals as seals_of
 from shared.chain.chain import RememberingChain, head_of
 from shared.chain.entry import Entry, Head
 from shared.control import months
-from shared.cycle import Cycle, stamp
+from shared.cycle import LOOK_BACK, Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest
 from shared.parties.parties import OPERATOR, Parties
@@ -47,6 +47,7 @@ class Order:
     rates: str = ""  # digest of the cycle's exchange rates, where the bill needs them
     figures: str = ""  # digest of the cycle's figures, where an agreement has gates
     opening: str = ""  # digest of the reseller's opening, where it says what scales came to before
+    earlier: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by cycle: as `_earlier` says
 
     @property
     def body(self) -> bytes:
@@ -65,6 +66,7 @@ class Order:
                 **({"rates": self.rates} if self.rates else {}),
                 **({"figures": self.figures} if self.figures else {}),
                 **({"opening": self.opening} if self.opening else {}),
+                **({"earlier": dict(self.earlier)} if self.earlier else {}),
             }
         )
 
@@ -84,6 +86,7 @@ class Bills:
     heads: Mapping[str, Head]
     currencies: Mapping[str, set[str]]
     missing: tuple[str, ...]  # payers without a seal
+    before: Mapping[str, Mapping[str, int]]  # earlier cycle that may be looked back to -> payer -> newest seal
 
 
 def route_settlements(services: Services, event: ObjectEvent) -> dict[str, Any]:
@@ -101,17 +104,39 @@ def route_settlements(services: Services, event: ObjectEvent) -> dict[str, Any]:
         problem = f"stands for no seal in {stream_of(account, cycle)}"
         raise BadInputError(f"object {event.key}", problem, "seals are written by ingest_bill alone")
     # Every share of the cycle, not only those in this seal: the last seal of a round completes the others' inputs.
-    accounts = set().union(*now.accounts.values())
-    written = order_shares(services, cycle, parties.shares_of(accounts, Cycle.parse(cycle)), once_a_day=True)
+    written = order_shares(services, cycle, owners_of(parties, now, cycle), once_a_day=True)
+    for later in _later(services, cycle):
+        # What a later cycle's share looks back to has changed.
+        of_later = owners_of(parties, bills(services, parties, later), later)
+        written += order_shares(services, later, of_later, once_a_day=True)
     outcome = {"seal": event.key, "orders": written}
     services.record("route_settlements", event.key, stamp(event.at), json.dumps(outcome))
     return outcome
 
 
-def sealed_cycles(services: Services) -> set[str]:
-    """The cycles that have a sealed bill."""
-    matches = (_SEAL_KEY.fullmatch(key) for key in services.buckets.work.keys("seals/"))
-    return {match[2] for match in matches if match}
+def sealed(services: Services) -> dict[str, dict[str, int]]:
+    """The cycles that have a sealed bill, each with the newest seal of every payer; as their objects tell."""
+    found: dict[str, dict[str, int]] = {}
+    for key in services.buckets.work.keys("seals/"):
+        match = _SEAL_KEY.fullmatch(key)
+        if match:
+            payer, cycle, seq = match.groups()
+            of_cycle = found.setdefault(cycle, {})
+            of_cycle[payer] = max(int(seq), of_cycle.get(payer, 0))
+    return found
+
+
+def _later(services: Services, cycle: str) -> list[str]:
+    """The sealed cycles that look back to this one."""
+    last = str(Cycle.parse(cycle).plus(LOOK_BACK))
+    return sorted(one for one in sealed(services) if cycle < one <= last)
+
+
+def owners_of(parties: Parties, now: Bills, cycle: str) -> set[str]:
+    """Whose share has something in the bills of a cycle: those that hold one of their accounts now or held it in a
+    cycle that may be looked back to, and the operator where something is left over."""
+    accounts = set().union(*now.accounts.values())
+    return set().union(*(parties.shares_of(accounts, Cycle.parse(one)) for one in (cycle, *now.before)))
 
 
 def order_shares(services: Services, cycle: str, owners: set[str], *, once_a_day: bool) -> list[str]:
@@ -144,18 +169,20 @@ def _is_displaced(services: Services, order: Order) -> bool:
     return bool(newest.body["order"] != order.key)
 
 
-def bills(services: Services, parties: Parties, cycle: str) -> Bills:
-    """Where the bills of a cycle stand now."""
+def bills(
+    services: Services, parties: Parties, cycle: str, there: Mapping[str, Mapping[str, int]] | None = None
+) -> Bills:
+    """Where the bills of a cycle stand now; `there` is what is `sealed`, where that is known already."""
     found: dict[str, Seal] = {}
     accounts: dict[str, set[str]] = {}
     heads: dict[str, Head] = {}
     currencies: dict[str, set[str]] = {}
     for payer in parties.connectors:
         entries = services.chain.read(stream_of(payer, cycle))
-        sealed = seals_of(entries)
-        if sealed:
-            found[payer] = sealed[-1]
-            snapshot = state.snapshot(services, payer, cycle, sealed[-1].snapshot)
+        seals = seals_of(entries)
+        if seals:
+            found[payer] = seals[-1]
+            snapshot = state.snapshot(services, payer, cycle, seals[-1].snapshot)
             accounts[payer], currencies[payer] = snapshot.accounts, set(snapshot.totals)
             heads[stream_of(payer, cycle)] = head_of(entries)
     missing = [
@@ -163,7 +190,13 @@ def bills(services: Services, parties: Parties, cycle: str) -> Bills:
         for payer, connector in parties.connectors.items()
         if payer not in found and connector.since <= Cycle.parse(cycle).last
     ]
-    return Bills(found, accounts, heads, currencies, tuple(missing))
+    first = str(Cycle.parse(cycle).plus(-LOOK_BACK))
+    before = {
+        one: {payer: seq for payer, seq in sorted(of.items()) if payer in parties.connectors}
+        for one, of in sorted((sealed(services) if there is None else there).items())
+        if first <= one < cycle
+    }
+    return Bills(found, accounts, heads, currencies, tuple(missing), before)
 
 
 def order_of(
@@ -171,8 +204,9 @@ def order_of(
 ) -> Order | None:
     """The order a share is due, or None: a final once every payer that holds or may hold one of its accounts is
     sealed final and the month before is locked; until then a draft once the day's rounds are all sealed."""
-    held = _holding(parties, now, cycle, owner)
     entries = services.chain.read(months.stream_of(owner, cycle))
+    earlier = _earlier(services, now, entries, cycle)
+    held = _holding(parties, now, (cycle, *earlier), owner)
     if not held and cycle in months.months(entries):
         held = sorted(now.seals)  # it has lost its last account since it was settled: settled again, without lines
     if not held:
@@ -184,7 +218,7 @@ def order_of(
     if not is_due and (now.missing or len(rounds) > 1 or any(is_final(seal.slot) for seal in now.seals.values())):
         return None  # the day's other rounds are still to come; the last of them orders the draft
     found = [] if owner == OPERATOR else state.agreements(services, entries, Cycle.parse(cycle))
-    others = state.neighbours(services, parties, owner, Cycle.parse(cycle))
+    others = state.neighbours(services, parties, owner, [Cycle.parse(one) for one in (*earlier, cycle)])
     billed = set().union(*(now.currencies[payer] for payer in held))
     config = services.chain.read(state.CONFIG)
     return Order(
@@ -200,14 +234,36 @@ def order_of(
         state.fx_tables(config).get(cycle, "") if any(billed - {one.currency} for one in found) else "",
         state.tables(config, state.FIGURES).get(cycle, "") if any(one.has_gates for one in found) else "",
         "" if owner == OPERATOR else state.opening_digest(services, entries, cycle),
+        earlier,
     )
 
 
-def _holding(parties: Parties, now: Bills, cycle: str, owner: str) -> list[str]:
-    """The payers whose bill holds a line of the share."""
+def _earlier(services: Services, now: Bills, entries: list[Entry], cycle: str) -> Mapping[str, Mapping[str, Any]]:
+    """The cycles that a share may look back to: the newest seal of each payer, the tables in force, and the
+    settlement that is locked, if one is. What is locked keeps looking at what it looked at when it was settled."""
+    known = months.months(entries)
+    own = known.get(cycle)
+    if own is not None and own.locked is not None and own.calculated is not None:
+        return dict(own.calculated.body.get("earlier", {}))
+    opening = months.opening(entries)
+    since = opening["as_of"] if opening is not None else ""
+    config = services.chain.read(state.CONFIG) if now.before else []
+    tables = {"rates": state.fx_tables(config), "figures": state.tables(config, state.FIGURES)}
+    found: dict[str, Mapping[str, Any]] = {}
+    for one, seals in now.before.items():
+        if one >= since:
+            locked = known[one].locked if one in known else None
+            named = {name: table[one] for name, table in tables.items() if one in table}
+            found[one] = {"seals": seals, **named, **({"locked": locked["settlement"]} if locked is not None else {})}
+    return found
+
+
+def _holding(parties: Parties, now: Bills, cycles: Iterable[str], owner: str) -> list[str]:
+    """The payers whose bill holds a line of an account that is the share's in one of the cycles."""
     if owner == OPERATOR:
         return sorted(now.seals)
-    mine = {one.account for one in parties.in_cycle(Cycle.parse(cycle)) if one.reseller == owner}
+    held = (one for cycle in cycles for one in parties.in_cycle(Cycle.parse(cycle)))
+    mine = {one.account for one in held if one.reseller == owner}
     return sorted(payer for payer, accounts in now.accounts.items() if accounts & mine)
 
 
@@ -219,7 +275,7 @@ def _waits_for_month_before(services: Services, parties: Parties, entries: list[
         return month.locked is None
     if all(connector.since > previous.last for connector in parties.connectors.values()):
         return False
-    return bool(_holding(parties, bills(services, parties, str(previous)), str(previous), owner))
+    return bool(_holding(parties, bills(services, parties, str(previous), {}), [str(previous)], owner))
 
 
 def parse_order(body: bytes, key: str) -> Order:

@@ -67,7 +67,7 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     reads = {**heads, "parties": head_of(party_entries)}
     if order.catalogue or order.rates or order.figures:
         reads[state.CONFIG] = head_of(services.chain.read(state.CONFIG))
-    for reseller in parties.neighbours(order.owner, Cycle.parse(order.cycle)):
+    for reseller in parties.neighbours(order.owner, [Cycle.parse(one) for one in (*order.earlier, order.cycle)]):
         stream = months.stream_of(reseller, order.cycle)
         reads[stream] = head_of(state.agreed(services.chain.read(stream)))
     note = _decide(services, order, summary, cases, reads, at)
@@ -141,19 +141,15 @@ def _results(
     if work.exists(folder + "manifest.json"):
         return dict(json.loads(work.get(folder + "summary.json")))
     from shared.settlement import engine, lines
-    from shared.steps import results
+    from shared.steps import looking_back, results
 
-    share = inputs.share_of(services, manifest)
-    paths = [
-        str(state.local_part(services, snapshot.part_key(day)))
-        for snapshot in snapshots.values()
-        for day, part in snapshot.parts.items()
-        if part.rows
-    ]
-    counts = (part.accounts for snapshot in snapshots.values() for part in snapshot.parts.values())
-    memory_mb = engine.memory_mb(lines.count_lines(share, counts), services.memory_mb)
+    read = inputs.parse_manifest(canonical_json(manifest))
+    share = inputs.share_of(services, read)
+    own = lines.count_lines(share, (part.accounts for one in snapshots.values() for part in one.parts.values()))
+    share = looking_back.look_back(services, read, share, engine.memory_mb(own, services.memory_mb))
+    memory_mb = engine.memory_mb(own * len(share.cycles), services.memory_mb)  # months of a share are much alike
     with TemporaryDirectory(dir=services.scratch) as scratch:
-        settled = results.compute(services, share, paths, Path(scratch), memory_mb)
+        settled = results.compute(services, read, share, Path(scratch), memory_mb)
         for name in (results.LINES, results.HELD):
             work.upload_once(folder + name, Path(scratch) / name)
     summary = results.summary_of(share, settled, settlement)
@@ -260,6 +256,7 @@ def _decide(
         "bill": summary["bill"],
         "cases": {"key": cases_key, "count": len(cases)},
         "catalogue": order.catalogue,  # "": no code was checked
+        **({"earlier": dict(order.earlier)} if order.earlier else {}),
         "statements": [
             {name: one[name] for name in ("agreement", "currency", "total", "tax", "payable")}
             for one in summary["statements"]

@@ -11,13 +11,14 @@ from shared.control import months
 from shared.control.approvals import APPROVED, in_force
 from shared.control.months import AGREEMENT
 from shared.cycle import Cycle
+from shared.errors import BadInputError
 from shared.ids import digest as digest_of_body
 from shared.parties.parties import STREAM, NoPartiesError, Parties, parse_parties
 from shared.ports import ObjectStore
 from shared.services import Services
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
     from shared.agreement.agreement import Agreement
@@ -76,11 +77,11 @@ def agreements(services: Services, entries: list[Entry], cycle: Cycle) -> list[A
     return sorted((one for one in found if one.begins <= cycle.last), key=lambda one: (one.id, one.version))
 
 
-def neighbours(services: Services, parties: Parties, owner: str, cycle: Cycle) -> list[Agreement]:
-    """The versions begun of other resellers that hold accounts of the owner's on other days of the cycle, in order."""
-    found = []
-    for reseller in sorted(parties.neighbours(owner, cycle)):
-        found += agreements(services, services.chain.read(months.stream_of(reseller, str(cycle))), cycle)
+def neighbours(services: Services, parties: Parties, owner: str, cycles: Sequence[Cycle]) -> list[Agreement]:
+    """The versions begun of other resellers that hold accounts of the owner's on other days of the cycles, in order."""
+    found, last = [], max(cycles)
+    for reseller in sorted(parties.neighbours(owner, cycles)):
+        found += agreements(services, services.chain.read(months.stream_of(reseller, str(last))), last)
     return found
 
 
@@ -162,6 +163,23 @@ def last_seal(services: Services, account: str, cycle: str) -> Seal | None:
 
     found = seals(services.chain.read(stream_of(account, cycle)))
     return found[-1] if found else None
+
+
+def seals_before(services: Services, named: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, Seal]]:
+    """The seals of earlier cycles, given as cycle -> payer -> seq, from what the chain says of each."""
+    from shared.bill.snapshot import seals, stream_of
+
+    found: dict[str, dict[str, Seal]] = {cycle: {} for cycle in named}
+    for payer in sorted({one for of in named.values() for one in of}):
+        streams = {stream_of(payer, cycle): cycle for cycle, of in named.items() if payer in of}
+        for stream, entries in services.chain.read_all(streams).items():
+            cycle = streams[stream]
+            seal = next((one for one in seals(entries) if one.seq == named[cycle][payer]), None)
+            if seal is None:
+                problem = f"names seal {named[cycle][payer]} of {stream}"
+                raise BadInputError("order", problem, "there is no such seal")
+            found[cycle][payer] = seal
+    return found
 
 
 def with_files(services: Services, seal: Seal) -> Seal:

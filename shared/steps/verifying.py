@@ -90,7 +90,7 @@ def _documents(fetched: Services, manifest: Mapping[str, Any]) -> Check:
 
 
 def _parts(fetched: Services, manifest: Mapping[str, Any], told: Callable[[str], None]) -> Check:
-    keys = inputs.part_keys(manifest)
+    keys = [key for cycle in (manifest["cycle"], *manifest["earlier"]) for key in inputs.part_keys(manifest, cycle)]
     problems = []
     for number, (key, named) in enumerate(keys, 1):
         told(f"day part {number} of {len(keys)}")
@@ -115,14 +115,13 @@ def _settled_again(
     services: Services, fetched: Services, kept: Kept, manifest: Mapping[str, Any], told: Callable[[str], None]
 ) -> Iterator[Check]:
     from shared.settlement import engine
-    from shared.steps import results
+    from shared.steps import looking_back, results
 
     told("settling again")
-    share = inputs.share_of(fetched, manifest)
-    paths = [str(state.local_part(fetched, key)) for key, _ in inputs.part_keys(manifest)]
+    share = looking_back.look_back(fetched, manifest, inputs.share_of(fetched, manifest), services.memory_mb)
     folder = fetched.scratch / "again"
     folder.mkdir()
-    settled = results.compute(services, share, paths, folder, services.memory_mb)
+    settled = results.compute(fetched, manifest, share, folder, services.memory_mb)
     summary = canonical_json(results.summary_of(share, settled, kept.settlement))
     version = manifest["engine"]
     then = "" if version == engine.VERSION else f"; it was settled by engine {version}, this is engine {engine.VERSION}"

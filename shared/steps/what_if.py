@@ -24,7 +24,7 @@ from shared.money import EXACT
 from shared.services import Services
 from shared.settlement import engine
 from shared.settlement.share import Share
-from shared.steps import inputs, results, state
+from shared.steps import inputs, looking_back, results, state
 from shared.steps.inputs import Kept
 
 # A line of the bill is found by its id; what is of no line (bounds, retroactive differences) by all that names it.
@@ -64,7 +64,7 @@ def touched(services: Services, cycle: Cycle, documents: Sequence[Agreement], ow
     """The resellers whose settlement of the cycle reads one of the documents' agreements."""
     parties, _ = state.parties(services)
     named = {one.reseller for one in documents}
-    found = {one for one in parties.resellers if {one, *parties.neighbours(one, cycle)} & named}
+    found = {one for one in parties.resellers if {one, *parties.neighbours(one, [cycle])} & named}
     return sorted(found if owner is None else found & {owner})
 
 
@@ -74,10 +74,12 @@ def what_if(
     """Settle the reseller's month with the documents, and compare."""
     kept = inputs.counting(services, owner, str(cycle))
     manifest = kept.manifest(services)
-    share = inputs.share_of(services, manifest)
+    share = looking_back.look_back(services, manifest, inputs.share_of(services, manifest), services.memory_mb)
     other = _under(inputs.share_of(services, {**manifest, **_tables(services, manifest)}), documents)
+    other = looking_back.looking_at(manifest, other, {str(cycle): ["as it was settled"] for cycle in share.looked_back})
     notes = [f"the last draft, not a final settlement: {kept.settlement[:12]}"] if kept.is_draft else []
     gone = [one for one in share.held_back if one not in other.held_back]
+    notes += [f"{cycle} is looked back to, and is adjusted under the documents too" for cycle in share.looked_back]
     notes += [f"not released: what {one.agreement} version {one.version} held back in {one.cycle}" for one in gone]
     with TemporaryDirectory(dir=services.scratch) as scratch:
         before, after = Path(scratch) / "before", Path(scratch) / "after"
@@ -106,8 +108,7 @@ def _settled(
     services: Services, manifest: Mapping[str, Any], share: Share, folder: Path, told: Callable[[str], None]
 ) -> dict[str, Any]:
     told(f"settling {share.owner} {share.cycle}")
-    paths = [str(state.local_part(services, key)) for key, _ in inputs.part_keys(manifest)]
-    settled = results.compute(services, share, paths, folder, services.memory_mb)
+    settled = results.compute(services, manifest, share, folder, services.memory_mb)
     return results.summary_of(share, settled, "")
 
 
