@@ -69,6 +69,17 @@ def months(entries: list[Entry]) -> dict[str, Month]:
     return dict(sorted(found.items()))
 
 
+def adjusted_in(known: Mapping[str, Month], cycle: str) -> str | None:
+    """The locked cycle that has looked back to what came last after the lock of this one, if one has."""
+    late = known[cycle].late[-1:] if cycle in known else []
+    for later in known.values() if late else ():
+        if later.cycle > cycle and later.locked is not None and later.calculated is not None:
+            seen = later.calculated.body.get("earlier", {}).get(cycle, {}).get("seals", {})
+            if all(seen.get(payer, 0) >= seq for payer, seq in late[0].body["seals"].items()):
+                return later.cycle
+    return None
+
+
 def opening(entries: list[Entry]) -> Mapping[str, Any] | None:
     """What a reseller's stream says of its position at go-live: {"document", "as_of", "balances"}; the last counts."""
     return next(reversed(list(in_force(entries, OPENING))), None)

@@ -108,6 +108,7 @@ class Settled:
     bill: Mapping[str, tuple[int, Decimal]]  # currency -> lines of the share and their pretax
     lines: int
     digest: Digest  # of the canonical rows
+    held_before: Sequence[tuple[str, Held]] = ()  # what cases hold of cycles that were looked back to, by cycle
 
 
 def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
@@ -345,6 +346,11 @@ def _describe(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
         "SELECT kind, key, currency, count(*), sum(basis) FROM held WHERE cycle = ? GROUP BY ALL ORDER BY ALL",
         [str(share.cycle)],
     ).fetchall()
+    before = connection.execute(
+        "SELECT cycle, kind, key, currency, count(*), sum(basis) FROM held WHERE list_contains(?, cycle) "
+        "GROUP BY ALL ORDER BY ALL",
+        [[str(cycle) for cycle in share.looked_back]],
+    ).fetchall()
     bill = connection.execute(
         "SELECT currency, count(DISTINCT line_id), sum(billed) FROM item WHERE cycle = ? GROUP BY ALL ORDER BY ALL",
         [str(share.cycle)],
@@ -356,6 +362,7 @@ def _describe(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
         {currency: (lines_, total) for currency, lines_, total in bill},
         count,
         _digest(connection),
+        [(cycle, Held(*row)) for cycle, *row in before],
     )
 
 

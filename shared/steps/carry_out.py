@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.control import months
 from shared.control.months import AGREEMENT, LOCK, OPENING
 from shared.cycle import Cycle
 from shared.ids import canonical_json
@@ -43,8 +44,16 @@ def _order_publication(services: Services, stream: str, what: Mapping[str, Any])
     key = publish_order(what["cycle"], reseller)
     written = [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
     projections.refresh(services, reseller, what["cycle"])
+    for cycle in _adjusted(services, stream, what["cycle"]):
+        projections.refresh(services, reseller, cycle)
     following = str(Cycle.parse(what["cycle"]).next())
     return written + order_shares(services, following, {reseller}, once_a_day=True)
+
+
+def _adjusted(services: Services, stream: str, locked: str) -> list[str]:
+    """The earlier cycles of which the lock of this one settles what had arrived after theirs."""
+    known = months.months(services.chain.read(stream))
+    return [cycle for cycle in known if months.adjusted_in(known, cycle) == locked]
 
 
 def _reorder(services: Services, owner: str | None) -> list[str]:

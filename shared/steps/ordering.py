@@ -13,7 +13,7 @@ from shared.errors import BadInputError
 from shared.parties.parties import OPERATOR
 from shared.services import Services
 from shared.steps import inputs, state
-from shared.steps.route_settlements import Order, bills, order_of, order_shares, owners_of
+from shared.steps.route_settlements import Order, bills, order_of, order_shares
 
 ORDERED, AGAIN, SETTLED, WAITS = "ordered", "ordered again", "settled", "waits"
 
@@ -37,13 +37,16 @@ def order_cycle(services: Services, cycle: str, reseller: str | None) -> list[Or
         known = ", ".join(sorted(parties.resellers))
         raise BadInputError("reseller", f"{reseller!r} is not known", f"known are {known}")
     now = bills(looked, parties, cycle)
-    owners = {reseller} if reseller else owners_of(parties, now, cycle)
+    owners = {reseller} if reseller else {*parties.resellers, OPERATOR}
+    holding = parties.shares_of(set().union(*now.accounts.values()), Cycle.parse(cycle)) | (
+        {reseller} if reseller else set()
+    )
     written = set(order_shares(looked, cycle, owners, once_a_day=False))
     found = []
     for owner in sorted(owners):
         order = order_of(looked, parties, entries, now, cycle, owner)
         if order is None:
-            found.append(Ordered(owner, WAITS))
+            found += [Ordered(owner, WAITS)] if owner in holding else []
         elif order.key in written:
             found.append(Ordered(owner, ORDERED, order.status))
         else:

@@ -58,12 +58,14 @@ def expected(services: Services, owner: str, cycle: str, entries: list[Entry]) -
 
     They stand at the newest entry that they show: whoever writes them, and after whatever else, writes the same.
     """
-    month = months.months(entries).get(cycle)
+    known = months.months(entries)
+    month = known.get(cycle)
     if month is None or month.calculated is None:
         return {}
     seq = newest_seq(entries, cycle)
     rows = {(SETTLEMENTS, owner): _settlement(owner, month, month.calculated, seq)}
-    rows |= {(CASES, id_): row for id_, row in _cases(services, owner, month, month.calculated, seq).items()}
+    late = [] if months.adjusted_in(known, cycle) else _late_cases(month, owner)
+    rows |= {(CASES, id_): row for id_, row in _cases(services, owner, month, late, seq).items()}
     if owner != OPERATOR:
         rows |= {(PAYOUTS, id_): row for id_, row in _payouts(owner, month, seq).items()}
     return rows
@@ -95,10 +97,11 @@ def is_stale(services: Services, owner: str, cycle: str) -> bool:
 def newest_seq(entries: list[Entry], cycle: str) -> int:
     """The seq of the newest entry that a month's rows show; whatever else a stream holds puts them not behind."""
     decided = (one.seq for one in entries if one.kind in months.OF_A_MONTH and one.body["cycle"] == cycle)
+    locks = {cycle, months.adjusted_in(months.months(entries), cycle)}
     locked = (
         one.seq
         for one in entries
-        if one.kind == APPROVED and one.body["act"] == months.LOCK and one.body["what"]["cycle"] == cycle
+        if one.kind == APPROVED and one.body["act"] == months.LOCK and one.body["what"]["cycle"] in locks
     )
     return max((*decided, *locked), default=0)
 
@@ -135,11 +138,16 @@ def _settlement(owner: str, month: months.Month, calculated: Entry, seq: int) ->
     }
 
 
-def _cases(services: Services, owner: str, month: months.Month, calculated: Entry, seq: int) -> dict[str, Columns]:
-    """The open cases: of the newest run, of what came after the lock, of payments."""
-    listed_ = json.loads(services.buckets.work.get(calculated.body["cases"]["key"]))
-    found = {case.pop("id"): case for case in listed_}
-    for case in (*_late_cases(month, owner), *_payout_cases(month, owner)):
+def _cases(services: Services, owner: str, month: months.Month, late: Iterable[Case], seq: int) -> dict[str, Columns]:
+    """The open cases: of the newest run, of what came after the lock, of payments.
+
+    Of a locked month those that the newest look at it finds no longer are settled.
+    """
+    runs = [one for one in (month.calculated, *month.late[-1:]) if one is not None and "cases" in one.body]
+    lists = [json.loads(services.buckets.work.get(one.body["cases"]["key"])) for one in runs]
+    still = set.intersection(*({case["id"] for case in one} for one in lists))
+    found = {case.pop("id"): case for case in lists[0] if case["id"] in still}
+    for case in (*late, *_payout_cases(month, owner)):
         found[case.id] = case.as_row()
     return {id_: {**case, "state": "open", "seq": seq} for id_, case in found.items()}
 

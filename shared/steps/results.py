@@ -15,7 +15,7 @@ from shared.settlement.statement import statements
 from shared.steps import looking_back
 
 if TYPE_CHECKING:
-    from shared.settlement.engine import Settled
+    from shared.settlement.engine import Held, Settled
     from shared.settlement.share import Share
 
 LINES, HELD = "lines.parquet", "held.parquet"
@@ -39,6 +39,7 @@ def summary_of(share: Share, settled: Settled, settlement: str) -> dict[str, Any
     for group in settled.groups:
         into = kinds.setdefault((group.kind, group.currency), [0, Decimal(0), Decimal(0)])
         into[0], into[1], into[2] = into[0] + group.lines, into[1] + group.basis, into[2] + group.amount
+    before = settled.held_before
     return {
         "settlement": settlement,
         "cycle": str(share.cycle),
@@ -52,10 +53,12 @@ def summary_of(share: Share, settled: Settled, settlement: str) -> dict[str, Any
             {"kind": kind, "currency": currency, "lines": count, "basis": text(basis), "amount": text(amount)}
             for (kind, currency), (count, basis, amount) in sorted(kinds.items())
         ],
-        "held": [
-            {"kind": one.kind, "key": one.key, "currency": one.currency, "lines": one.lines, "amount": text(one.amount)}
-            for one in settled.held
-        ],
+        "held": [_held(one) for one in settled.held],
         "statements": [one.as_json() for one in statements(settled.groups, share.agreements, share.cycle)],
         **({"looked_back": dict(share.reached_by)} if share.reached_by else {}),
+        **({"held_before": [{"cycle": cycle, **_held(one)} for cycle, one in before]} if before else {}),
     }
+
+
+def _held(one: Held) -> dict[str, Any]:
+    return {"kind": one.kind, "key": one.key, "currency": one.currency, "lines": one.lines, "amount": text(one.amount)}

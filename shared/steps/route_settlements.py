@@ -104,11 +104,10 @@ def route_settlements(services: Services, event: ObjectEvent) -> dict[str, Any]:
         problem = f"stands for no seal in {stream_of(account, cycle)}"
         raise BadInputError(f"object {event.key}", problem, "seals are written by ingest_bill alone")
     # Every share of the cycle, not only those in this seal: the last seal of a round completes the others' inputs.
-    written = order_shares(services, cycle, owners_of(parties, now, cycle), once_a_day=True)
-    for later in _later(services, cycle):
-        # What a later cycle's share looks back to has changed.
-        of_later = owners_of(parties, bills(services, parties, later), later)
-        written += order_shares(services, later, of_later, once_a_day=True)
+    # And those of the later cycles that look back to this one.
+    written = []
+    for one in (cycle, *_later(services, cycle)):
+        written += order_shares(services, one, {*parties.resellers, OPERATOR}, once_a_day=True)
     outcome = {"seal": event.key, "orders": written}
     services.record("route_settlements", event.key, stamp(event.at), json.dumps(outcome))
     return outcome
@@ -130,13 +129,6 @@ def _later(services: Services, cycle: str) -> list[str]:
     """The sealed cycles that look back to this one."""
     last = str(Cycle.parse(cycle).plus(LOOK_BACK))
     return sorted(one for one in sealed(services) if cycle < one <= last)
-
-
-def owners_of(parties: Parties, now: Bills, cycle: str) -> set[str]:
-    """Whose share has something in the bills of a cycle: those that hold one of their accounts now or held it in a
-    cycle that may be looked back to, and the operator where something is left over."""
-    accounts = set().union(*now.accounts.values())
-    return set().union(*(parties.shares_of(accounts, Cycle.parse(one)) for one in (cycle, *now.before)))
 
 
 def order_shares(services: Services, cycle: str, owners: set[str], *, once_a_day: bool) -> list[str]:
@@ -207,8 +199,8 @@ def order_of(
     entries = services.chain.read(months.stream_of(owner, cycle))
     earlier = _earlier(services, now, entries, cycle)
     held = _holding(parties, now, (cycle, *earlier), owner)
-    if not held and cycle in months.months(entries):
-        held = sorted(now.seals)  # it has lost its last account since it was settled: settled again, without lines
+    if not held and (cycle in months.months(entries) or any("locked" in one for one in earlier.values())):
+        held = sorted(now.seals)  # it has lost its last account since it was settled: settled, and without lines
     if not held:
         return None
     is_due = not now.missing and all(now.seals[payer].status == FINAL for payer in held)

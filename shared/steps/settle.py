@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,7 @@ from shared.control.cases import Case
 from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
+from shared.money import EXACT
 from shared.parties.parties import OPERATOR, Parties
 from shared.ports import ObjectEvent
 from shared.services import Services
@@ -58,7 +60,7 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     if order.status != FINAL:
         _keep_draft(services, order, settlement)
         return _done(services, event, order, at, "draft", settlement)
-    cases = _held_cases(order, summary)
+    cases = _held_cases(services, order, summary)
     if order.owner == OPERATOR:
         cases += [*_bill_cases(services, sealed), *_new_accounts(services, parties, sealed, cases)]
         from shared.steps.unknown_codes import unknown_codes
@@ -184,11 +186,33 @@ def remove_old_drafts(services: Services, cycle: str, owner: str) -> None:
         work.delete(key)
 
 
-def _held_cases(order: Order, summary: Mapping[str, Any]) -> list[Case]:
-    return [
-        Case(order.cycle, order.owner, one["kind"], one["key"], one["currency"], one["lines"], Decimal(one["amount"]))
-        for one in summary["held"]
-    ]
+def _held_cases(services: Services, order: Order, summary: Mapping[str, Any]) -> list[Case]:
+    """What cannot be settled of the cycle, and of those looked back to what nobody was told when they were looked at."""
+    told = {cycle: _told(services, order, cycle) for cycle in {one["cycle"] for one in summary.get("held_before", ())}}
+    new = [one for one in summary.get("held_before", ()) if _named(one) not in told[one["cycle"]]]
+    found: dict[tuple[str, str, str], Case] = {}
+    for one in (*summary["held"], *new):
+        case = Case(order.cycle, order.owner, *_named(one), one["lines"], Decimal(one["amount"]))
+        same = found.get(_named(one))
+        if same is not None:
+            case = replace(same, lines=same.lines + case.lines, amount=EXACT.add(same.amount, case.amount))
+        found[_named(one)] = case
+    return list(found.values())
+
+
+def _told(services: Services, order: Order, cycle: str) -> set[tuple[str, str, str]]:
+    """The cases of a locked cycle that it and later locked ones have told people."""
+    found: set[tuple[str, str, str]] = set()
+    for one, named in order.earlier.items():
+        if one >= cycle and "locked" in named:
+            summary = inputs.Kept(one, order.owner, named["locked"]).summary(services)
+            cases = summary["held"] if one == cycle else summary.get("held_before", ())
+            found |= {_named(case) for case in cases if case.get("cycle", cycle) == cycle}
+    return found
+
+
+def _named(case: Mapping[str, Any]) -> tuple[str, str, str]:
+    return case["kind"], case["key"], case["currency"]
 
 
 def _bill_cases(services: Services, sealed: Mapping[str, Seal]) -> list[Case]:
@@ -290,7 +314,7 @@ def _draft(
         last = month.late[-1].body if month.late else {"settlement": month.settlement, "order": ""}
         if body["settlement"] == last["settlement"]:
             return None, "locked; nothing has changed since it was last looked at"
-        late = {name: body[name] for name in ("cycle", "owner", "settlement", "seals", "order", "bill")}
+        late = {name: body[name] for name in ("cycle", "owner", "settlement", "seals", "order", "bill", "cases")}
         is_back = body["settlement"] == month.settlement
         why = "the bill is again as it was locked" if is_back else "the bill changed after the lock"
         return Draft(months.LATE, _ACTOR, at, late, why, reads), why

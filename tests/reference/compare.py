@@ -159,7 +159,7 @@ def life_by_engine(connection: duckdb.DuckDBPyConnection, months: Sequence[Input
             lines.load_lines(connection, inputs.bill)
             _load_posted(connection, before)
             settled = engine.settle(connection, share)
-            _read_tables(connection, share.owner, outcome)
+            read_tables(connection, share.owner, outcome)
             for statement in statements(settled.groups, inputs.begun(share.owner), inputs.cycle):
                 _read_statement(statement, share.owner, outcome)
             before += connection.execute(f"SELECT {', '.join(engine.LINE_COLUMNS)} FROM settled").fetchall()
@@ -187,17 +187,20 @@ def _load_posted(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Any
     insert(connection, "posted", rows, len(engine.LINE_COLUMNS))
 
 
-def _read_tables(connection: duckdb.DuckDBPyConnection, owner: str, outcome: Outcome) -> None:
+def read_tables(
+    connection: duckdb.DuckDBPyConnection, owner: str, outcome: Outcome, settled: str = "settled", held: str = "held"
+) -> None:
+    """Add what an owner's lines and cases are, as the tables of the connection have them."""
     bounds = "coalesce(corrects, kind) IN ('cap', 'floor')"
     rows = connection.execute(
         "SELECT kind, line_id, piece, customer, product_code, agreement, version, rule, band, basis, rate * 100, "
-        f"amount, because, cycle, corrects, CASE WHEN {bounds} THEN account END, instance_id FROM settled"
+        f"amount, because, cycle, corrects, CASE WHEN {bounds} THEN account END, instance_id FROM {settled}"
     ).fetchall()
     for row in rows:
         basis, percent, amount = row[9:12]
         sums = (Fraction(basis), _fraction(percent), Fraction(amount), *row[12:])
         outcome.lines[Line._make((owner, *row[:9], *sums))] += 1
-    for kind, line_id, basis, cycle in connection.execute("SELECT kind, line_id, basis, cycle FROM held").fetchall():
+    for kind, line_id, basis, cycle in connection.execute(f"SELECT kind, line_id, basis, cycle FROM {held}").fetchall():
         outcome.cases[Case(owner, kind, line_id, Fraction(basis), cycle)] += 1
 
 
