@@ -187,7 +187,7 @@ def remove_old_drafts(services: Services, cycle: str, owner: str) -> None:
 
 
 def _held_cases(services: Services, order: Order, summary: Mapping[str, Any]) -> list[Case]:
-    """What cannot be settled of the cycle, and of those looked back to what nobody was told when they were looked at."""
+    """What cannot be settled of the cycle, and of those looked back to what people have not been told before."""
     told = {cycle: _told(services, order, cycle) for cycle in {one["cycle"] for one in summary.get("held_before", ())}}
     new = [one for one in summary.get("held_before", ()) if _named(one) not in told[one["cycle"]]]
     found: dict[tuple[str, str, str], Case] = {}
