@@ -116,10 +116,10 @@ def _shown(services: Services, cycle: str) -> dict[str, list[Row]]:
     return {table: listed(services, table, cycle) for table in TABLES}
 
 
-def listed(services: Services, table: str, cycle: str) -> list[Row]:
-    """The rows of a projection for a cycle, in key order."""
+def listed(services: Services, table: str, cycle: str, last: str = "") -> list[Row]:
+    """The rows of a projection for a cycle, or for those from it to `last`, in key order."""
     start: Key = (("cycle", cycle), ("id", ""))
-    end: Key = (("cycle", cycle), ("id", "\U0010ffff"))
+    end: Key = (("cycle", last or cycle), ("id", "\U0010ffff"))
     return list(services.rows.range(table, start, end))
 
 
@@ -137,7 +137,8 @@ def _settlement(owner: str, month: months.Month, calculated: Entry, seq: int) ->
 
 def _cases(services: Services, owner: str, month: months.Month, calculated: Entry, seq: int) -> dict[str, Columns]:
     """The open cases: of the newest run, of what came after the lock, of payments."""
-    listed_ = json.loads(services.buckets.work.get(calculated.body["cases"]["key"]))
+    kept = calculated.body["cases"]
+    listed_ = json.loads(services.buckets.work.get(kept["key"])) if kept["count"] else []
     found = {case.pop("id"): case for case in listed_}
     for case in (*_late_cases(month, owner), *_payout_cases(month, owner)):
         found[case.id] = case.as_row()
