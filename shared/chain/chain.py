@@ -74,13 +74,15 @@ class RememberingChain(Chain):
     def __init__(self, rows: Rows) -> None:
         super().__init__(rows)
         self._read: dict[str, list[Entry]] | None = {}
+        self._known = ("", "")  # every stream from the one to the other is among them, or is empty
 
     def read(self, stream: str) -> list[Entry]:
         """All entries, oldest first, as they were when they were first asked for."""
         if self._read is None:
             return super().read(stream)
         if stream not in self._read:
-            self._read[stream] = super().read(stream)
+            first, last = self._known
+            self._read[stream] = [] if first <= stream <= last else super().read(stream)
         return list(self._read[stream])
 
     def read_all(self, streams: Iterable[str]) -> dict[str, list[Entry]]:
@@ -90,6 +92,14 @@ class RememberingChain(Chain):
             self._read = found | self._read
             found = {stream: list(self._read[stream]) for stream in found}
         return found
+
+    def read_between(self, first: str, last: str) -> None:
+        """Read all streams from the one to the other in one go, where most of them will be asked for."""
+        found: dict[str, list[Entry]] = {}
+        for row in self._rows.range(TABLE, (("stream", first), ("seq", 0)), (("stream", last), ("seq", 1 << 62))):
+            found.setdefault(str(row["stream"]), []).append(parse(str(row["entry"])))
+        if self._read is not None:
+            self._read, self._known = found | self._read, (first, last)
 
     def append(
         self, stream: str, decide: Callable[[list[Entry]], Draft | None], known: list[Entry] | None = None

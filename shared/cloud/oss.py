@@ -21,14 +21,18 @@ from typing import IO, Any
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
-import oss2
 import requests.exceptions
 import urllib3.exceptions
 
 from shared.cloud.credentials import KeySource
 from shared.cloud.patience import PassingError, Patience
+from shared.cloud.standins import standing_in
 from shared.errors import SettingError
 from shared.ports import ObjectConflictError, ObjectMissingError, ServiceError, Version
+
+# Its encryption on the client's side is not used: without cffi, which is slow to load, that would go by ctypes.
+with standing_in(cffi=None):
+    import oss2
 
 LINK_SECONDS_MAX = 7 * 24 * 3600  # OSS refuses longer V4 links; oss2 signs them without complaint
 _ONCE = {"x-oss-forbid-overwrite": "true"}

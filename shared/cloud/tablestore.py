@@ -12,21 +12,26 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 # Before the import, which may already warn. What the SDK logs as an error is an answer to us: a missing row, say.
 logging.getLogger("tablestore-client").setLevel(logging.CRITICAL)
 
 import certifi  # noqa: E402
-import tablestore as ots  # noqa: E402
 import urllib3  # noqa: E402
-from tablestore.credentials import Credentials, CredentialsProvider  # noqa: E402
-from tablestore.retry import NoRetryPolicy  # noqa: E402
 
 from shared.cloud.ahead import ahead  # noqa: E402
 from shared.cloud.credentials import AccessKey, KeySource  # noqa: E402
 from shared.cloud.patience import PassingError, Patience  # noqa: E402
+from shared.cloud.standins import standing_in  # noqa: E402
 from shared.ports import Key, Row, ServiceError, Value  # noqa: E402
+
+# Its asynchronous client alone uses aiohttp, and its time series numpy: together two fifths of what loading it takes.
+with standing_in(aiohttp=SimpleNamespace(ClientTimeout=None), numpy=SimpleNamespace()):
+    import tablestore as ots
+    from tablestore.credentials import Credentials, CredentialsProvider
+    from tablestore.retry import NoRetryPolicy
 
 BATCH_ROWS, READ_ROWS = 200, 100  # general limits of Tablestore
 BATCH_BYTES = 3_500_000  # the limit is 4 MB with the encoding's overhead

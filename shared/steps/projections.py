@@ -119,10 +119,10 @@ def _shown(services: Services, cycle: str) -> dict[str, list[Row]]:
     return {table: listed(services, table, cycle) for table in TABLES}
 
 
-def listed(services: Services, table: str, cycle: str) -> list[Row]:
-    """The rows of a projection for a cycle, in key order."""
+def listed(services: Services, table: str, cycle: str, last: str = "") -> list[Row]:
+    """The rows of a projection for a cycle, or for those from it to `last`, in key order."""
     start: Key = (("cycle", cycle), ("id", ""))
-    end: Key = (("cycle", cycle), ("id", "\U0010ffff"))
+    end: Key = (("cycle", last or cycle), ("id", "\U0010ffff"))
     return list(services.rows.range(table, start, end))
 
 
@@ -144,7 +144,8 @@ def _cases(services: Services, owner: str, month: months.Month, late: Iterable[C
     Of a locked month those that the newest look at it finds no longer are settled.
     """
     runs = [one for one in (month.calculated, *month.late[-1:]) if one is not None and "cases" in one.body]
-    lists = [json.loads(services.buckets.work.get(one.body["cases"]["key"])) for one in runs]
+    kept = [one.body["cases"] for one in runs]
+    lists = [json.loads(services.buckets.work.get(one["key"])) if one["count"] else [] for one in kept]
     still = set.intersection(*({case["id"] for case in one} for one in lists))
     found = {case.pop("id"): case for case in lists[0] if case["id"] in still}
     for case in (*late, *_payout_cases(month, owner)):

@@ -22,6 +22,7 @@ from shared.cycle import Cycle, stamp
 from shared.errors import ClearbookError
 from shared.parties.parties import OPERATOR, NoPartiesError
 from shared.services import Services
+from shared.steps import state
 from shared.steps.losses import answers, bills, files, given_up, lists, shares, tries
 from shared.steps.losses.books import Books, bill_matters, open_books, shares_matter
 from shared.steps.losses.loss import KINDS, Loss, Losses
@@ -101,6 +102,7 @@ def sweep(services: Services, now: datetime, stop: Callable[[], bool] = never) -
     """Mend what is missing, oldest first; where `stop` says so, end and say what was not looked at."""
     swept, chain = Swept(), RememberingChain(services.rows)
     services = replace(services, chain=chain)
+    chain.read_between(state.CONFIG, months.stream_of("\U0010ffff", ""))  # everything but the bills
     try:
         books = open_books(services, now)
     except NoPartiesError:
@@ -150,14 +152,17 @@ def _places(services: Services, books: Books, now: datetime) -> Iterator[tuple[s
                 look = partial(bills.losses, services, books, connector, Cycle.parse(cycle), now)
                 yield f"bill of {connector.account}, {cycle}", look
         yield f"shares of {cycle}", partial(_shares, services, books, cycle, now)
-        yield f"lists of {cycle}", partial(lists.losses, services, books, cycle)
+    # After all that writes rows: those of all cycles are read together.
+    shown = lists.Shown(services, books.cycles)
+    for cycle in books.cycles:
+        yield f"lists of {cycle}", partial(lists.losses, services, books, shown, cycle)
     yield "answers of the bank", partial(answers.losses, services, now)
     yield "bill files", partial(files.losses, services, now)
 
 
 def _shares(services: Services, books: Books, cycle: str, now: datetime) -> Losses:
     if shares_matter(books, cycle, services.chain.read(months.stream_of(OPERATOR, cycle))):
-        yield from shares.losses(services, cycle, now)
+        yield from shares.losses(services, books, cycle, now)
 
 
 # -- one after another ------------------------------------------------------------------------------------------

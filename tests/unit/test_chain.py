@@ -64,6 +64,22 @@ def test_what_was_read_in_one_go_is_remembered_until_something_changes() -> None
     assert numbers(chain.read_all(["reseller/a"])["reseller/a"]) == [1, 2, 8]
 
 
+def test_streams_between_two_are_read_in_one_go_and_those_that_are_not_there_are_empty() -> None:
+    calls = Calls()
+    rows = filled(calls)
+    chain = RememberingChain(rows)
+    calls.begin()
+    chain.read_between("reseller/b", "reseller/d")
+    between = [numbers(chain.read(f"reseller/{one}")) for one in "bcd"]
+
+    assert (between, calls.made) == ([[3], [], [4, 5, 6]], ["read rows of chain"])
+    assert [numbers(chain.read(f"reseller/{one}")) for one in "aef"] == [[1, 2], [7], []]
+    assert len(calls.made) == 4
+    write(Chain(rows), "reseller/c", 8)
+    chain.forget()
+    assert numbers(chain.read("reseller/c")) == [8]
+
+
 def test_an_append_by_what_was_read_is_decided_again_where_another_came_first() -> None:
     rows = filled()
     known = Chain(rows).read("reseller/a")

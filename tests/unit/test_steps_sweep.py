@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -477,6 +478,18 @@ def test_a_sweep_that_is_told_to_stop_does_the_oldest_first_and_says_what_is_lef
     assert len(swept.mended) == 1
     done.sweep_until_quiet(AFTER + timedelta(hours=1))
     assert len(done.cloud.rows.tables["settlements"]) == 3
+
+
+def test_what_all_cycles_have_in_one_place_is_read_once(done: LossyWorld) -> None:
+    done.cloud.calls.begin()
+    swept = sweep(done.services, AFTER)
+    reads = Counter(done.cloud.calls.made)
+
+    assert (swept.mended, swept.stuck) == ([], [])
+    # Everything but the bills, and then the recent cycles of each of the two payers.
+    assert reads["read rows of chain"] == 3
+    assert [reads[f"read rows of {table}"] for table in TABLES] == [1, 1, 1]
+    assert [call for call in reads if call.startswith("list drafts/")] == ["list drafts/2025-0"]
 
 
 def test_a_place_that_cannot_be_reached_stops_no_other_and_the_sweep_is_tried_again(done: LossyWorld) -> None:

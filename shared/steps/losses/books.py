@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from os.path import commonprefix
 
 from shared.bill.pulls import Pull, from_order_key, is_round
 from shared.bill.snapshot import stream_of as bill_stream
@@ -24,6 +25,7 @@ from shared.parties.parties import OPERATOR, STREAM, Parties
 from shared.payout.batch import PAYOUT
 from shared.services import Services
 from shared.steps import state
+from shared.steps.losses.loss import Listing
 from shared.steps.pay_resellers import PAID
 from shared.steps.plan_pulls import AGAIN
 
@@ -41,6 +43,7 @@ class Books:
     ingested: frozenset[str]
     seals: Mapping[tuple[str, str], frozenset[str]]  # (payer account, cycle) -> objects
     recent: tuple[str, str]
+    drafts: Listing  # of both recent cycles, and of those whose names begin alike
     again: frozenset[str] = frozenset()  # what steps asked for once more, and is not ordered yet
     catalogue: str = ""  # digest of the one in force, "" while there is none
 
@@ -53,6 +56,11 @@ class Books:
             | set(self.recent)
         )
         return sorted(known.union(*(months.months(entries) for entries in self.streams.values())))
+
+    @property
+    def sealed(self) -> Mapping[str, Mapping[str, int]]:
+        """The cycles that have a sealed bill, each with the newest seal of every payer; as their objects tell."""
+        return {cycle: _newest_seals(self, cycle) for cycle in {cycle for _, cycle in self.seals}}
 
 
 def open_books(services: Services, now: datetime) -> Books:
@@ -71,19 +79,18 @@ def open_books(services: Services, now: datetime) -> Books:
         match = _SEAL_KEY.fullmatch(key)
         if match and match[1] in parties.connectors:
             seals.setdefault((match[1], match[2]), set()).add(key)
-    streams = services.chain.read_all(months.stream_of(one, "") for one in parties.resellers)
     # Both recent cycles are always looked at: their streams lie next to each other, and the sweep's chain remembers.
     for account in parties.connectors:
         services.chain.read_all(bill_stream(account, cycle) for cycle in recent)
-    services.chain.read_all(months.stream_of(OPERATOR, cycle) for cycle in recent)
     return Books(
         parties,
         party_entries,
-        {one: streams[months.stream_of(one, "")] for one in sorted(parties.resellers)},
+        {one: services.chain.read(months.stream_of(one, "")) for one in sorted(parties.resellers)},
         rounds,
         frozenset(work.keys("ingested/")),
         {name: frozenset(keys) for name, keys in seals.items()},
         recent,
+        Listing(work, commonprefix([f"drafts/{cycle}/" for cycle in recent])),  # noqa: RUF071 - they are texts
         frozenset(work.keys(AGAIN)),
         state.catalogue_digest(services.chain.read(state.CONFIG)),
     )

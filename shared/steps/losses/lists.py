@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+
 from shared.control import months
 from shared.errors import ClearbookError
 from shared.parties.parties import OPERATOR
+from shared.ports import Row
 from shared.services import Services
 from shared.steps import projections
 from shared.steps.losses.books import Books
@@ -17,10 +22,28 @@ class StrayRowError(ClearbookError):
     code = "stray_row"
 
 
-def losses(services: Services, books: Books, cycle: str) -> Losses:
+class Shown:
+    """What the lists show of these cycles: all of them are read together, at the first question."""
+
+    def __init__(self, services: Services, cycles: Sequence[str]) -> None:
+        self._services, self._first, self._last = services, min(cycles), max(cycles)
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str], list[Row]]:
+        found = defaultdict(list)
+        for table in projections.TABLES:
+            for row in projections.listed(self._services, table, self._first, self._last):
+                found[table, str(row["cycle"])].append(row)
+        return found
+
+    def of(self, cycle: str) -> dict[str, list[Row]]:
+        """The rows of a cycle, by table."""
+        return {table: self._rows.get((table, cycle), []) for table in projections.TABLES}
+
+
+def losses(services: Services, books: Books, every: Shown, cycle: str) -> Losses:
     """What the lists of a cycle do not show."""
-    owners = (*books.streams, OPERATOR)
-    shown = {table: projections.listed(services, table, cycle) for table in projections.TABLES}
+    owners, shown = (*books.streams, OPERATOR), every.of(cycle)
     known: set[tuple[str, str]] = set()
     for owner in owners:
         entries = services.chain.read(months.stream_of(owner, cycle))

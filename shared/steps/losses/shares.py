@@ -25,7 +25,7 @@ from shared.ports import ObjectEvent
 from shared.services import Services
 from shared.steps import state
 from shared.steps.carry_out import pay_order, publish_order
-from shared.steps.losses.books import unanswered, unpaid
+from shared.steps.losses.books import Books, unanswered, unpaid
 from shared.steps.losses.loss import Listing, Loss, Losses
 from shared.steps.pay_resellers import PAID, pay_resellers
 from shared.steps.route_settlements import DRAFT, Bills, Order, bills, order_of, parse_order
@@ -50,13 +50,13 @@ class _There:
         return (self.journal if key.startswith("journal/") else self.statements).has(key)
 
 
-def losses(services: Services, cycle: str, now: datetime) -> Losses:
+def losses(services: Services, books: Books, cycle: str, now: datetime) -> Losses:
     """What is missing of the shares of a cycle, share by share."""
     parties, party_entries = state.parties(services)
-    standing = bills(services, parties, cycle)
+    standing = bills(services, parties, cycle, books.sealed)
     work, records = services.buckets.work, services.buckets.records
     there = _There(
-        Listing(work, f"drafts/{cycle}/"),
+        books.drafts if cycle in books.recent else Listing(work, f"drafts/{cycle}/"),
         Listing(work, f"settlements/{cycle}/"),
         Listing(records, f"statements/{cycle}/"),
         Listing(records, f"journal/{cycle}/"),
