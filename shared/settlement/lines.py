@@ -100,6 +100,21 @@ def has_refunds(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], sha
     return bool(found.fetchall())
 
 
+def differ(
+    connection: duckdb.DuckDBPyConnection, these: Sequence[str], those: Sequence[str], accounts: Iterable[str]
+) -> bool:
+    """Whether day parts have other lines of these accounts than others have."""
+    columns = ", ".join(READ)
+    mine = f"SELECT {columns} FROM read_parquet({{0}}) WHERE account IN (SELECT unnest($accounts::VARCHAR[]))"  # noqa: S608
+    none = f"SELECT {', '.join(f'NULL::{COLUMNS[name]}' for name in READ)} WHERE false"
+    given = {"accounts": sorted(accounts), **({"these": list(these)} if these else {})}
+    given |= {"those": list(those)} if those else {}
+    left, right = (mine.format(f"${name}") if name in given else none for name in ("these", "those"))
+    other = f"({left} EXCEPT ALL {right}) UNION ALL ({right} EXCEPT ALL {left})"
+    found = connection.execute(f"SELECT 1 FROM ({other}) LIMIT 1", given)  # noqa: S608
+    return bool(found.fetchall())
+
+
 def _whose_sql(share: Share) -> tuple[str, list[str]]:
     """SQL that a line is of an account that the share may hold, and the value of its parameter `accounts`."""
     condition = "NOT list_contains($accounts::VARCHAR[], account)"

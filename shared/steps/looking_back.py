@@ -9,7 +9,7 @@ manifest, and from that of the last locked settlement, so the same manifest look
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -37,17 +37,15 @@ def look_back(services: Services, manifest: Mapping[str, Any], share: Share, mem
     reasons: Reasons = {}
     if locked:
         before = Kept(max(locked), share.owner, locked[max(locked)]).manifest(services)
-        views = {cycle: _view(services, share.owner, before, cycle, id_) for cycle, id_ in locked.items()}
-        for cycle in locked:
-            reasons[cycle] = _changes(
-                _inputs(services, *views[cycle], cycle), _inputs(services, manifest, share, cycle)
-            )
-        reasons = {cycle: found for cycle, found in reasons.items() if found}
+        now = _View(manifest, share)
         with connect(services.scratch, memory_mb, services.threads) as connection:
+            for cycle, id_ in locked.items():
+                found = _changes(services, connection, _view(services, share.owner, before, cycle, id_), now, cycle)
+                reasons |= {cycle: found} if found else {}
             if reasons or lines.has_refunds(connection, parts_of(services, manifest, [share.cycle]), share):
                 was = _links(services, connection, before, inputs.share_of(services, before))
-                now = _links(services, connection, manifest, share)
-                _reach(reasons, was, now, {*reasons, str(share.cycle)}, locked)
+                links = _links(services, connection, manifest, share)
+                _reach(reasons, was, links, {*reasons, str(share.cycle)}, locked)
     return looking_at(manifest, share, reasons)
 
 
@@ -82,45 +80,69 @@ def posted_of(services: Services, manifest: Mapping[str, Any], share: Share) -> 
 # -- what a cycle is settled from -------------------------------------------------------------------------------
 
 
-def _view(
-    services: Services, owner: str, before: Mapping[str, Any], cycle: str, locked: str
-) -> tuple[Mapping[str, Any], Share]:
-    """The manifest that was the last to look at a locked cycle, and its share."""
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A manifest that looks at a cycle, and its share."""
+
+    manifest: Mapping[str, Any]
+    share: Share
+
+    def parts(self, cycle: Cycle) -> set[str]:
+        """The day parts of a cycle."""
+        return {key for key, _ in inputs.part_keys(self.manifest, str(cycle))}
+
+    def accounts(self, cycle: Cycle) -> set[str]:
+        """The accounts of which the share holds a day of the cycle."""
+        held = (one for one in self.share.assignments if one.reseller == self.share.owner and one.touches(cycle))
+        return {one.account for one in held}
+
+    def says(self, cycle: Cycle) -> dict[str, object]:
+        """What a cycle is settled from beside its bill."""
+        share, accounts = self.share, self.accounts(cycle)
+        held = [one for one in share.assignments if one.account in accounts and one.touches(cycle)]
+        resellers, customers = {one.reseller for one in held}, {one.customer for one in held}
+        days = [(one.account, *_within(one, cycle), one.customer or "", one.reseller or "", one.how) for one in held]
+        classes = [
+            (one.customer, *_within(one, cycle), one.name)
+            for one in share.classes
+            if one.customer in customers and one.begins <= cycle.last and (one.ends or cycle.last) >= cycle.first
+        ]
+        others = [one for one in share.others if one.reseller in resellers]
+        is_own = str(cycle) == self.manifest["cycle"]
+        tables = self.manifest if is_own else self.manifest["earlier"][str(cycle)]
+        return {
+            "holders of its accounts": sorted(days),
+            "classes of customers": sorted(classes),
+            "agreement versions": [one.digest for one in (*share.agreements, *others) if one.begins <= cycle.last],
+            "exchange rates": tables["rates"],
+            "figures": tables["figures"],
+        }
+
+
+def _view(services: Services, owner: str, before: Mapping[str, Any], cycle: str, locked: str) -> _View:
+    """The last look at a locked cycle."""
     if cycle not in (before["cycle"], *before["earlier"]):
         before = Kept(cycle, owner, locked).manifest(services)
-    return before, inputs.share_of(services, before)
-
-
-def _inputs(services: Services, manifest: Mapping[str, Any], share: Share, name: str) -> dict[str, object]:
-    """What a cycle is settled from by a manifest: what to call it, and what it is."""
-    cycle = Cycle.parse(name)
-    mine = {one.account for one in share.assignments if one.reseller == share.owner and one.touches(cycle)}
-    held = [one for one in share.assignments if one.account in mine and one.touches(cycle)]
-    resellers, customers = {one.reseller for one in held}, {one.customer for one in held}
-    days = [(one.account, *_within(one, cycle), one.customer or "", one.reseller or "", one.how) for one in held]
-    classes = [
-        (one.customer, *_within(one, cycle), one.name)
-        for one in share.classes
-        if one.customer in customers and one.begins <= cycle.last and (one.ends or cycle.last) >= cycle.first
-    ]
-    others = [one for one in share.others if one.reseller in resellers]
-    tables = manifest if name == manifest["cycle"] else manifest["earlier"][name]
-    return {
-        "its bill": sorted(inputs.part_keys(manifest, name)),
-        "holders of its accounts": sorted(days),
-        "classes of customers": sorted(classes),
-        "agreement versions": [one.digest for one in (*share.agreements, *others) if one.begins <= cycle.last],
-        "exchange rates": tables["rates"],
-        "figures": tables["figures"],
-    }
+    return _View(before, inputs.share_of(services, before))
 
 
 def _within(one: Assignment | CustomerClass, cycle: Cycle) -> tuple[date, date]:
     return max(one.begins, cycle.first), min(one.ends or cycle.last, cycle.last)
 
 
-def _changes(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    return [f"other {what.removeprefix('its ')}" for what, value in now.items() if before[what] != value]
+def _changes(
+    services: Services, connection: duckdb.DuckDBPyConnection, before: _View, now: _View, name: str
+) -> list[str]:
+    """What a cycle is settled from that is other than it was at the last look; of bills the share's lines alone."""
+    cycle = Cycle.parse(name)
+    was, found = before.says(cycle), list[str]()
+    these, those = before.parts(cycle), now.parts(cycle)
+    gone, new = (
+        [str(state.local_part(services, key)) for key in sorted(one)] for one in (these - those, those - these)
+    )
+    if (gone or new) and lines.differ(connection, gone, new, before.accounts(cycle) & now.accounts(cycle)):
+        found.append("other bill")
+    return found + [f"other {what}" for what, value in now.says(cycle).items() if was[what] != value]
 
 
 # -- refunds ----------------------------------------------------------------------------------------------------
