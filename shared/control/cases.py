@@ -46,7 +46,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     ),
     "refund_sign": ("refund {key} is above 0", "check the connector's refund_sign against the raw bill"),
     "unlinked_refund": (
-        "refund {key} has no charge in its month to undo",
+        "refund {key} has no charge to undo, in its month or the 18 before",
         "link it to its charge, or exclude it with a reason",
     ),
     "refund_exceeds_charge": (
