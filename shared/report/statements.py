@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from shared.ids import canonical_json
 from shared.money import EXACT, decimals, fixed
@@ -35,6 +36,7 @@ class Document:
     customer_names: Mapping[str, str]
     carried: Decimal  # owed before this month, as it stood at the lock; below 0 the reseller owes it
     opening: Decimal | None = None  # what of it is the opening balance, on the first statement
+    adjusted: Sequence[Mapping[str, Any]] = ()  # locked cycles: {"cycle", "lines", "amount", "because"}
 
     @property
     def amounts(self) -> dict[str, str]:
@@ -66,6 +68,7 @@ def to_json(document: Document) -> bytes:
             **document.statement.as_json(),
             **document.amounts,
             "opening": document.opened,
+            **({"adjusted": [dict(one) for one in document.adjusted]} if document.adjusted else {}),
         }
     )
 
@@ -120,6 +123,7 @@ def _write(book: object, document: Document) -> None:
         ("Settlement", document.settlement),
         ("Locked", f"{document.locked_at:%Y-%m-%d %H:%M} UTC, {document.locked_by}"),
         ("Chain head", document.chain_head),
+        *((f"Adjusts {one['cycle']}", f"by {one['amount']}: {one['because']}") for one in document.adjusted),
     ]
     for row, (name, value) in enumerate(facts, 1):
         sheet.write_string(row, 0, name, bold)

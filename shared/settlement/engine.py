@@ -100,6 +100,17 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjusted:
+    """What is adjusted of a locked cycle, under an agreement."""
+
+    agreement: str
+    cycle: str
+    currency: str
+    lines: int
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """What a run found; the lines themselves are in the tables `settled` and `held` of the connection."""
 
@@ -109,6 +120,7 @@ class Settled:
     lines: int
     digest: Digest  # of the canonical rows
     held_before: Sequence[tuple[str, Held]] = ()  # what cases hold of cycles that were looked back to, by cycle
+    adjusted: Sequence[Adjusted] = ()
 
 
 def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
@@ -351,6 +363,10 @@ def _describe(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
         "GROUP BY ALL ORDER BY ALL",
         [[str(cycle) for cycle in share.looked_back]],
     ).fetchall()
+    adjusted = connection.execute(
+        "SELECT agreement, cycle, currency, count(*), sum(amount) FROM added WHERE corrects IS NOT NULL "
+        "GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
     bill = connection.execute(
         "SELECT currency, count(DISTINCT line_id), sum(billed) FROM item WHERE cycle = ? GROUP BY ALL ORDER BY ALL",
         [str(share.cycle)],
@@ -363,6 +379,7 @@ def _describe(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
         count,
         _digest(connection),
         [(cycle, Held(*row)) for cycle, *row in before],
+        [Adjusted(*row) for row in adjusted],
     )
 
 

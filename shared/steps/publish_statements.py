@@ -96,6 +96,7 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
             {id_: _name(names, id_) for id_, names in parties.customers.items()},
             balance(before, statement.agreement, cycle),
             None if opening is None else opening_balance(before, statement.agreement, cycle),
+            [one for one in summary.get("adjusted", ()) if one["agreement"] == statement.agreement],
         )
         stem = f"statements/{cycle}/{reseller}/{statement.agreement}-{settlement[:12]}"
         files[f"{stem}.csv"] = report.to_csv(document)

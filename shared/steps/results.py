@@ -15,7 +15,7 @@ from shared.settlement.statement import statements
 from shared.steps import looking_back
 
 if TYPE_CHECKING:
-    from shared.settlement.engine import Held, Settled
+    from shared.settlement.engine import Adjusted, Held, Settled
     from shared.settlement.share import Share
 
 LINES, HELD = "lines.parquet", "held.parquet"
@@ -56,8 +56,15 @@ def summary_of(share: Share, settled: Settled, settlement: str) -> dict[str, Any
         "held": [_held(one) for one in settled.held],
         "statements": [one.as_json() for one in statements(settled.groups, share.agreements, share.cycle)],
         **({"looked_back": dict(share.reached_by)} if share.reached_by else {}),
+        **({"adjusted": [_adjusted(one, share) for one in settled.adjusted]} if settled.adjusted else {}),
         **({"held_before": [{"cycle": cycle, **_held(one)} for cycle, one in before]} if before else {}),
     }
+
+
+def _adjusted(one: Adjusted, share: Share) -> dict[str, Any]:
+    why = f"due less posted{share.reached_by.get(one.cycle, '')}"
+    named = {"agreement": one.agreement, "cycle": one.cycle, "currency": one.currency}
+    return {**named, "lines": one.lines, "amount": text(one.amount), "because": why}
 
 
 def _held(one: Held) -> dict[str, Any]:

@@ -240,25 +240,35 @@ def _entry_check(entry: Entry, summary: Mapping[str, Any], then: str) -> Check:
 def _bills_check(services: Services, fetched: Services, kept: Kept, manifest: Mapping[str, Any], entry: Entry) -> Check:
     """The day parts of the manifest are those of the seals that the entry names."""
     problems = []
-    seals: Mapping[str, int] = entry.body["seals"]
-    if set(seals) != set(manifest["bills"]):
+    named: Mapping[str, Mapping[str, int]] = {kept.cycle: entry.body["seals"]} | {
+        cycle: one["seals"] for cycle, one in entry.body.get("earlier", {}).items()
+    }
+    if set(entry.body["seals"]) != set(manifest["bills"]):
         problems.append("the entry names the seals of other payers")
-    for payer, seq in seals.items():
-        sealed = bills.seals(services.chain.read(bills.stream_of(payer, kept.cycle)))
-        seal = next((one for one in sealed if one.seq == seq), None)
-        if seal is None:
-            problems.append(f"there is no seal {seq} of {payer}")
-            continue
-        key = bills.snapshot_key(payer, kept.cycle, seal.snapshot)
-        try:
-            body = state.kept(fetched, fetched.buckets.work, key)
-        except ObjectMissingError:
-            problems.append(f"{key} is missing")
-            continue
-        if digest(body) != seal.snapshot:
-            problems.append(f"{key} does not have the digest that it is named by")
-            continue
-        seen = bills.parse_snapshot(body)
-        if {day: part.digest for day, part in seen.parts.items()} != manifest["bills"].get(payer):
-            problems.append(f"seal {seq} of {payer} is of other day parts")
-    return _named("seals", problems, f"{len(seals)} are of the day parts that it was settled from")
+    for cycle, seals in named.items():
+        is_own = cycle == kept.cycle
+        bills_of = manifest["bills"] if is_own else manifest["earlier"].get(cycle, {"bills": {}})["bills"]
+        for payer, seq in seals.items():
+            problems += _seal_problems(services, fetched, cycle, payer, seq, bills_of.get(payer, {}), is_whole=is_own)
+    count = sum(map(len, named.values()))
+    return _named("seals", problems, f"{count} are of the day parts that it was settled from")
+
+
+def _seal_problems(
+    services: Services, fetched: Services, cycle: str, payer: str, seq: int, days: Mapping[str, str], *, is_whole: bool
+) -> list[str]:
+    """What is wrong between a seal and the day parts that a manifest names: all of them, or those it may need."""
+    sealed = bills.seals(services.chain.read(bills.stream_of(payer, cycle)))
+    seal = next((one for one in sealed if one.seq == seq), None)
+    if seal is None:
+        return [f"there is no seal {seq} of {payer} for {cycle}"]
+    key = bills.snapshot_key(payer, cycle, seal.snapshot)
+    try:
+        body = state.kept(fetched, fetched.buckets.work, key)
+    except ObjectMissingError:
+        return [f"{key} is missing"]
+    if digest(body) != seal.snapshot:
+        return [f"{key} does not have the digest that it is named by"]
+    seen = {day: part.digest for day, part in bills.parse_snapshot(body).parts.items()}
+    is_same = days == seen if is_whole else days.items() <= seen.items()
+    return [] if is_same else [f"seal {seq} of {payer} for {cycle} is of other day parts"]

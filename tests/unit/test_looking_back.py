@@ -81,6 +81,17 @@ def test_a_refund_of_the_next_month_takes_back_what_its_charge_earned(world: Wor
     assert proven(world)
 
 
+def test_a_statement_says_which_months_it_adjusts_and_why(world: World) -> None:
+    world.bill(P1, "2025-07-20", item(ACME, "-300.00", Item="Refund"))
+    world.final(cycle=JULY)
+    world.lock("aurora", cycle=JULY)
+
+    [key] = [key for key in world.keys("records", f"statements/{JULY}/aurora/") if key.endswith(".json")]
+    [adjusted] = json.loads(world.cloud.records.get(key))["adjusted"]
+    assert (adjusted["cycle"], adjusted["amount"], adjusted["lines"]) == (CYCLE, "-30", 1)
+    assert adjusted["because"].endswith(": refunds of 2025-07")
+
+
 def test_the_months_after_it_take_nothing_back_again(world: World) -> None:
     world.bill(P1, "2025-07-20", item(ACME, "-300.00", Item="Refund"))
     world.final(cycle=JULY)
