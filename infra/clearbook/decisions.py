@@ -137,8 +137,9 @@ def _shown(work: Services, proposal: Proposal) -> list[str]:
         return [*figures, f"settlement {body['settlement']}, {body['open_cases']} open cases"]
     if proposal.act == decide.PAYOUT:
         _, members = parse_batch(work.buckets.records.get(decide.batch_key(body["cycle"], body["batch"])))
+        withheld = {one.instruction: f", {one.withheld} withheld" for one in members if one.withheld != "0"}
         payments = [f"{one.instruction}: {one.amount} {one.currency} to {one.payee_name}, {one.account} at {one.bank}"
-                    for one in members]  # fmt: skip
+                    f"{withheld.get(one.instruction, '')}" for one in members]  # fmt: skip
         return [*payments, f"together {body['total']} {body['currency']}"]
     if proposal.act in (state.FX_TABLES, state.FIGURES):
         return changed_tables(work, proposal)

@@ -14,6 +14,7 @@ from shared.report.cells import csv_bytes
 
 if TYPE_CHECKING:
     from shared.cycle import Cycle
+    from shared.payout.batch import Member
     from shared.settlement.statement import Statement
 
 COLUMNS = ("date", "reference", "account", "amount", "currency", "memo")
@@ -65,13 +66,30 @@ def of_opening(reseller: str, agreement: str, amount: Decimal, currency: str, as
     )
 
 
-def of_payout(instruction: str, reseller: str, amount: Decimal, currency: str, day: date) -> list[Posting]:
-    """An instructed payout discharges what is owed."""
-    memo = f"payout {instruction}"
+def of_payout(member: Member, day: date) -> list[Posting]:
+    """An instructed payout discharges what is owed; what is withheld is owed to the tax office instead."""
+    memo = f"payout {member.instruction}"
+
+    def post(account: str, amount: Decimal) -> Posting:
+        return Posting(day, member.instruction, account, amount, member.currency, memo)
+
     return _balanced(
         [
-            Posting(day, instruction, f"Liabilities:Resellers:{reseller}", amount, currency, memo),
-            Posting(day, instruction, "Assets:Bank", -amount, currency, memo),
+            post(f"Liabilities:Resellers:{member.reseller}", member.paid),
+            post("Assets:Bank", -Decimal(member.amount)),
+            post("Liabilities:WithholdingTax", -Decimal(member.withheld)),
+        ]
+    )
+
+
+def of_forfeit(statement: Statement, reseller: str, cycle: str, amount: Decimal, day: date) -> list[Posting]:
+    """A balance that is below the minimum and not carried forward is owed no more."""
+    reference = f"{cycle}.{reseller}.{statement.agreement}.forfeit"
+    memo = f"{reseller} {statement.agreement} {cycle} below the minimum"
+    return _balanced(
+        [
+            Posting(day, reference, f"Liabilities:Resellers:{reseller}", amount, statement.currency, memo),
+            Posting(day, reference, "Income:Forfeited", -amount, statement.currency, memo),
         ]
     )
 

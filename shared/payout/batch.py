@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
 from shared.chain.entry import Entry
 from shared.control import months
+from shared.control.approvals import APPROVED
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest_of
-from shared.money import NotAnAmountError, amount, total
+from shared.money import EXACT, NotAnAmountError, amount, total
 from shared.report.cells import BOM, csv_bytes
 
 FILE_COLUMNS = ("instruction", "payee", "account", "bank", "amount", "currency", "reference")
@@ -30,12 +31,22 @@ class Member:
     cycle: str
     reseller: str
     agreement: str
-    amount: str
+    amount: str  # what is transferred
     currency: str
     payee: str  # digest of the payee, so that a change after the batch is noticed
     payee_name: str
     account: str
     bank: str
+    withheld: str = "0"  # what is kept of the balance for the tax office
+
+    @property
+    def paid(self) -> Decimal:
+        """What of the balance it settles."""
+        return EXACT.add(Decimal(self.amount), Decimal(self.withheld))
+
+    def as_json(self) -> dict[str, str]:
+        """As plain data."""
+        return {name: value for name, value in asdict(self).items() if name != "withheld" or value != "0"}
 
 
 def batch_key(cycle: str, batch: str) -> str:
@@ -48,27 +59,70 @@ def instruction_of(cycle: str, reseller: str, agreement: str) -> str:
     return f"{cycle}.{reseller}.{agreement}"
 
 
-def balance(entries: list[Entry], agreement: str, upto: str) -> Decimal:
-    """What is owed under an agreement by a reseller's stream: its opening balance and the payables of locked cycles,
-    both up to `upto`, less all that was instructed.
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """Something that changes what is owed under an agreement."""
+
+    what: str  # opening, statement, forfeited, paid or withheld
+    amount: Decimal  # above 0 it is owed more
+    entry: Entry | None  # the lock or the instruction; None for the opening
+
+    @property
+    def cycle(self) -> str:
+        """The month that it is of, "" for the opening."""
+        if self.entry is None:
+            return ""
+        body = self.entry.body
+        return str(body["what"]["cycle"] if self.entry.kind == APPROVED else body["cycle"])
+
+
+def movements(entries: Sequence[Entry], agreement: str, upto: str) -> list[Movement]:
+    """What changed what is owed under an agreement, by a reseller's stream, in its order: its opening balance and the
+    payables of locked cycles, both up to `upto`; what a locked cycle forfeits, for it is below the minimum; and all
+    that was instructed.
 
     A later cycle's instruction paid the earlier ones' balances too, so it counts whatever `upto` is. A returned
     payment still counts: a file from outside must not make money due again, only people may.
     """
-    owed = opening_balance(entries, agreement, upto)
-    for cycle, month in months.months(entries).items():
-        for statement in (month.locked or {}).get("statements", ()):
-            if statement["agreement"] == agreement and cycle <= upto:
-                owed += Decimal(statement["payable"])
-        for entry in month.instructed.values():
-            if entry.body["agreement"] == agreement:
-                owed -= Decimal(entry.body["amount"])
-    return owed
+    opened = opening_balance(entries, agreement, upto)
+    found = [Movement("opening", opened, None)] if opened else []
+    owed = opened
+    for entry in entries:
+        for what, amount_ in _of_entry(entry, agreement, upto, owed):
+            owed += amount_
+            found.append(Movement(what, amount_, entry))
+    return found
 
 
-def opening_balance(entries: list[Entry], agreement: str, upto: str) -> Decimal:
+def _of_entry(entry: Entry, agreement: str, upto: str, owed: Decimal) -> Iterator[tuple[str, Decimal]]:
+    body = entry.body
+    if entry.kind == months.INSTRUCTED and body["agreement"] == agreement:
+        yield "paid", -Decimal(body["amount"])
+        if "withheld" in body:
+            yield "withheld", -Decimal(body["withheld"])
+    elif entry.kind == APPROVED and body["act"] == months.LOCK and body["what"]["cycle"] <= upto:
+        for statement in body["what"]["statements"]:
+            if statement["agreement"] == agreement:
+                payable = Decimal(statement["payable"])
+                yield "statement", payable
+                forfeit = forfeited(statement, owed + payable)
+                if forfeit:
+                    yield "forfeited", -forfeit
+
+
+def forfeited(statement: Mapping[str, str], owed: Decimal) -> Decimal:
+    """What of a balance is neither paid nor carried: all of it where it is below a minimum that forfeits it."""
+    return owed if 0 < owed < Decimal(statement.get("forfeits_below", "0")) else Decimal(0)
+
+
+def balance(entries: Sequence[Entry], agreement: str, upto: str) -> Decimal:
+    """What is owed under an agreement."""
+    return total([one.amount for one in movements(entries, agreement, upto)])
+
+
+def opening_balance(entries: Sequence[Entry], agreement: str, upto: str) -> Decimal:
     """What was owed under an agreement at go-live, 0 before the cycle that it stands at."""
-    opening = months.opening(entries)
+    opening = months.opening(list(entries))
     if opening is None or opening["as_of"] > upto:
         return Decimal(0)
     return total([Decimal(one["amount"]) for one in opening["balances"] if one["agreement"] == agreement])
@@ -76,7 +130,7 @@ def opening_balance(entries: list[Entry], agreement: str, upto: str) -> Decimal:
 
 def batch_body(cycle: str, currency: str, members: Sequence[Member]) -> bytes:
     """The batch as canonical JSON; its id is made from it."""
-    ordered = [asdict(member) for member in sorted(members, key=lambda one: one.instruction)]
+    ordered = [member.as_json() for member in sorted(members, key=lambda one: one.instruction)]
     id_ = f"{cycle}-{currency}-{digest_of(ordered)[:12]}"
     return canonical_json({"batch": id_, "cycle": cycle, "currency": currency, "members": ordered})
 

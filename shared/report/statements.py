@@ -36,13 +36,19 @@ class Document:
     customer_names: Mapping[str, str]
     carried: Decimal  # owed before this month, as it stood at the lock; below 0 the reseller owes it
     opening: Decimal | None = None  # what of it is the opening balance, on the first statement
+    forfeited: Decimal = Decimal(0)  # of the balance with this month, for it is below the minimum
     adjusted: Sequence[Mapping[str, Any]] = ()  # locked cycles: {"cycle", "lines", "amount", "because"}
 
     @property
     def amounts(self) -> dict[str, str]:
         """What is carried and what is owed with this month, at the statement's places or those they need."""
-        balance = EXACT.add(self.carried, Decimal(self.statement.payable))
-        return {name: self._fixed(value) for name, value in (("carried", self.carried), ("balance", balance))}
+        balance = EXACT.subtract(EXACT.add(self.carried, Decimal(self.statement.payable)), self.forfeited)
+        found = {
+            "carried": self.carried,
+            **({"forfeited": self.forfeited} if self.forfeited else {}),
+            "balance": balance,
+        }
+        return {name: self._fixed(value) for name, value in found.items()}
 
     @property
     def opened(self) -> str | None:
@@ -158,7 +164,11 @@ def _figures(document: Document) -> list[tuple[str, str]]:
     figures = [("Total", statement.total), ("Tax", statement.tax), ("Payable", statement.payable)]
     if document.carried:
         name = "Opening balance" if document.opened else "Carried from before"
-        figures += [(name, document.amounts["carried"]), ("Balance", document.amounts["balance"])]
+        figures.append((name, document.amounts["carried"]))
+    if document.forfeited:
+        figures.append(("Forfeited, below the minimum", document.amounts["forfeited"]))
+    if document.carried or document.forfeited:
+        figures.append(("Balance", document.amounts["balance"]))
     return figures
 
 

@@ -124,14 +124,8 @@ class Settled:
 
 
 def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
-    """What of an agreement the steps hand no inputs for: (place, what). It is refused before anybody approves it."""
-    payout = agreement.payout
-    asked = {
-        "payout.carry_forward": not payout.carry_forward,
-        "payout.requires_invoice": payout.requires_invoice,
-        "payout.withholding": payout.withholding is not None,
-    }
-    return [(place, "this") for place, is_asked in asked.items() if is_asked]
+    """What of an agreement the steps do not do yet: (place, what). It is refused before anybody approves it."""
+    return [("payout.requires_invoice", "this")] if agreement.payout.requires_invoice else []
 
 
 def memory_mb(count: int, at_most_mb: int) -> int:

@@ -20,7 +20,7 @@ from shared.cycle import Cycle
 from shared.documents import DocumentRefusedError
 from shared.errors import BadInputError
 from shared.ids import digest_of
-from shared.money import decimals, fixed, text
+from shared.money import EXACT, decimals, fixed, rounded, text
 from shared.parties import parties as parties_room
 from shared.parties.document import party_document
 from shared.parties.parties import OPERATOR, NoPartiesError, Parties, parse_parties
@@ -233,11 +233,16 @@ def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tup
         payee = parties.payees.get(reseller)
         if instruction in month.instructed:
             problems.append(f"{instruction} is instructed already")
-        elif owed <= 0 or owed < agreement.payout.minimum:
+        elif owed == 0:
+            problems.append(f"{agreement.id}: nothing is owed")
+        elif owed < 0 or owed < agreement.payout.minimum:
             problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is carried forward")
         elif payee is None:
             problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is due, but no payee is known")
         else:
+            withheld = rounded(
+                EXACT.multiply(owed, agreement.payout.withholding or 0), agreement.places, agreement.mode
+            )
             due.append(
                 Member(
                     instruction,
@@ -245,12 +250,13 @@ def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tup
                     reseller,
                     agreement.id,
                     # A balance carried from a version with more places keeps them.
-                    fixed(owed, max(agreement.places, decimals(owed))),
+                    fixed(EXACT.subtract(owed, withheld), max(agreement.places, decimals(owed))),
                     agreement.currency,
                     digest_of(asdict(payee)),
                     payee.name,
                     payee.account,
                     payee.bank,
+                    fixed(withheld, agreement.places) if withheld else "0",
                 )
             )
     return due, problems

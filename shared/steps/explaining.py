@@ -22,7 +22,7 @@ from shared.cycle import Cycle
 from shared.errors import BadInputError, ClearbookError
 from shared.money import NotAnAmountError, amount, text, total
 from shared.parties.parties import OPERATOR
-from shared.payout.batch import PAYOUT, opening_balance
+from shared.payout.batch import PAYOUT, movements
 from shared.services import Services
 from shared.steps import projections, state
 from shared.steps.explaining_lines import (
@@ -312,7 +312,8 @@ class _Asking:
             raise UnknownIdError(f"{id_} was not instructed; {reseller} has {', '.join(there) or 'no payout'}")
         before = [one for one in entries if one.seq < instructed.seq]
         owed = _owed(before, agreement, cycle)
-        if total([Decimal(one["amount"]) for one in owed]) != Decimal(instructed.body["amount"]):
+        withheld = Decimal(instructed.body.get("withheld", "0"))
+        if total([Decimal(one["amount"]) for one in owed]) != Decimal(instructed.body["amount"]) + withheld:
             raise ContradictionError(f"what was owed before {id_}", owed, instructed.body["amount"])
         batches = self.services.chain.read(months.stream_of(OPERATOR, cycle))
         batch = instructed.body["batch"]
@@ -329,6 +330,7 @@ class _Asking:
             "currency": instructed.body["currency"],
             "payee": instructed.body["payee"],
             "owed": owed,
+            **({"withheld": text(withheld)} if withheld else {}),
             "instructed": {"entry": f"{instructed.stream}#{instructed.seq}", "at": instructed.at},
             "batch": batch,
             "approval": approval(batches, PAYOUT, {"batch": batch}),
@@ -432,17 +434,19 @@ def _says(version: Any, rule: str) -> list[str]:
 
 def _owed(before: Sequence[Entry], agreement: str, cycle: str) -> list[Facts]:
     """What a payment's amount is made of: the opening balance, the payables of locked cycles, less what was paid."""
-    opening = opening_balance(list(before), agreement, cycle)
-    owed: list[Facts] = [{"what": "opening", "amount": text(opening)}] if opening else []
-    for month_cycle, month in months.months(list(before)).items():
-        for statement in (month.locked or {}).get("statements", ()):
-            if statement["agreement"] == agreement and month_cycle <= cycle:
-                one = {"what": "statement", "cycle": month_cycle, "settlement": month.settlement}
-                owed.append({**one, **{name: statement[name] for name in ("total", "tax", "payable")},
-                             "amount": statement["payable"]})  # fmt: skip
-        for id_, entry in month.instructed.items():
-            if entry.body["agreement"] == agreement:
-                owed.append({"what": "paid", "id": id_, "amount": text(-Decimal(entry.body["amount"]))})
+    owed: list[Facts] = []
+    known = months.months(list(before))
+    for one in movements(before, agreement, cycle):
+        found: Facts = {"what": one.what, "amount": text(one.amount)}
+        if one.entry is not None and one.what == "statement":
+            [statement] = [one for one in one.entry.body["what"]["statements"] if one["agreement"] == agreement]
+            found |= {"cycle": one.cycle, "settlement": known[one.cycle].settlement}
+            found |= {name: statement[name] for name in ("total", "tax", "payable")}
+        elif one.entry is not None and one.what != "forfeited":
+            found["id"] = one.entry.body["instruction"]
+        elif one.entry is not None:
+            found["cycle"] = one.cycle
+        owed.append(found)
     return owed
 
 

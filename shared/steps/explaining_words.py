@@ -308,6 +308,10 @@ def _payout(found: Facts) -> Iterator[str]:
     for one in found["owed"]:
         if one["what"] == "opening":
             yield f"  opening balance: {_money(one['amount'])}"
+        elif one["what"] == "forfeited":
+            yield f"  forfeited at the lock of {one['cycle']}, below the minimum: {_money(one['amount'])}"
+        elif one["what"] == "withheld":
+            yield f"  withheld when {one['id']} was instructed: {_money(one['amount'])}"
         elif one["what"] == "paid":
             yield f"  paid before, {one['id']}: {_money(one['amount'])}"
         else:
@@ -315,6 +319,8 @@ def _payout(found: Facts) -> Iterator[str]:
             yield f"  statement {found['agreement']} of {one['cycle']}: {told}; settlement {one['settlement'][:_SHOWN]}"
     yield "Who decided"
     yield f"  batch {found['batch']}: {_act(found['approval'])}"
+    if "withheld" in found:
+        yield f"  of which withheld: {_money(found['withheld'])}"
     instructed = found["instructed"]
     yield f"  instructed at {instructed['at']} ({instructed['entry']}), payee {found['payee'][:_SHOWN]}"
     yield from (f"  file {key}" for key in found["files"])

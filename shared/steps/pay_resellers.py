@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
 from typing import Any
 
 from shared.chain.entry import Draft, Entry
@@ -43,11 +42,7 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
         from shared.journal import postings  # here: the sweep looks at batches and posts nothing
 
         day = shanghai_day(parse_instant(approved.at))
-        books = [
-            posting
-            for one in mine
-            for posting in postings.of_payout(one.instruction, one.reseller, Decimal(one.amount), one.currency, day)
-        ]
+        books = [posting for one in mine for posting in postings.of_payout(one, day)]
         files = {
             f"payouts/{cycle}/{batch}.csv": file_csv(mine),
             f"journal/{cycle}/payout-{batch}.csv": postings.to_csv(books),
@@ -84,6 +79,7 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
         "agreement": member.agreement,
         "batch": batch,
         "amount": member.amount,
+        **({"withheld": member.withheld} if member.withheld != "0" else {}),
         "currency": member.currency,
         "payee": member.payee,
     }
@@ -99,7 +95,7 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
         # Another batch may have paid some of it since this one was approved: then nothing is instructed here.
         if standing[0] is not None:
             return None
-        if balance(entries, member.agreement, member.cycle) == Decimal(member.amount):
+        if balance(entries, member.agreement, member.cycle) == member.paid:
             return Draft(months.INSTRUCTED, _ACTOR, at, body)
         noted = [entry.body for entry in entries if entry.kind == months.NOT_INSTRUCTED]
         is_noted = any((one["instruction"], one["batch"]) == (member.instruction, batch) for one in noted)

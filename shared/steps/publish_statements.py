@@ -15,7 +15,8 @@ from shared.cycle import Cycle, parse_instant, shanghai_day, stamp
 from shared.errors import BadInputError
 from shared.ids import digest
 from shared.journal import postings
-from shared.payout.batch import balance, opening_balance
+from shared.money import EXACT
+from shared.payout.batch import balance, forfeited, opening_balance
 from shared.ports import ObjectEvent
 from shared.report import statements as report
 from shared.services import Services
@@ -82,8 +83,12 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
     opening = _opening(before)
     books = _opened(opening, reseller)
     files: dict[str, bytes] = {}
+    stated = {one["agreement"]: one for one in lock.body["what"]["statements"]}
     for data in summary["statements"]:
         statement = parse_statement(data)
+        carried = balance(before, statement.agreement, cycle)
+        owed = EXACT.add(carried, Decimal(statement.payable))
+        forfeit = forfeited(stated[statement.agreement], owed)
         document = report.Document(
             statement,
             cycle,
@@ -94,8 +99,9 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
             at,
             lock.hash,
             {id_: _name(names, id_) for id_, names in parties.customers.items()},
-            balance(before, statement.agreement, cycle),
+            carried,
             None if opening is None else opening_balance(before, statement.agreement, cycle),
+            forfeit,
             [one for one in summary.get("adjusted", ()) if one["agreement"] == statement.agreement],
         )
         stem = f"statements/{cycle}/{reseller}/{statement.agreement}-{settlement[:12]}"
@@ -103,6 +109,7 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
         files[f"{stem}.json"] = report.to_json(document)
         files[f"{stem}.xlsx"] = report.to_xlsx(document)
         books += postings.of_statement(statement, reseller, cycle, shanghai_day(at))
+        books += postings.of_forfeit(statement, reseller, cycle, forfeit, shanghai_day(at))
     files[f"journal/{cycle}/{reseller}-{settlement[:12]}.csv"] = postings.to_csv(books)
     return files
 

@@ -26,7 +26,7 @@ from shared.control.cases import Case
 from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
-from shared.money import EXACT
+from shared.money import EXACT, text
 from shared.parties.parties import OPERATOR, Parties
 from shared.ports import ObjectEvent
 from shared.services import Services
@@ -283,6 +283,7 @@ def _decide(
         **({"earlier": dict(order.earlier)} if order.earlier else {}),
         "statements": [
             {name: one[name] for name in ("agreement", "currency", "total", "tax", "payable")}
+            | _forfeits(services, order, one["agreement"])
             for one in summary["statements"]
         ],
     }
@@ -299,6 +300,15 @@ def _decide(
 
     services.chain.append(months.stream_of(order.owner, order.cycle), decide)
     return notes[-1]
+
+
+def _forfeits(services: Services, order: Order, agreement: str) -> dict[str, str]:
+    """Below which balance a month forfeits it, by the agreement's last version, if it does."""
+    from shared.agreement.agreement import begun
+
+    versions = begun([state.agreement(services, one) for one in order.agreements], Cycle.parse(order.cycle))
+    payout = versions[agreement][-1].payout
+    return {} if payout.carry_forward else {"forfeits_below": text(payout.minimum)}
 
 
 def _draft(

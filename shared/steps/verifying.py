@@ -229,7 +229,8 @@ def _chain_checks(
 def _entry_check(entry: Entry, summary: Mapping[str, Any], then: str) -> Check:
     body, name = entry.body, f"{entry.stream}#{entry.seq}"
     wrong = [one for one in _SAID_OF if body[one] != summary[one]]
-    if body["statements"] != [{one: statement[one] for one in _STATED} for statement in summary["statements"]]:
+    said, stated = ([{name: one[name] for name in _STATED} for one in of["statements"]] for of in (body, summary))
+    if said != stated:
         wrong.append("statements")
     if not then and body["summary"] != digest(canonical_json(summary)):
         wrong.append("summary")
