@@ -33,7 +33,6 @@ from shared.errors import BadInputError, ClearbookError
 from shared.ids import canonical_json
 from shared.money import text
 from shared.services import Services
-from shared.settlement.engine import unsettled
 from shared.settlement.examples import settle_example
 from shared.steps import decide, state
 
@@ -131,10 +130,10 @@ def check_document(file: Path, before: Sequence[Version]) -> tuple[Version, Chec
     with reading(file.read_bytes(), name) as data:
         version: Version
         if _is_plan(data):
-            checked = checked_price_plan(data, name, settle_example, unsettled)
+            checked = checked_price_plan(data, name, settle_example)
             version = parse_price_plan(checked.body)
         else:
-            checked = checked_agreement(data, name, settle_example, unsettled)
+            checked = checked_agreement(data, name, settle_example)
             version = parse_agreement(checked.body)
         new = _as_agreement(version)
         others = [one for one in map(_as_agreement, before) if one.reseller == new.reseller]

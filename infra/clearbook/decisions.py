@@ -19,7 +19,7 @@ from shared.agreement.differences import differences
 from shared.agreement.words import facts, lines
 from shared.control import approvals
 from shared.control.approvals import Proposal
-from shared.control.months import AGREEMENT, LOCK, stream_of
+from shared.control.months import AGREEMENT, INVOICE, LOCK, stream_of
 from shared.cycle import stamp
 from shared.documents import reading
 from shared.errors import ClearbookError
@@ -65,6 +65,12 @@ def propose_payouts(cycle: str, by: str, why: str, home: Path | None, json_to: s
     work = services(home)
     proposals, left_out = decide.propose_payouts(work, cycle, by=by, why=why, at=stamp(now(home)))
     say(work, proposals, json_to, [f"{reseller}: not paid: {problem}" for reseller, problem in left_out])
+
+
+def propose_invoice(invoice: decide.Invoice, by: str, why: str, home: Path | None, json_to: str | None) -> None:
+    """Propose to enter an invoice."""
+    work = services(home)
+    say(work, [decide.propose_invoice(work, invoice, by=by, why=why, at=stamp(now(home)))], json_to)
 
 
 def approve(names: list[str], by: str, home: Path | None, json_to: str | None) -> None:
@@ -135,6 +141,11 @@ def _shown(work: Services, proposal: Proposal) -> list[str]:
         entries = work.chain.read(proposal.stream)
         figures = [_figures(one, balance(entries, one["agreement"], body["cycle"])) for one in body["statements"]]
         return [*figures, f"settlement {body['settlement']}, {body['open_cases']} open cases"]
+    if proposal.act == INVOICE:
+        entries = work.chain.read(proposal.stream)
+        owed = text(balance(entries, body["agreement"], body["cycle"]))
+        asked = f"invoice {body['number']} of {body['date']} over {body['amount']} {body['currency']}"
+        return [f"{asked}; {owed} is owed under {body['agreement']} in {body['cycle']}"]
     if proposal.act == decide.PAYOUT:
         _, members = parse_batch(work.buckets.records.get(decide.batch_key(body["cycle"], body["batch"])))
         withheld = {one.instruction: f", {one.withheld} withheld" for one in members if one.withheld != "0"}

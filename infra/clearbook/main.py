@@ -574,6 +574,29 @@ def payout(cycle: CycleOption, by: By = "paula", why: Why = "", home: Home = Non
 
 
 @app.command()
+def invoice(
+    reseller: Annotated[str, typer.Argument(help="Who sends it.")],
+    agreement: Annotated[str, typer.Argument(help="The agreement that it is for.")],
+    cycle: Annotated[str, typer.Option(help="The month in which it may be paid, as YYYY-MM.")],
+    number: Annotated[str, typer.Option(help="Its number.")],
+    date: Annotated[str, typer.Option(help="Its date, as YYYY-MM-DD.")],
+    amount: Annotated[str, typer.Option(help="What it asks for.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to enter a reseller's invoice; an agreement may ask for one before it pays."""
+    from infra.clearbook.decisions import propose_invoice
+    from shared.cycle import parse_date
+    from shared.money import amount as exact
+    from shared.steps.decide import Invoice
+
+    given = Invoice(reseller, agreement, cycle, number, parse_date(date, "--date"), exact(amount))
+    propose_invoice(given, by, why, home, json)
+
+
+@app.command()
 def settle(
     cycle: CycleOption,
     reseller: Annotated[Optional[str], typer.Option(help="One reseller. Default: all.")] = None,  # noqa: UP045

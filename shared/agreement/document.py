@@ -24,7 +24,6 @@ from shared.parties.document import Account, Day
 
 QUANTITY_PLACES = 18
 SettleExample = Callable[[Agreement, Sequence[Mapping[str, Any]]], Decimal]
-Unsettled = Callable[[Agreement], Sequence[Finding]]
 
 
 def _amount_text(value: object) -> object:
@@ -248,22 +247,20 @@ class Checked:
     examples: Sequence[ExampleResult]
 
 
-def agreement_document(data: Any, name: str, settle_example: SettleExample, unsettled: Unsettled) -> bytes:
+def agreement_document(data: Any, name: str, settle_example: SettleExample) -> bytes:
     """The checked document in canonical JSON; DocumentRefusedError lists everything that is wrong.
 
-    `settle_example` gives the commission that the engine computes for an example's lines, `unsettled` what of an
-    agreement the engine does not settle.
+    `settle_example` gives the commission that the engine computes for an example's lines.
     """
-    return checked_agreement(data, name, settle_example, unsettled).body
+    return checked_agreement(data, name, settle_example).body
 
 
-def checked_agreement(data: Any, name: str, settle_example: SettleExample, unsettled: Unsettled) -> Checked:
+def checked_agreement(data: Any, name: str, settle_example: SettleExample) -> Checked:
     """The checked document with warnings and the results of its examples; DocumentRefusedError as above."""
     document = check(AgreementDocument, data, name)
     findings, warnings = agreement_findings(document)
     body = canonical_json(document.model_dump(mode="json", by_alias=True))
     agreement = parse_agreement(body)
-    findings += not_settled(unsettled(agreement))
     if findings:
         raise DocumentRefusedError(name, findings)
     cases = [(one.name, one.lines, one.expect.commission) for one in document.examples]
@@ -276,11 +273,6 @@ def agreement_findings(document: AgreementDocument) -> tuple[list[Finding], list
     placed = checks.whens([one.when for one in document.exclude], [(one.id, one.when) for one in document.rules])
     findings, warnings = checks.of_conditions(placed)
     return checks.of_agreement(document) + findings, warnings
-
-
-def not_settled(found: Sequence[Finding]) -> list[Finding]:
-    """What the engine does not settle, as findings."""
-    return [(place, f"{what}: not settled yet; leave it out") for place, what in found]
 
 
 def run_examples(

@@ -36,8 +36,6 @@ from shared.agreement.document import (
     Rounding,
     ScaleModel,
     SettleExample,
-    Unsettled,
-    not_settled,
     run_examples,
 )
 from shared.agreement.price_plan import parse_price_plan
@@ -98,13 +96,12 @@ class PriceDocument(Model):
     examples: Annotated[list[PriceExample], Field(min_length=1)]
 
 
-def checked_price_plan(data: Any, name: str, settle_example: SettleExample, unsettled: Unsettled) -> Checked:
+def checked_price_plan(data: Any, name: str, settle_example: SettleExample) -> Checked:
     """The checked document with warnings and the results of its examples; DocumentRefusedError lists what is wrong."""
     document = check(PriceDocument, data, name)
     findings, warnings = price_findings(document)
     body = canonical_json(document.model_dump(mode="json", by_alias=True))
     agreement = parse_price_plan(body).as_agreement()
-    findings += not_settled(unsettled(agreement))
     if findings:
         raise DocumentRefusedError(name, findings)
     cases = [(one.name, one.lines, one.expect.price) for one in document.examples]

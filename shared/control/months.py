@@ -13,7 +13,7 @@ from shared.parties.parties import OPERATOR
 CALCULATED, LATE, PUBLISHED, INSTRUCTED = "calculated", "arrived_after_lock", "published", "instructed"
 CONFIRMED, RETURNED, CONTRADICTED = "confirmed", "returned", "contradicted"
 NOT_INSTRUCTED = "not_instructed"
-AGREEMENT, LOCK, OPENING = "agreement", "lock", "opening"
+AGREEMENT, LOCK, OPENING, INVOICE = "agreement", "lock", "opening", "invoice"
 # The kinds of entries about one instruction are also the names of what a month knows of them.
 _OF_AN_INSTRUCTION = (INSTRUCTED, CONFIRMED, RETURNED, CONTRADICTED, NOT_INSTRUCTED)
 OF_A_MONTH = (CALCULATED, LATE, PUBLISHED, *_OF_AN_INSTRUCTION)
@@ -83,6 +83,11 @@ def adjusted_in(known: Mapping[str, Month], cycle: str) -> str | None:
 def opening(entries: list[Entry]) -> Mapping[str, Any] | None:
     """What a reseller's stream says of its position at go-live: {"document", "as_of", "balances"}; the last counts."""
     return next(reversed(list(in_force(entries, OPENING))), None)
+
+
+def invoices(entries: list[Entry]) -> list[Mapping[str, Any]]:
+    """The invoices entered: {"cycle" in which it may be paid, "agreement", "number", "date", "amount", "currency"}."""
+    return list(in_force(entries, INVOICE))
 
 
 def _apply(month: Month, entry: Entry) -> None:

@@ -123,11 +123,6 @@ class Settled:
     adjusted: Sequence[Adjusted] = ()
 
 
-def unsettled(agreement: Agreement) -> list[tuple[str, str]]:
-    """What of an agreement the steps do not do yet: (place, what). It is refused before anybody approves it."""
-    return [("payout.requires_invoice", "this")] if agreement.payout.requires_invoice else []
-
-
 def memory_mb(count: int, at_most_mb: int) -> int:
     """What DuckDB is allowed for settling so many lines.
 

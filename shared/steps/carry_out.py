@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.control import months
-from shared.control.months import AGREEMENT, LOCK, OPENING
+from shared.control.months import AGREEMENT, INVOICE, LOCK, OPENING
 from shared.cycle import Cycle
 from shared.ids import canonical_json
 from shared.parties.parties import OPERATOR
@@ -23,6 +23,8 @@ def carry_out(services: Services, act: str, stream: str, what: Mapping[str, Any]
     if act == PAYOUT:
         key = pay_order(what["cycle"], what["batch"])
         return [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
+    if act == INVOICE:
+        return []  # it allows a payment, and orders none
     if act == state.CATALOGUE:
         return _reorder(services, OPERATOR)  # whose cases name the codes that nobody knows
     owner = stream.removeprefix("reseller/") if act in (AGREEMENT, OPENING) else None

@@ -5,8 +5,10 @@ The entry comes first and the order second; `sweep` writes an order whose entry 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +17,7 @@ from shared.agreement.document import agreement_document, overlapping
 from shared.chain.entry import Entry
 from shared.control import approvals, months
 from shared.control.approvals import Proposal, StaleProposalError
-from shared.control.months import AGREEMENT, LOCK, Month
+from shared.control.months import AGREEMENT, INVOICE, LOCK, Month
 from shared.cycle import Cycle
 from shared.documents import DocumentRefusedError
 from shared.errors import BadInputError
@@ -28,7 +30,6 @@ from shared.payout.batch import PAYOUT as PAYOUT
 from shared.payout.batch import Member, balance, batch_body, instruction_of, parse_batch
 from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
-from shared.settlement.engine import unsettled
 from shared.settlement.examples import settle_example
 from shared.steps import propose_reference, state
 from shared.steps.carry_out import carry_out
@@ -48,7 +49,7 @@ def propose_parties(services: Services, data: Any, name: str, *, by: str, why: s
 
 def propose_agreement(services: Services, data: Any, name: str, *, by: str, why: str, at: str) -> Proposal:
     """Propose an agreement version; its worked examples have been settled when this returns."""
-    body = agreement_document(data, name, settle_example, unsettled)
+    body = agreement_document(data, name, settle_example)
     agreement = parse_agreement(body)
     stream = months.stream_of(agreement.reseller, "")
     parties, _ = state.parties(services)
@@ -102,6 +103,43 @@ def propose_payouts(
         earlier = approvals.approved(services.chain.read(stream), PAYOUT, what)
         proposals.append(earlier or approvals.propose(services.chain, stream, PAYOUT, what, by=by, why=why, at=at))
     return proposals, left_out
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """What a reseller bills for its commission, under an agreement that asks for it."""
+
+    reseller: str
+    agreement: str
+    cycle: str  # in which it may be paid
+    number: str
+    date: date
+    amount: Decimal
+
+
+def propose_invoice(services: Services, invoice: Invoice, *, by: str, why: str, at: str) -> Proposal:
+    """Propose to enter a reseller's invoice: where its agreement asks for one, nothing is paid before."""
+    Cycle.parse(invoice.cycle)
+    stream = months.stream_of(invoice.reseller, invoice.cycle)
+    entries = services.chain.read(stream)
+    versions = {one.id: one for one in _last_versions(state.all_agreements(services, entries), invoice.cycle)}
+    if invoice.agreement not in versions:
+        known = ", ".join(sorted(versions)) or "none"
+        raise BadInputError("agreement", f"{invoice.agreement!r} is none of {invoice.reseller}", f"there are: {known}")
+    if not re.fullmatch(r"[!-~][ -~]{0,63}", invoice.number):
+        raise BadInputError("number", f"is {invoice.number!r}", "give 1 to 64 printed characters, as on the invoice")
+    if invoice.amount <= 0:
+        raise BadInputError("amount", f"is {invoice.amount}", "give what the invoice asks for, above 0")
+    what = {
+        "cycle": invoice.cycle,
+        "agreement": invoice.agreement,
+        "number": invoice.number,
+        "date": invoice.date.isoformat(),
+        "amount": text(invoice.amount),
+        "currency": versions[invoice.agreement].currency,
+    }
+    _refuse_same_invoice(entries, what)
+    return approvals.propose(services.chain, stream, INVOICE, what, by=by, why=why, at=at)
 
 
 # -- approval ---------------------------------------------------------------------------------------------------
@@ -173,11 +211,25 @@ def _check_payout(services: Services, entries: list[Entry], proposal: Proposal) 
             raise StaleProposalError(f"{proposal.name}: {problem}; propose the payout again")
 
 
+def _check_invoice(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+    _refuse_same_invoice(entries, proposal.body)
+
+
+def _refuse_same_invoice(entries: list[Entry], what: Mapping[str, Any]) -> None:
+    """A number is used once, and a month has one invoice."""
+    for one in months.invoices(entries):
+        of_month = all(one[name] == what[name] for name in ("cycle", "agreement"))
+        if one["number"] == what["number"] or of_month:
+            problem = f"{one['number']} is entered already, for {one['agreement']} in {one['cycle']}"
+            raise BadInputError("invoice", problem, "an invoice is entered once, and one for each month and agreement")
+
+
 _CHECKS: Mapping[str, Callable[[Services, list[Entry], Proposal], None]] = {
     PARTY_DOCUMENT: _check_parties,
     AGREEMENT: _check_agreement,
     LOCK: _check_lock,
     PAYOUT: _check_payout,
+    INVOICE: _check_invoice,
     **propose_reference.CHECKS,
 }
 
@@ -226,6 +278,7 @@ def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tup
     month = known.get(cycle)
     if month is None or month.locked is None:
         return [], ["the month is not locked"]
+    invoiced = {one["agreement"] for one in months.invoices(entries) if one["cycle"] == cycle}
     due, problems = [], []
     for agreement in _last_versions(state.all_agreements(services, entries), cycle):
         owed = balance(entries, agreement.id, cycle)
@@ -237,6 +290,8 @@ def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tup
             problems.append(f"{agreement.id}: nothing is owed")
         elif owed < 0 or owed < agreement.payout.minimum:
             problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is carried forward")
+        elif agreement.payout.requires_invoice and agreement.id not in invoiced:
+            problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is due, and waits for an invoice")
         elif payee is None:
             problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is due, but no payee is known")
         else:

@@ -55,7 +55,7 @@ def read_inputs(folder: Path) -> list[Inputs]:
 
 
 def _agreement(path: Path) -> Agreement:
-    return parse_agreement(agreement_document(_yaml(path), path.name, settle_example, _nothing))
+    return parse_agreement(agreement_document(_yaml(path), path.name, settle_example))
 
 
 def _yaml(path: Path) -> object:
@@ -98,9 +98,3 @@ def _text(value: object) -> str:
         raise ValueError(f"{value} has more than 18 decimals")
     whole, decimals = divmod(abs(int(digits)), 10**18)
     return f"{'-' if value < 0 else ''}{whole}.{decimals:018d}".rstrip("0").rstrip(".")
-
-
-def _nothing(agreement: Agreement) -> list[tuple[str, str]]:
-    """The engine settles all of an agreement, whatever the steps hand it."""
-    del agreement
-    return []

@@ -18,7 +18,6 @@ from shared.documents import DocumentRefusedError, Finding, check, read_yaml, re
 from shared.errors import ClearbookError
 from shared.parties.document import party_document
 from shared.parties.parties import CustomerClass, parse_parties
-from shared.settlement.engine import unsettled
 from shared.settlement.examples import settle_example
 from tests.builders import agreement, parties
 
@@ -41,13 +40,8 @@ def settled(_: Agreement, __: Sequence[Mapping[str, Any]]) -> Decimal:
     return Decimal("30.00")
 
 
-def everything(_: Agreement) -> list[Finding]:
-    """An engine that settles everything."""
-    return []
-
-
 def submit(document: Mapping[str, Any]) -> bytes:
-    return agreement_document(document, "agreement", settled, everything)
+    return agreement_document(document, "agreement", settled)
 
 
 def refusals(document: Mapping[str, Any]) -> list[Finding]:
@@ -78,7 +72,7 @@ def test_the_whole_format_in_the_documentation_is_sound() -> None:
 
 
 def test_the_price_plan_in_the_documentation_is_sound() -> None:
-    checked = checked_price_plan(plan(), "plan", settle_example, unsettled)
+    checked = checked_price_plan(plan(), "plan", settle_example)
 
     assert [(one.expected, one.found) for one in checked.examples] == [(Decimal(110), Decimal(110))]
     assert parse_price_plan(checked.body).share == "operator to acme"
@@ -171,11 +165,6 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     ]
 
 
-def test_what_the_engine_does_not_settle_is_refused_by_name() -> None:
-    with pytest.raises(DocumentRefusedError, match="scales: not settled yet; leave it out"):
-        agreement_document(whole(), "whole", settled, lambda _: [("scales", "scales")])
-
-
 def test_a_doubt_does_not_refuse_a_document() -> None:
     document = whole()
     put("rules.1.when", "product_code != `null` && starts_with(product_code, 'ec') && product_code == 'cdn'")(document)
@@ -222,14 +211,14 @@ examples:
 def test_a_refusal_says_line_and_column(old: str, new: str, place: str) -> None:
     body = SHORT.replace(old, new, 1).encode()
     with pytest.raises(DocumentRefusedError) as refused, reading(body, "a.yaml") as data:
-        agreement_document(data, "a.yaml", settled, everything)
+        agreement_document(data, "a.yaml", settled)
 
     assert place in [one for one, _ in refused.value.findings]
 
 
 def test_what_is_missing_altogether_stands_nowhere() -> None:
     with pytest.raises(DocumentRefusedError) as refused, reading(b"agreement: a", "a.yaml") as data:
-        agreement_document(data, "a.yaml", settled, everything)
+        agreement_document(data, "a.yaml", settled)
 
     assert ("reseller", "is missing; add it") in refused.value.findings
 
@@ -246,7 +235,7 @@ def test_what_is_refused_of_another_document_keeps_its_place() -> None:
 
 def version(number: int, since: str, until: str | None, **more: Any) -> Agreement:
     document = agreement(version=number, since=since, until=until, **more)
-    return parse_agreement(agreement_document(document, "version", lambda *_: Decimal(10), everything))
+    return parse_agreement(agreement_document(document, "version", lambda *_: Decimal(10)))
 
 
 def test_versions_that_overlap_are_refused() -> None:

@@ -13,7 +13,6 @@ from shared.agreement.agreement import parse_agreement
 from shared.agreement.document import agreement_document
 from shared.bill.repair_document import repair_document
 from shared.documents import read_yaml
-from shared.settlement.engine import unsettled
 from shared.settlement.examples import settle_example
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_agreement_in_the_documentation_can_be_submitted() -> None:
     text = (ROOT / "shared/agreement/README.md").read_text(encoding="utf-8")
     shown = text.partition("```yaml\n")[2].partition("```")[0]
-    body = agreement_document(read_yaml(shown.encode(), "README"), "README", settle_example, unsettled)
+    body = agreement_document(read_yaml(shown.encode(), "README"), "README", settle_example)
 
     assert parse_agreement(body).id == "aurora-2026"
 

@@ -6,11 +6,20 @@ import csv
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from infra.clearbook.people import PREPARER
+from shared.control.approvals import Proposal
+from shared.errors import BadInputError
 from shared.payout.batch import balance, movements
+from shared.steps import decide
+from shared.steps.decide import Invoice
 from shared.steps.explaining import explain
 from shared.steps.explaining_words import words
 from tests.builders import ACME, CYCLE, P1, P2, agreement, item, parties
@@ -100,6 +109,38 @@ def test_what_is_carried_is_not_forfeited_later_and_what_is_owed_back_is_carried
     world.lock(cycle=AUGUST)
     assert owed(world, AUGUST) == 0
     assert sum(posted(world, "journal/").values()) == 0
+
+
+def test_nothing_is_paid_before_the_invoice_that_an_agreement_asks_for(tmp_path: Path) -> None:
+    world = locked(tmp_path, {"requires_invoice": True})
+    assert [one.body["total"] for one in world.propose_payouts()] == ["15"]  # borealis alone
+
+    sent = Invoice("aurora", "aurora-2025", CYCLE, "INV-7", date(2025, 7, 5), Decimal("160.00"))
+    world.approve(decide.propose_invoice(world.services, sent, by=PREPARER, why="", at=world.at))
+    [proposal] = world.propose_payouts()
+    assert proposal.body["total"] == "175"
+    world.approve(proposal)
+    assert owed(world, CYCLE) == 0
+
+
+def test_an_invoice_is_entered_once(tmp_path: Path) -> None:
+    world = locked(tmp_path, {"requires_invoice": True})
+    sent = Invoice("aurora", "aurora-2025", CYCLE, "INV-7", date(2025, 7, 5), Decimal("160.00"))
+
+    def propose(**changes: Any) -> Proposal:
+        return decide.propose_invoice(world.services, replace(sent, **changes), by=PREPARER, why="", at=world.at)
+
+    first, second = propose(), propose(number="INV-8")
+    world.approve(first)
+    for again in (lambda: propose(cycle=JULY), lambda: world.approve(second)):
+        with pytest.raises(BadInputError, match="INV-7 is entered already, for aurora-2025 in 2025-06"):
+            again()
+    with pytest.raises(BadInputError, match="none of aurora"):
+        propose(agreement="borealis-2025")
+    with pytest.raises(BadInputError, match="above 0"):
+        propose(amount=Decimal(0))
+    with pytest.raises(BadInputError, match="printed characters"):
+        propose(number="")
 
 
 def test_a_negative_balance_is_carried_whatever_the_agreement_says(tmp_path: Path) -> None:
