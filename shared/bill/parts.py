@@ -74,7 +74,7 @@ def build(
     lines = _lines_sql(named)
     counted = _counts(connection, lines, equations, targets)
     for place, target in targets.items():
-        _write(connection, f"(SELECT * FROM {lines} WHERE place = {quoted(place)})", target)  # noqa: S608
+        _write(connection, f"(SELECT * FROM {lines} WHERE place = {quoted(place)})", counted[place].same, target)  # noqa: S608
     connection.execute("DROP TABLE equal; DROP TABLE tag")
     return {place: counted[place].built(target.part, rejects[place]) for place, target in targets.items()}
 
@@ -150,10 +150,17 @@ def _lines_sql(named: str) -> str:
         WHERE reason IS NULL AND NOT ({_REPEATED}))"""  # noqa: S608
 
 
-def _write(connection: duckdb.DuckDBPyConnection, lines: str, target: Target) -> None:
-    """Write the lines, in their order, and where they come from, as the rows lie there."""
+def _write(
+    connection: duckdb.DuckDBPyConnection, lines: str, same: Mapping[str, str | None], target: Target
+) -> None:
+    """Write the lines, in their order, and where they come from, as the rows lie there.
+
+    What is the `same` in all of them is not carried through the sort.
+    """
+    sorted_ = f"SELECT {', '.join(COLUMNS.keys() - same)} FROM {lines} ORDER BY account, line_id"  # noqa: S608
+    columns = ", ".join(f"{_literal(same[name])}::{type_} AS {name}" if name in same else name for name, type_ in COLUMNS.items())
     for query, path in (
-        (f"SELECT {', '.join(COLUMNS)} FROM {lines} ORDER BY account, line_id", target.part),  # noqa: S608
+        (f"SELECT {columns} FROM ({sorted_})", target.part),  # noqa: S608
         (f"SELECT line_id, page, row FROM {lines}", target.trace),  # noqa: S608
     ):
         connection.execute(
@@ -162,11 +169,20 @@ def _write(connection: duckdb.DuckDBPyConnection, lines: str, target: Target) ->
         )
 
 
+def _literal(value: str | None) -> str:
+    return "NULL" if value is None else quoted(value)
+
+
+# Most sources leave these empty; that they do is asked of the lines.
+_SELDOM = ("product_type", "billing_item_code", "order_type", "round_down", "tax", "related_record", "repair")
+
+
 class _Counted:
     """What the lines of one part come to."""
 
     def __init__(self) -> None:
         self.accounts, self.broken, self.repaired = Counter[str](), Counter[str](), Counter[str]()
+        self.same: dict[str, str | None] = dict.fromkeys(_SELDOM)  # column -> what all of them have in it
         self._sums: dict[str, tuple[Decimal, Decimal]] = {}
 
     def add(self, currency: str, gross: Decimal, pretax: Decimal) -> None:
@@ -190,12 +206,17 @@ def _counts(
     connection: duckdb.DuckDBPyConnection, lines: str, equations: list[str], places: Iterable[str]
 ) -> dict[str, _Counted]:
     columns = "place, account, currency, broken, repair"
-    query = f"SELECT {columns}, count(*), sum(gross), sum(pretax) FROM {lines} GROUP BY {columns}"  # noqa: S608
+    filled = ", ".join(f"count({name})" for name in _SELDOM)
+    query = f"SELECT {columns}, count(*), sum(gross), sum(pretax), any_value(payer), any_value(cycle), any_value(date)::VARCHAR, {filled} FROM {lines} GROUP BY {columns}"  # noqa: S608
     found = {place: _Counted() for place in places}
-    for place, account, currency, broken, repair, count, gross, pretax in connection.execute(query).fetchall():
+    for place, account, currency, broken, repair, count, gross, pretax, payer, cycle, date, *counts in connection.execute(query).fetchall():
         counted = found[place]
         counted.accounts[account] += count
         counted.add(currency, gross, pretax)
+        counted.same |= {"payer": payer, "cycle": cycle, "date": date}  # a place is one of each
+        for name, many in zip(_SELDOM, counts, strict=True):
+            if many:
+                counted.same.pop(name, None)
         for number in broken.split(",") if broken else ():
             counted.broken[equations[int(number)]] += count
         for rule in repair.split(" ") if repair else ():
