@@ -126,7 +126,7 @@ def _tagged_sql(rows: str) -> str:
 
 # One that has an id of its own, and is there already, is no second charge.
 _REPEATED = "source_id IS NOT NULL AND coalesce(ordinal, 1) > 1"
-_LINE_ID = "CASE WHEN source_id IS NULL THEN identity || '-' || coalesce(ordinal, 1) ELSE identity END"
+_LINE_ID = "CASE WHEN source_id IS NULL THEN identity || coalesce('-' || ordinal, '-1') ELSE identity END"
 _CONTENT = ", ".join(f"coalesce(CAST({name} AS VARCHAR), chr(30))" for name in COLUMNS if name != "line_id")
 
 
