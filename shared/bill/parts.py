@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,24 +64,27 @@ def build(
 ) -> dict[str, Built]:
     """Build the day parts of `rows`, by their `place`, each into its target.
 
-    `rows` is SQL for what `normalise.checked_sql` gives, all of it of the places in `targets`; `tags` is how tags are
+    `rows` is SQL for what `normalise.checked_sql` gives; those of other places are passed over. `tags` is how tags are
     written there, and `equations` are those that `broken` counts.
     """
-    named = _named_sql(rows, *_odd_texts(connection, rows, tags))
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE equal AS {_equal_sql(connection, named)}")
+    places = ", ".join(f"({quoted(place)})" for place in targets)
+    wanted = f"(SELECT * FROM {rows} SEMI JOIN (VALUES {places}) wanted(place) USING (place))"  # noqa: S608
+    odd = _odd_texts(connection, wanted, tags)
+    judged = _judged_sql(wanted, *odd)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE equal AS {_equal_sql(connection, judged)}")
     rejects: dict[str, list[Reject]] = {place: [] for place in targets}
-    for place, *reject in connection.execute(_refused_sql(named)).fetchall():
+    for place, *reject in connection.execute(_refused_sql(judged)).fetchall():
         rejects[place].append(Reject(*reject))
-    lines = _lines_sql(named)
-    counted = _counts(connection, lines, equations, targets)
+    counted = _counts(connection, _lines_sql(judged), equations, targets)
     for place, target in targets.items():
-        _write(connection, f"(SELECT * FROM {lines} WHERE place = {quoted(place)})", target)  # noqa: S608
+        placed = _judged_sql(f"(SELECT * FROM {rows} WHERE place = {quoted(place)})", *odd)  # noqa: S608
+        _write(connection, _lines_sql(placed), counted[place].same, target)
     connection.execute("DROP TABLE equal; DROP TABLE tag")
     return {place: counted[place].built(target.part, rejects[place]) for place, target in targets.items()}
 
 
 def _odd_texts(connection: duckdb.DuckDBPyConnection, rows: str, notation: str) -> tuple[bool, list[str]]:
-    """Whether there are tags, each distinct text of which is read once, in Python, for the join back (table `tag`).
+    """Read each distinct text of tags once, in Python (table `tag`); whether some cannot be read.
 
     And the texts that stand for a currency and are none.
     """
@@ -99,32 +103,37 @@ def _odd_texts(connection: duckdb.DuckDBPyConnection, rows: str, notation: str) 
             [[row[i] for row in found] for i in range(3)],
         )
     strange = {currency for _, currency in texts if currency is not None and not currencies.known(currency)}
-    return bool(found), sorted(strange)
+    return any(problem for *_, problem in found), sorted(strange)
 
 
-def _named_sql(rows: str, has_tags: bool, strange: list[str]) -> str:
-    """Every row with its tags as they are read, and whatever is still found wrong with it."""
-    if not has_tags and not strange:
-        return rows
-    reasons = ["r.reason", "tag.problem"]
+def _judged_sql(rows: str, has_bad_tags: bool, strange: list[str]) -> str:
+    """Every row with whatever is still found wrong with it."""
+    reasons = ["reason"]
+    if has_bad_tags:
+        reasons.append("problem")
+        rows = f"(SELECT r.*, problem FROM {rows} r LEFT JOIN tag ON raw = tags)"  # noqa: S608
     if strange:
         codes = ", ".join(quoted(code) for code in strange)
-        said = "'currency ' || left(r.currency, 60) || ' is no ISO 4217 code'"
-        reasons.append(f"CASE WHEN r.currency IN ({codes}) THEN {said} END")
-    replaced = f"tag.parsed AS tags, coalesce({', '.join(reasons)}) AS reason"
-    return f"(SELECT r.* REPLACE ({replaced}) FROM {rows} r LEFT JOIN tag ON tag.raw = r.tags)"  # noqa: S608
+        said = "'currency ' || left(currency, 60) || ' is no ISO 4217 code'"
+        reasons.append(f"CASE WHEN currency IN ({codes}) THEN {said} END")
+    return f"(SELECT * REPLACE (coalesce({', '.join(reasons)}) AS reason) FROM {rows})" if reasons[1:] else rows  # noqa: S608
+
+
+def _tagged_sql(rows: str) -> str:
+    """The rows with their tags as they are read."""
+    return f"(SELECT r.* REPLACE (parsed AS tags) FROM {rows} r LEFT JOIN tag ON raw = tags)"  # noqa: S608
 
 
 # One that has an id of its own, and is there already, is no second charge.
 _REPEATED = "source_id IS NOT NULL AND coalesce(ordinal, 1) > 1"
-_LINE_ID = "CASE WHEN source_id IS NULL THEN identity || '-' || coalesce(ordinal, 1) ELSE identity END"
+_LINE_ID = "CASE WHEN source_id IS NULL THEN identity || coalesce('-' || ordinal, '-1') ELSE identity END"
 _CONTENT = ", ".join(f"coalesce(CAST({name} AS VARCHAR), chr(30))" for name in COLUMNS if name != "line_id")
 
 
-def _equal_sql(connection: duckdb.DuckDBPyConnection, named: str) -> str:
+def _equal_sql(connection: duckdb.DuckDBPyConnection, judged: str) -> str:
     """The ordinals of equal lines. They are rare, so only they are put in order: two of them are two charges."""
     found = connection.execute(
-        f"SELECT identity FROM {named} WHERE reason IS NULL GROUP BY identity HAVING count(*) > 1"  # noqa: S608
+        f"SELECT identity FROM {judged} WHERE reason IS NULL GROUP BY identity HAVING count(*) > 1"  # noqa: S608
     ).fetchall()
     if not found:
         return "SELECT 0 AS page, 0::BIGINT AS row, 0::BIGINT AS ordinal WHERE false"
@@ -134,26 +143,34 @@ def _equal_sql(connection: duckdb.DuckDBPyConnection, named: str) -> str:
     ordered = f"{', '.join([*AMOUNTS, 'usage'])}, concat_ws(chr(31), {_CONTENT}), page, row"
     return f"""
         SELECT page, row, row_number() OVER (PARTITION BY identity ORDER BY {ordered}) AS ordinal
-        FROM {named} SEMI JOIN repeated USING (identity) WHERE reason IS NULL"""  # noqa: S608
+        FROM {_tagged_sql(f"(FROM {judged} SEMI JOIN repeated USING (identity) WHERE reason IS NULL)")}"""  # noqa: S608
 
 
-def _refused_sql(named: str) -> str:
+def _refused_sql(judged: str) -> str:
     said = "'the line ' || left(source_id, 60) || ' is there already'"
     return f"""
-        SELECT place, page, row, coalesce(reason, {said}) AS reason FROM {named} LEFT JOIN equal USING (page, row)
+        SELECT place, page, row, coalesce(reason, {said}) AS reason FROM {judged} LEFT JOIN equal USING (page, row)
         WHERE reason IS NOT NULL OR ({_REPEATED}) ORDER BY ALL"""  # noqa: S608
 
 
-def _lines_sql(named: str) -> str:
+def _lines_sql(judged: str) -> str:
     return f"""(
-        SELECT *, {_LINE_ID} AS line_id FROM {named} LEFT JOIN equal USING (page, row)
+        SELECT *, {_LINE_ID} AS line_id FROM {judged} LEFT JOIN equal USING (page, row)
         WHERE reason IS NULL AND NOT ({_REPEATED}))"""  # noqa: S608
 
 
-def _write(connection: duckdb.DuckDBPyConnection, lines: str, target: Target) -> None:
-    """Write the lines, in their order, and where they come from, as the rows lie there."""
+def _write(connection: duckdb.DuckDBPyConnection, lines: str, same: Mapping[str, str | None], target: Target) -> None:
+    """Write the lines, in their order, and where they come from, as the rows lie there.
+
+    What is the `same` in all of them is not carried through the sort.
+    """
+    sorted_ = f"SELECT {', '.join(COLUMNS.keys() - same)} FROM {_tagged_sql(lines)} ORDER BY account, line_id"  # noqa: S608
+    columns = ", ".join(
+        f"CAST({_literal(same[name])} AS {type_}) AS {name}" if name in same else name
+        for name, type_ in COLUMNS.items()
+    )
     for query, path in (
-        (f"SELECT {', '.join(COLUMNS)} FROM {lines} ORDER BY account, line_id", target.part),  # noqa: S608
+        (f"SELECT {columns} FROM ({sorted_})", target.part),  # noqa: S608
         (f"SELECT line_id, page, row FROM {lines}", target.trace),  # noqa: S608
     ):
         connection.execute(
@@ -162,11 +179,20 @@ def _write(connection: duckdb.DuckDBPyConnection, lines: str, target: Target) ->
         )
 
 
+def _literal(value: str | None) -> str:
+    return "NULL" if value is None else quoted(value)
+
+
+# Most sources leave these empty; that they do is asked of the lines.
+_SELDOM = ("product_type", "billing_item_code", "order_type", "round_down", "tax", "related_record", "repair")
+
+
 class _Counted:
     """What the lines of one part come to."""
 
     def __init__(self) -> None:
         self.accounts, self.broken, self.repaired = Counter[str](), Counter[str](), Counter[str]()
+        self.same: dict[str, str | None] = dict.fromkeys(_SELDOM)  # column -> what all of them have in it
         self._sums: dict[str, tuple[Decimal, Decimal]] = {}
 
     def add(self, currency: str, gross: Decimal, pretax: Decimal) -> None:
@@ -189,13 +215,18 @@ class _Counted:
 def _counts(
     connection: duckdb.DuckDBPyConnection, lines: str, equations: list[str], places: Iterable[str]
 ) -> dict[str, _Counted]:
-    columns = "place, account, currency, broken, repair"
-    query = f"SELECT {columns}, count(*), sum(gross), sum(pretax) FROM {lines} GROUP BY {columns}"  # noqa: S608
+    columns = "place, payer, account, cycle, date, currency, broken, repair"
+    sums = ", ".join(["count(*)", "sum(gross)", "sum(pretax)", *(f"count({name})" for name in _SELDOM)])
+    query = f"SELECT {columns}, {sums} FROM {lines} GROUP BY {columns}"  # noqa: S608
     found = {place: _Counted() for place in places}
-    for place, account, currency, broken, repair, count, gross, pretax in connection.execute(query).fetchall():
+    for row in connection.execute(query).fetchall():
+        place, payer, account, cycle, date, currency, broken, repair, count, gross, pretax, *filled = row
         counted = found[place]
         counted.accounts[account] += count
         counted.add(currency, gross, pretax)
+        counted.same |= {"payer": payer, "cycle": cycle, "date": str(date)}  # of which a place is
+        for name in compress(_SELDOM, filled):
+            counted.same.pop(name, None)
         for number in broken.split(",") if broken else ():
             counted.broken[equations[int(number)]] += count
         for rule in repair.split(" ") if repair else ():

@@ -93,9 +93,10 @@ def _kept(connection: duckdb.DuckDBPyConnection, table: Table, rows: str, target
     """
     headers = [header for header in table.headers if table.form.column_of(header)]
     texts = ", ".join(map(_identifier, [*headers, "problem"]))
+    # Several threads read some 8 MB at a time: of a bill that is about a group of rows, which is then written as it is.
     connection.execute(
         f"COPY (SELECT {texts} FROM {rows}) TO {quoted(str(target))} "  # noqa: S608
-        "(FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 32768)"
+        "(FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 16384)"
     )
     source = f"read_parquet({quoted(str(target))}, file_row_number=true)"
     numbered = f"(SELECT * EXCLUDE (file_row_number), file_row_number AS row, {page} AS page FROM {source})"  # noqa: S608

@@ -386,8 +386,7 @@ class _Taking:
         folders = {place: self._folder / place for place in places}
         found, before = [], 0
         for split in splits:
-            rows = split.rows_of(one.place for one in days)
-            found.append(f"SELECT * REPLACE (page + {before} AS page) FROM {rows}")  # noqa: S608
+            found.append(f"SELECT * REPLACE (page + {before} AS page) FROM {split.all}")  # noqa: S608
             before += len(split.pages)
         for folder in folders.values():
             folder.mkdir(exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,11 +51,6 @@ class Split:
     def dates(self, payer: str, cycle: str) -> list[str]:
         """The dates of one bill that it has lines of."""
         return sorted(day for one, month, day in self.counts if (one, month) == (payer, cycle))
-
-    def rows_of(self, places: Iterable[Place]) -> str:
-        """SQL for the rows of these places, with their place."""
-        named = ", ".join(quoted(place_of(*place)) for place in places)
-        return f"(SELECT * FROM {self.all} WHERE place IN ({named}))"  # noqa: S608
 
     @property
     def lines(self) -> str:
