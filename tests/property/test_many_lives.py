@@ -50,7 +50,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.Duck
 # --- the engine against the model ---------------------------------------------------------------------------
 
 
-@settings(PACKS, max_examples=6 * EXAMPLES)
+@settings(PACKS, max_examples=17 * EXAMPLES)
 @given(seed=SEEDS)
 def test_engine_and_model_settle_many_months_alike(connection: duckdb.DuckDBPyConnection, seed: int) -> None:
     _settle_alike(connection, pack(lives(seed, range(500), 1), 1))
