@@ -18,7 +18,7 @@ NOTCOMPARED = ("holdback", "release")
 
 def differences_sql(share: Share) -> str:
     """SQL for what is due less what was posted: (the compared columns, kind, date, amount), each not 0."""
-    cycles = ", ".join(quoted(str(cycle)) for cycle in share.looked_back)
+    cycles = ", ".join(quoted(str(cycle)) for cycle in share.compared)
     names = ", ".join(COMPARED)
     kind = "CASE WHEN kind = 'adjustment' THEN corrects ELSE kind END"
     counted = f"cycle IN ({cycles}) AND approved IS NULL AND kind NOT IN ({', '.join(map(quoted, NOTCOMPARED))})"

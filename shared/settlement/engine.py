@@ -174,7 +174,7 @@ def _write_down(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     _list_due(connection, share)
     typed = ", ".join(f"{name} {type_}" for name, type_ in LINE_TYPES.items())
     connection.execute(f"CREATE OR REPLACE TEMP TABLE added ({typed})")
-    if share.looked_back:
+    if share.compared:
         given = ", ".join(adjusting.COMPARED)
         connection.execute(
             f"INSERT INTO added BY NAME SELECT {given}, corrects, date, amount, 'adjustment' AS kind, 0 AS piece, "  # noqa: S608
@@ -229,7 +229,7 @@ def _list_due(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
         "taken_back": """
             SELECT e.agreement, e.version, e.customer, e.product_code, u.date, u.account, t.refund, t.number, t.charge,
                    e.money, e.cycle, 'adjustment', e.rule, NULL, NULL, 'taken back', 0, t.amount, NULL, 'adjustment'
-            FROM taken_back t JOIN item e ON e.line_id = t.charge JOIN line u ON u.line_id = t.refund""",
+            FROM taken_back t JOIN charged e ON e.line_id = t.charge JOIN line u ON u.line_id = t.refund""",
     }
     filled = ", ".join(f"EXISTS (FROM {table})" for table in lines_of if table != "item")
     is_filled = (True, *connection.execute(f"SELECT {filled}").fetchall()[0])

@@ -45,8 +45,8 @@ def load_parts(
 ) -> None:
     """Load the lines of the share's accounts from the day parts of the cycles that are looked at into `bill`.
 
-    Where there are refunds, or cycles that refunds may have reached, what they need of `others`, the day parts of all
-    other cycles that are known, is added.
+    Where there are refunds, or cycles that are compared, what these need of `others`, the day parts of all other cycles
+    that are known, is added.
     """
     if not paths:
         load_lines(connection, [])
@@ -57,7 +57,8 @@ def load_parts(
         f"FROM read_parquet($paths) WHERE {condition}",
         {"paths": list(paths), "accounts": accounts},
     )
-    if share.looked_back or connection.execute(f"SELECT 1 FROM bill WHERE kind IN {UNDO} LIMIT 1").fetchall():  # noqa: S608
+    is_asked = bool(share.compared)
+    if is_asked or connection.execute(f"SELECT 1 FROM bill WHERE kind IN {UNDO} LIMIT 1").fetchall():  # noqa: S608
         add_reaching(connection, others(), share)
 
 

@@ -90,8 +90,10 @@ def _find_keys(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _charges(connection: duckdb.DuckDBPyConnection, share: Share) -> list[Charge]:
     rows = connection.execute(
-        f"""SELECT line_id, key, currency, cycle, date, pretax, coalesce(basis_name, 'pretax'), usage_unit, number
-            FROM ({_keyed("line")}) l WHERE kind IN {CHARGE} AND pretax > 0
+        f"""SELECT line_id, key, currency, cycle, date, coalesce(left_over, pretax), coalesce(basis_name, 'pretax'),
+                   usage_unit, number
+            FROM ({_keyed("line")}) l LEFT JOIN (SELECT line_id, left_over FROM past) p USING (line_id)
+            WHERE (kind IN {CHARGE} OR kind = 'past') AND pretax > 0
                 AND (date <= until OR line_id IN (SELECT charge FROM related)) ORDER BY {_order("l")}"""  # noqa: S608
     ).fetchall()
     return [
@@ -220,7 +222,7 @@ def net(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
                        n.charge IS NOT NULL AS is_netted, b.condition, b.is_bad,
                        CASE WHEN n.charge IS NOT NULL THEN {at_rate("b", basis_sql("b"))} END AS whole
                 FROM line b LEFT JOIN netting n ON n.charge = b.line_id
-                WHERE b.kind NOT IN {UNDO} AND {asked.format("b")}
+                WHERE b.kind NOT IN {UNDO} AND b.kind <> 'past' AND {asked.format("b")}
             ), seen AS (
                 {" UNION ALL ".join(seen)}
             ), meant AS (

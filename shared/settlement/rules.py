@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shared.agreement.agreement import CONTRACT_YEAR, PER_MONTH, USAGE, Agreement, Earning, Rule
 from shared.agreement.matching import Condition, compile_condition, first_met
 from shared.bill.line import AMOUNT
-from shared.columnar import insert
+from shared.columnar import insert, quoted
 from shared.cycle import Cycle
 from shared.settlement.lines import DESCRIPTIVE, READ, UNDO
 from shared.settlement.share import Share
@@ -77,6 +77,48 @@ def match(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
             SELECT {select}, CASE WHEN first < {NEVER} THEN first // 2 END AS condition, first % 2 = 1 AS is_bad,
                    {basis} AS basis_name
             FROM (SELECT p.*, least({", ".join(firsts)}) AS first FROM placed p {" ".join(joins)})"""  # noqa: S608
+    )
+    _add_past(connection, share)
+
+
+def _add_past(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
+    """Make `past`, and add to `line` what refunds may fall on of it, as the kind `past`: nothing else is due for it."""
+    types = {
+        **dict.fromkeys(("line_id", "account", "customer", "product_code", "commodity_code"), "VARCHAR"),
+        **dict.fromkeys(("billing_item_code", "instance_id", "subscription_type", "currency"), "VARCHAR"),
+        "date": "DATE",
+        "cycle": "VARCHAR",
+        "pretax": AMOUNT,
+        "left_over": AMOUNT,
+        "agreement": "VARCHAR",
+        "version": "INTEGER",
+        "rule": "VARCHAR",
+        "earned": AMOUNT,
+        "pays": "VARCHAR",
+    }
+    columns = ", ".join(f"{name} {type_}" for name, type_ in types.items())
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE past ({columns})")
+    if not share.past:
+        return
+    pays = {one.id: one.currency for one in reversed(share.agreements)}
+    same = ("line_id", "account", "customer", "product_code", "commodity_code", "billing_item_code", "instance_id")
+    rows = [
+        [
+            *(
+                getattr(one, name)
+                for name in (*same, "subscription_type", "currency", "day", "cycle", "pretax", "left")
+            ),
+            *(one.agreement, one.version, one.rule, one.earned, pays.get(one.agreement, one.currency)),
+        ]
+        for one in share.past
+    ]
+    insert(connection, "past", rows, len(types))
+    connection.execute(
+        f"""INSERT INTO line BY NAME
+            SELECT p.* EXCLUDE (left_over, rule, earned), 'past' AS kind, {quoted(share.owner)} AS reseller,
+                   'reseller' AS how, r.rate_to, 'pretax' AS basis_name
+            FROM past p LEFT JOIN exchange r
+            ON r.cycle = p.cycle AND r.currency = p.currency AND r.pays = p.pays"""  # noqa: S608
     )
 
 

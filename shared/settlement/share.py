@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 
 from shared.agreement.agreement import Agreement, begun
-from shared.cycle import Cycle
+from shared.cycle import LOOK_BACK, Cycle
 from shared.parties.parties import OPERATOR, Assignment, CustomerClass
 
 
@@ -46,11 +47,39 @@ class ScaleTotal:
 
 
 @dataclass(frozen=True, slots=True)
+class PastCharge:
+    """A charge settled before the opening: it `earned` on all of `pretax`, and `left` is not refunded yet."""
+
+    line_id: str
+    day: date
+    account: str
+    customer: str | None
+    product_code: str | None
+    commodity_code: str | None
+    billing_item_code: str | None
+    instance_id: str | None
+    subscription_type: str | None
+    currency: str
+    pretax: Decimal
+    left: Decimal
+    agreement: str
+    version: int
+    rule: str
+    earned: Decimal
+
+    @property
+    def cycle(self) -> Cycle:
+        """The cycle that it was charged in."""
+        return Cycle.of(self.day)
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """Where a reseller begins to be settled here: nothing of it is settled before the cycle `as_of`."""
 
     as_of: str
     scale_totals: Sequence[ScaleTotal] = ()
+    past: Sequence[PastCharge] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +119,17 @@ class Share:
     def known(self) -> list[Cycle]:
         """All of which lines are at hand, in order."""
         return sorted({*self.earlier, *self.cycles})
+
+    @property
+    def past(self) -> Sequence[PastCharge]:
+        """The charges of before the opening that refunds of the cycle may still fall on."""
+        charges = self.opened.past if self.opened is not None else ()
+        return [one for one in charges if self.cycle.since(one.cycle) <= LOOK_BACK]
+
+    @property
+    def compared(self) -> list[Cycle]:
+        """The cycles of which what is due is held against what was posted, in order."""
+        return sorted({*self.looked_back, *(one.cycle for one in self.past)})
 
     @property
     def is_operators(self) -> bool:

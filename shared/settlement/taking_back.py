@@ -46,7 +46,13 @@ def take_back(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE taken_back (refund VARCHAR, number INTEGER, charge VARCHAR, amount {EARNED})"
     )
-    pieces = _pieces(connection)
+    connection.execute(
+        """CREATE OR REPLACE TEMP VIEW charged AS
+           SELECT line_id, agreement, version, customer, product_code, money, cycle, rule FROM item
+           UNION ALL SELECT line_id, agreement, version, customer, product_code, pays, cycle, rule FROM past"""
+    )
+    _take_past(connection)
+    pieces = _pieces(connection, "commission")
     if not pieces:
         return
     bounds.gather(connection)
@@ -65,11 +71,24 @@ def take_back(connection: duckdb.DuckDBPyConnection) -> None:
     insert(connection, "taken_back", found, 4)
 
 
-def _pieces(connection: duckdb.DuckDBPyConnection) -> list[_Taken]:
+def _take_past(connection: duckdb.DuckDBPyConnection) -> None:
+    """Of charges of before the opening: in proportion, going on from what was taken back there."""
+    rows = connection.execute("SELECT line_id, earned, pretax, pretax - left_over FROM past").fetchall()
+    if not rows:
+        return
+    pieces = _pieces(connection, "past")
+    found: list[tuple[object, ...]] = []
+    for line_id, earned, pretax, before in rows:
+        mine = [one for one in pieces if one.charge == line_id]
+        found += _in_proportion(_Charge(line_id, None, earned, pretax), mine, before)
+    insert(connection, "taken_back", found, 4)
+
+
+def _pieces(connection: duckdb.DuckDBPyConnection, of: str) -> list[_Taken]:
     order = ORDER.replace("billed", "u.pretax").replace("line_id", "u.line_id")
     rows = connection.execute(
         f"""SELECT p.refund, p.number, p.charge, p.pretax FROM piece p JOIN line u ON u.line_id = p.refund
-            WHERE NOT p.is_netted AND p.charge IN (SELECT line_id FROM commission)
+            WHERE NOT p.is_netted AND p.charge IN (SELECT line_id FROM {of})
             ORDER BY u.cycle, {order}, p.number"""  # noqa: S608
     ).fetchall()
     return [_Taken(*row) for row in rows]
@@ -97,13 +116,14 @@ def _charges(connection: duckdb.DuckDBPyConnection) -> list[_Charge]:
     return [_Charge(*row) for row in rows]
 
 
-def _in_proportion(charge: _Charge, pieces: Sequence[_Taken]) -> Iterator[tuple[object, ...]]:
+def _in_proportion(
+    charge: _Charge, pieces: Sequence[_Taken], taken: Decimal = Decimal(0)
+) -> Iterator[tuple[object, ...]]:
     """**Q** of the running sum, and all of it once nothing is left."""
 
     def due(taken: Decimal) -> Decimal:
         return charge.earned if taken == charge.net else quotient(charge.earned, taken, charge.net)
 
-    taken = Decimal(0)
     for piece in pieces:
         before, taken = taken, EXACT.subtract(taken, piece.pretax)
         amount = EXACT.subtract(due(taken), due(before) if before else Decimal(0))

@@ -25,7 +25,7 @@ from shared.steps import state
 from shared.steps.route_settlements import Order
 
 if TYPE_CHECKING:
-    from shared.settlement.share import Opened, Share
+    from shared.settlement.share import Opened, PastCharge, Share
 
 _TERMS = ("agreements", "others")  # of a manifest: the versions it names, as [id, version, digest]
 
@@ -203,7 +203,40 @@ def _opened(services: Services, digest: str) -> Opened:
         ScaleTotal(one["agreement"], one["scale"], one["customer"], one["product"], Decimal(one["amount"]))
         for one in document["scale_totals"]
     ]
-    return Opened(document["as_of"], totals)
+    past = document["past_charges"]
+    return Opened(document["as_of"], totals, _past_charges(services, past["digest"]) if past else ())
+
+
+def _past_charges(services: Services, digest: str) -> list[PastCharge]:
+    """The charges of a file that was checked when it was proposed."""
+    from shared.reference.opening import CHARGE_COLUMNS, CHARGE_NUMBERS, CHARGES_MAX
+    from shared.reference.table import read_table
+    from shared.settlement.share import PastCharge
+
+    key = state.past_charges_key(digest)
+    body = state.kept(services, services.buckets.records, key)
+    rows = read_table(body, key, CHARGE_COLUMNS, rows_max=CHARGES_MAX, numbers=CHARGE_NUMBERS)
+    return [
+        PastCharge(
+            cells["id"],
+            date.fromisoformat(cells["date"]),
+            cells["account"],
+            cells["customer"] or None,
+            cells["product_code"] or None,
+            cells["commodity_code"] or None,
+            cells["billing_item_code"] or None,
+            cells["instance_id"] or None,
+            cells["subscription_type"] or None,
+            cells["currency"],
+            Decimal(cells["pretax"]),
+            Decimal(cells["left"]),
+            cells["agreement"],
+            int(cells["version"]),
+            cells["rule"],
+            Decimal(cells["earned"]),
+        )
+        for cells in (row.cells for row in rows)
+    ]
 
 
 def documents_of(manifest: Mapping[str, Any]) -> list[str]:

@@ -70,9 +70,9 @@ def parts_of(services: Services, manifest: Mapping[str, Any], cycles: Iterable[C
 
 def posted_of(services: Services, manifest: Mapping[str, Any], share: Share) -> list[str]:
     """The lines of the locked settlements that may have posted something for a cycle that is looked back to."""
-    if not share.looked_back:
+    if not share.compared:
         return []
-    first = str(min(share.looked_back))
+    first = str(min(share.compared))
     kept = [Kept(cycle, share.owner, id_) for cycle, id_ in manifest["locked"].items() if cycle >= first]
     return [str(state.local_part(services, one.folder + "lines.parquet")) for one in kept]
 

@@ -198,18 +198,13 @@ def propose_opening(
     if in_force is not None and in_force["document"] == digest(opened):
         raise BadInputError(name, f"is the opening of {document.reseller} in force", "there is nothing to propose")
     if charges is not None:
-        services.buckets.records.put_once(past_charges_key(charges.digest), body)
+        services.buckets.records.put_once(state.past_charges_key(charges.digest), body)
     what = {
         "document": state.keep_document(services, opened),
         "as_of": document.as_of,
         "balances": [one.model_dump() for one in document.balances],
     }
     return approvals.propose(services.chain, stream, OPENING, what, by=by, why=why, at=at)
-
-
-def past_charges_key(digest: str) -> str:
-    """Where a file of past charges lies (bucket records), named by its digest."""
-    return f"documents/{digest}.csv"
 
 
 def _check_opening(services: Services, entries: list[Entry], proposal: Proposal) -> None:

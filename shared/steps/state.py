@@ -103,12 +103,18 @@ def agreement(services: Services, digest: str) -> Agreement:
     return parse_agreement(kept(services, services.buckets.records, document_key(digest)))
 
 
+def past_charges_key(digest: str) -> str:
+    """Where a file of past charges lies (bucket records), named by its digest."""
+    return f"documents/{digest}.csv"
+
+
 def opening_digest(services: Services, entries: list[Entry], cycle: str) -> str:
     """The digest of a reseller's opening where a settlement of the cycle reads it, else ""."""
     found = months.opening(entries)
-    if found is None or found["as_of"] > cycle or not document(services, found["document"])["scale_totals"]:
+    if found is None or found["as_of"] > cycle:
         return ""
-    return str(found["document"])
+    opened = document(services, found["document"])
+    return str(found["document"]) if opened["scale_totals"] or opened["past_charges"] else ""
 
 
 def tables(entries: list[Entry], act: str) -> dict[str, str]:

@@ -303,8 +303,10 @@ def _parts(connection: duckdb.DuckDBPyConnection, found: Split, folder: Path) ->
     for place in list(found.counts)[:1]:
         equations = [one.equation for one in found.form.identities]
         part, trace = folder / "part", folder / "trace"
-        rows, named = found.rows_of([place]), place_of(*place)
-        built = parts.build(connection, rows, found.form.tags, equations, {named: parts.Target(part, trace)})[named]
+        named = place_of(*place)
+        built = parts.build(connection, found.all, found.form.tags, equations, {named: parts.Target(part, trace)})[
+            named
+        ]
         must(built.part.rows + len(built.rejects) == found.counts[place], f"rows of {place} are lost")
         for one in built.rejects:
             readable(one.reason)

@@ -37,7 +37,7 @@ from shared.cycle import Cycle
 from shared.ids import digest
 from shared.money import Mode
 from shared.parties.parties import Assignment, CustomerClass
-from shared.settlement.share import Approved, Opened, ScaleTotal
+from shared.settlement.share import Approved, Opened, PastCharge, ScaleTotal
 from tests.reference.compare import Inputs, life_by_engine, life_by_model
 
 EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "12"))
@@ -248,6 +248,23 @@ def refund(draw: st.DrawFn, line_id: str, index: int, cycle: Cycle, months: int,
 
 
 @st.composite
+def past_charges(draw: st.DrawFn) -> list[PastCharge]:
+    """Charges of before the first cycle, some with less left than they were charged over."""
+    found = []
+    for number in range(draw(st.integers(0, 3))):
+        pretax = draw(money())
+        left = pretax if draw(st.booleans()) else draw(st.sampled_from([pretax / 2, pretax])).quantize(Decimal("1e-10"))
+        earned = draw(st.sampled_from([Decimal(0), Decimal(1), Decimal("3.3333333333")]))
+        day = draw(st.sampled_from([date(2026, 5, 9), date(2026, 4, 28), date(2025, 2, 3)]))
+        account, customer = draw(st.sampled_from(ACCOUNTS)), draw(st.sampled_from(["acme", "birch"]))
+        product, instance = draw(st.sampled_from(PRODUCTS)), draw(st.sampled_from(INSTANCES))
+        key = (account, customer, product, None, None, instance, None, "CNY")
+        rule = draw(st.sampled_from(["a", "old"]))
+        found.append(PastCharge(f"p{number}", day, *key, pretax, left or pretax, "aurora-main", 1, rule, earned))
+    return found
+
+
+@st.composite
 def assignments(draw: st.DrawFn) -> list[Assignment]:
     """Nearly all is aurora's; an account may change its customer, or go to the operator, within a month."""
     found = []
@@ -287,7 +304,7 @@ def lives(draw: st.DrawFn) -> list[Inputs]:
     openings = {}
     if draw(st.integers(0, 2)) == 0:
         totals = [ScaleTotal("aurora-main", "big", draw(st.sampled_from([None, "acme"])), None, Decimal(50))]
-        openings = {"aurora": Opened(str(cycles[0]), totals)}
+        openings = {"aurora": Opened(str(cycles[0]), totals, draw(past_charges()))}
     # What is corrected later: an assignment, a rate, a figure.
     found = []
     for index, cycle in enumerate(cycles):

@@ -20,7 +20,7 @@ from shared.columnar import insert
 from shared.cycle import Cycle
 from shared.parties.parties import OPERATOR, Assignment, CustomerClass
 from shared.settlement import engine, lines
-from shared.settlement.share import Approved, HeldBack, Opened, Share
+from shared.settlement.share import Approved, HeldBack, Opened, PastCharge, Share
 from shared.settlement.statement import Statement, statements
 from tests.reference import inputs as values
 from tests.reference import model
@@ -272,12 +272,21 @@ def _outcome(inputs: Inputs, settled: model.Settled) -> Outcome:
     return outcome
 
 
+def _model_past(one: PastCharge) -> values.PastCharge:
+    named = ("line_id", "account", "product_code", "commodity_code", "billing_item_code", "instance_id")
+    row = {name: getattr(one, name) for name in (*named, "subscription_type", "currency", "pretax")}
+    line = model_line({**row, "kind": "usage", "cycle": str(one.cycle), "date": one.day})
+    given = (one.customer, Fraction(one.left), one.agreement, one.version, one.rule, Fraction(one.earned))
+    return values.PastCharge(line, *given)
+
+
 def _known(inputs: Inputs) -> model.Known:
     openings = [
         values.Opening(
             reseller,
             _parsed(one.as_of),
             scale_totals={(t.agreement, t.scale, t.customer, t.product): Fraction(t.amount) for t in one.scale_totals},
+            past_charges=tuple(map(_model_past, one.past)),
         )
         for reseller, one in inputs.openings.items()
     ]

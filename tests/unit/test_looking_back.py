@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from infra.clearbook.people import PREPARER
 from shared.columnar import connect
 from shared.control.months import CALCULATED
-from shared.steps import verifying
+from shared.reference.opening import CHARGE_COLUMNS
+from shared.steps import propose_reference, verifying
 from shared.steps.inputs import Kept
 from tests.builders import ACME, ASSIGNMENTS, ATLAS, CYCLE, DAYS, P1, P2, agreement, assigned, item, parties
 from tests.pump import World, go_live, small_month
@@ -217,6 +219,35 @@ def test_contract_years_stand_on_the_months_before(tmp_path: Path) -> None:
     world.final(cycle="2025-08")
     assert looked_back(world, "2025-08") == {CYCLE: "other bill", JULY: "totals of the contract year"}
     assert world.total(cycle="2025-08") == "-45.00"  # 5 of August, -10 of June, -40 of July
+    assert proven(world, "2025-08")
+
+
+def test_a_refund_of_a_charge_before_the_opening_takes_back_what_it_earned(tmp_path: Path) -> None:
+    """100.00 was charged in May and earned 8.00; a quarter of it was refunded and taken back before."""
+    world = World(tmp_path)
+    small_month(world)
+    go_live(world)
+    row = f"c-1,2025-05-31,{ACME},acme,ecs,ecs,instance_type,i-9,PayAsYouGo,usage,CNY,100,75,aurora-2025,old,1,100,8"
+    body = f"{','.join(CHARGE_COLUMNS)}\n{row}\n".encode()
+    data = {"reseller": "aurora", "as_of": CYCLE, "past_charges": "past.csv"}
+    named = {"by": PREPARER, "why": "go live", "at": world.at}
+    world.approve(propose_reference.propose_opening(world.services, data, "o", lambda _: body, **named))
+    world.bill(P1, DAYS[1], item(ACME, "200.00"), item(ACME, "-50.00", Item="Refund", InstanceID="i-9"))
+    world.final()
+
+    assert world.total() == "156.00"  # 4.00 of 8.00: it stands at three quarters now
+    [line] = lines(world, CYCLE)
+    assert (line["cycle"], line["rule"], line["version"], line["customer"]) == ("2025-05", "old", 1, "acme")
+    assert proven(world, CYCLE)
+    world.lock()
+    # Nothing of it is taken again, and what is left goes with the next refund.
+    world.bill(P1, "2025-07-10", item(ACME, "100.00"))
+    world.final(cycle=JULY)
+    assert (world.total(cycle=JULY), lines(world)) == ("10.00", [])
+    world.lock(cycle=JULY)
+    world.bill(P1, "2025-08-10", item(ACME, "-25.00", Item="Refund", InstanceID="i-9"))
+    world.final(cycle="2025-08")
+    assert world.total(cycle="2025-08") == "-2.00"
     assert proven(world, "2025-08")
 
 

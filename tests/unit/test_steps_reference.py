@@ -516,8 +516,8 @@ def test_past_charges_are_kept_under_their_digest(world: World) -> None:
     kept = state.document(world.services, proposal.body["document"])
 
     assert kept["past_charges"] == {"digest": digest(body), "rows": 1, "left": {"CNY": "60.5"}}
-    assert world.cloud.records.objects[propose_reference.past_charges_key(digest(body))] == body
-    assert propose_reference.past_charges_key(digest(wrong)) not in world.cloud.records.objects
+    assert world.cloud.records.objects[state.past_charges_key(digest(body))] == body
+    assert state.past_charges_key(digest(wrong)) not in world.cloud.records.objects
 
 
 def test_only_a_preparer_proposes_and_only_an_approver_approves_reference_data(world: World) -> None:
