@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.clearbook.people import PREPARER
-from shared.bill.snapshot import FINAL, SEALED, Part, Seal, Snapshot
+from shared.bill.snapshot import FINAL, PROVISIONAL, SEALED, Part, Seal, Snapshot
 from shared.bill.snapshot import stream_of as bill_stream
 from shared.chain.entry import Draft
 from shared.control import months
@@ -21,7 +21,7 @@ from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
 from shared.steps import propose_reference
 from tests.bill_parts import bill_line, write_part
-from tests.builders import ACME, ATLAS, BIRCH, P1, agreement, assigned, parties
+from tests.builders import ACME, ATLAS, BIRCH, P1, P2, agreement, assigned, parties
 from tests.pump import World
 
 MAY, JUNE, JULY, AUGUST, SEPTEMBER = (f"2025-0{month}" for month in (5, 6, 7, 8, 9))
@@ -37,34 +37,34 @@ def line(line_id: str, day: str, pretax: str, account: str = ACME, **more: Any) 
 
 
 class Sealed(World):
-    """A world of one payer, whose bills are sealed as they are said, without pulls."""
+    """A world whose bills are sealed as they are said, without pulls."""
 
-    def say(self, cycle: str, *said: Mapping[str, Any]) -> None:
+    def say(self, cycle: str, *said: Mapping[str, Any], payer: str = P1, status: str = FINAL) -> None:
         """From now on the bill of a cycle is these lines; and let what follows happen."""
         self.now = max(self.now, Cycle.parse(cycle).final_from())
         parts = {}
         for day in sorted({one["date"] for one in said}):
-            mine = [one for one in said if one["date"] == day]
+            mine = [{**one, "payer": payer} for one in said if one["date"] == day]
             name = digest_of([[str(value) for value in sorted(one.items(), key=str)] for one in mine])
             path, _ = write_part(self.services.scratch, name, mine)
             accounts = {account: sum(one["account"] == account for one in mine) for account in {ACME, ATLAS, BIRCH}}
             held = {account: count for account, count in accounts.items() if count}
             parts[day] = Part(digest(path.read_bytes()), len(mine), {"CNY": {"gross": "0", "pretax": "0"}}, held)
-            self.cloud.work.upload_once(Snapshot(P1, cycle, parts).part_key(day), path)
-        snapshot = Snapshot(P1, cycle, parts)
+            self.cloud.work.upload_once(Snapshot(payer, cycle, parts).part_key(day), path)
+        snapshot = Snapshot(payer, cycle, parts)
         self.cloud.work.put_once(snapshot.key, snapshot.body)
         control = {"key": "", "differences": 0, "open": 0, "attempt": 0}
         slot = f"f{Cycle.parse(cycle).next().first:%Y%m}03T1230"
-        seal = Seal(P1, cycle, slot, "api", FINAL, snapshot.id, snapshot.rows, {}, {}, {}, control)
+        seal = Seal(payer, cycle, slot, "api", status, snapshot.id, snapshot.rows, {}, {}, {}, control)
         draft = Draft(SEALED, "ingest_bill", self.at, seal.body())
-        entry = self.services.chain.append(bill_stream(P1, cycle), lambda _: draft)
+        entry = self.services.chain.append(bill_stream(payer, cycle), lambda _: draft)
         assert entry is not None
         self.cloud.work.put_once(replace(seal, seq=entry.seq).key, canonical_json({**entry.body}))
         self.pump.drain()
 
-    def hold(self, *assignments: Mapping[str, Any], since: str = "2025-06-01") -> None:
+    def hold(self, *assignments: Mapping[str, Any], since: str = "2025-06-01", payers: Sequence[str] = (P1,)) -> None:
         """From now on these accounts are whose they are."""
-        self.decide_parties(parties(assignments, payers=(P1,), since=since))
+        self.decide_parties(parties(assignments, payers=payers, since=since))
 
     def states(self, owner: str = "aurora") -> dict[str, str]:
         """Where the months of a reseller stand."""
@@ -121,6 +121,29 @@ def test_attacked_a_refund_is_taken_back_though_its_charge_s_month_was_locked_af
     world.say(SEPTEMBER)
 
     assert world.summed() == 100 + 10 - 30  # it is 110: for ever
+
+
+def test_attacked_a_refund_is_taken_back_once_though_its_month_settles_after_the_next(tmp_path: Path) -> None:
+    """Acme leaves aurora with June. July's bill, with its refund, is final only after August's: August takes it back
+    with its own refund, and July again. (July itself is no month that August waits for: aurora holds none of it.)"""
+    world = Sealed(tmp_path)
+    acme = [assigned(ACME, "acme", "aurora", until="2025-06-30"), assigned(ACME, "acme", "borealis", "2025-07-01")]
+    world.hold(*acme, ATLAS_OF_AURORA, payers=(P1, P2))
+    world.decide_agreement(agreement("aurora"))
+    world.decide_agreement(agreement("borealis"))
+    world.say(JUNE, line("a", "2025-06-10", "1000"))
+    world.say(JUNE, payer=P2)
+    world.lock("aurora")
+    world.say(JULY, line("r", "2025-07-12", "-300"), status=PROVISIONAL)
+    world.say(JULY, payer=P2)
+    world.say(AUGUST, line("b", "2025-08-10", "100"))
+    world.say(AUGUST, line("c", "2025-08-10", "110", ATLAS), line("s", "2025-08-11", "-10", ATLAS), payer=P2)
+    if AUGUST in world.states():
+        world.lock("aurora", cycle=AUGUST)
+    world.say(JULY, line("r", "2025-07-12", "-300"))
+    world.lock_in_order()
+
+    assert world.summed() == 100 - 30 + 10  # it is 50
 
 
 def test_attacked_a_month_that_a_correction_adds_before_locked_ones_keeps_its_refunds(tmp_path: Path) -> None:
