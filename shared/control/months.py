@@ -69,15 +69,29 @@ def months(entries: list[Entry]) -> dict[str, Month]:
     return dict(sorted(found.items()))
 
 
-def adjusted_in(known: Mapping[str, Month], cycle: str) -> str | None:
-    """The locked cycle that has looked back to what came last after the lock of this one, if one has."""
-    late = known[cycle].late[-1:] if cycle in known else []
-    for later in known.values() if late else ():
-        if later.cycle > cycle and later.locked is not None and later.calculated is not None:
-            seen = later.calculated.body.get("earlier", {}).get(cycle, {}).get("seals", {})
-            if all(seen.get(payer, 0) >= seq for payer, seq in late[0].body["seals"].items()):
-                return later.cycle
-    return None
+def last_adjusted(known: Mapping[str, Month], cycle: str) -> tuple[Entry | None, str]:
+    """What of a locked cycle stands in what is locked: its settlement, or the newest look at it that a later locked
+    cycle was calculated after, and has adjusted; and that later cycle, "" where there is none."""
+    month = known[cycle]
+    for look in reversed(month.late):
+        for later in known.values():
+            is_after = later.calculated is not None and later.calculated.seq > look.seq
+            if later.cycle > cycle and later.locked is not None and is_after:
+                return look, later.cycle
+    return month.calculated, ""
+
+
+def since(entries: list[Entry]) -> str:
+    """The first cycle of a reseller that is settled here, as its opening says; "" where it has none."""
+    found = opening(entries)
+    return str(found["as_of"]) if found is not None else ""
+
+
+def unlocked_before(entries: list[Entry], cycle: str) -> str | None:
+    """The first calculated month before a cycle that is not locked, since the opening."""
+    first = since(entries)
+    open_ = (one.cycle for one in months(entries).values() if one.calculated is not None and one.locked is None)
+    return next((one for one in open_ if first <= one < cycle), None)
 
 
 def opening(entries: list[Entry]) -> Mapping[str, Any] | None:

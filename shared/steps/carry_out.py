@@ -13,7 +13,7 @@ from shared.parties.parties import OPERATOR
 from shared.payout.batch import PAYOUT
 from shared.services import Services
 from shared.steps import projections, state
-from shared.steps.route_settlements import order_shares, sealed
+from shared.steps.route_settlements import later_cycles, order_shares, sealed
 
 
 def carry_out(services: Services, act: str, stream: str, what: Mapping[str, Any]) -> list[str]:
@@ -48,14 +48,16 @@ def _order_publication(services: Services, stream: str, what: Mapping[str, Any])
     projections.refresh(services, reseller, what["cycle"])
     for cycle in _adjusted(services, stream, what["cycle"]):
         projections.refresh(services, reseller, cycle)
-    following = str(Cycle.parse(what["cycle"]).next())
-    return written + order_shares(services, following, {reseller}, once_a_day=True)
+    following = {str(Cycle.parse(what["cycle"]).next()), *later_cycles(services, what["cycle"])}
+    return written + [
+        key for cycle in sorted(following) for key in order_shares(services, cycle, {reseller}, once_a_day=True)
+    ]
 
 
 def _adjusted(services: Services, stream: str, locked: str) -> list[str]:
     """The earlier cycles of which the lock of this one settles what had arrived after theirs."""
     known = months.months(services.chain.read(stream))
-    return [cycle for cycle in known if months.adjusted_in(known, cycle) == locked]
+    return [cycle for cycle in known if months.last_adjusted(known, cycle)[1] == locked]
 
 
 def _reorder(services: Services, owner: str | None) -> list[str]:

@@ -195,9 +195,9 @@ def _check_lock(services: Services, entries: list[Entry], proposal: Proposal) ->
     if month.locked is not None:
         raise StaleProposalError(f"{proposal.name}: {cycle} is locked already")
     _refuse_before_opening(entries, proposal.stream.removeprefix("reseller/"), cycle)
-    before = months.months(entries).get(str(Cycle.parse(cycle).previous()))
-    if before is not None and before.locked is None:
-        raise StaleProposalError(f"{proposal.name}: {before.cycle} is not locked yet; cycles lock in order")
+    before = months.unlocked_before(entries, cycle)
+    if before is not None:
+        raise StaleProposalError(f"{proposal.name}: {before} is not locked yet; cycles lock in order")
 
 
 def _check_payout(services: Services, entries: list[Entry], proposal: Proposal) -> None:

@@ -57,7 +57,8 @@ def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapsh
     """Everything that the settlement of an order is a function of; its digest is the settlement's id."""
     from shared.settlement import engine
 
-    cycles = [Cycle.parse(one) for one in (*order.earlier, order.cycle)]
+    older = _older(services, order)
+    cycles = [Cycle.parse(one) for one in (*older, *order.earlier, order.cycle)]
     parties = state.parties_of(services, order.parties)
     mine = [one for one in parties.assignments if any(one.touches(cycle) for cycle in cycles)]
     if order.owner != OPERATOR:
@@ -81,7 +82,7 @@ def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapsh
         "figures": order.figures,
         "opening": order.opening,
         "held_back": _held_back(services, order),
-        **(_before(services, order, _holds(order.owner, mine, cycles)) if order.earlier else {}),
+        **(_before(services, order, older, _holds(order.owner, mine, cycles)) if order.earlier else {}),
     }
     return dict(json.loads(canonical_json(manifest)))
 
@@ -101,18 +102,23 @@ def _holds(owner: str, assignments: Sequence[Assignment], cycles: Sequence[Cycle
     return lambda account: account in mine
 
 
-def _before(services: Services, order: Order, holds: Callable[[str], bool]) -> dict[str, Any]:
-    """Of the cycles that may be looked back to: the day parts that have lines of the share, tables that are needed,
-    and what is locked. What lies further back, and refunds and contract years may still stand on, stays as it was
+def _older(services: Services, order: Order) -> dict[str, Any]:
+    """What lies further back than may be looked back to, and refunds and contract years may still stand on: as it was
     when the last locked month was settled."""
+    locked = {cycle: one["locked"] for cycle, one in order.earlier.items() if "locked" in one}
+    if not locked:
+        return {}
+    furthest = str(Cycle.parse(order.cycle).plus(-2 * LOOK_BACK))
+    last = Kept(max(locked), order.owner, locked[max(locked)]).manifest(services)
+    return {cycle: one for cycle, one in last["earlier"].items() if furthest <= cycle < min(order.earlier)}
+
+
+def _before(services: Services, order: Order, older: Mapping[str, Any], holds: Callable[[str], bool]) -> dict[str, Any]:
+    """Of the cycles that may be looked back to: the day parts that have lines of the share, tables that are needed,
+    and what is locked."""
     versions = [state.agreement(services, one) for one in order.agreements]
     locked = {cycle: one["locked"] for cycle, one in order.earlier.items() if "locked" in one}
-    found: dict[str, Any] = {}
-    if locked:
-        first = str(min(Cycle.parse(one) for one in order.earlier))
-        furthest = str(Cycle.parse(order.cycle).plus(-2 * LOOK_BACK))
-        last = Kept(max(locked), order.owner, locked[max(locked)]).manifest(services)
-        found = {cycle: one for cycle, one in last["earlier"].items() if furthest <= cycle < first}
+    found = dict(older)
     sealed = state.seals_before(services, {cycle: one["seals"] for cycle, one in order.earlier.items()})
     for cycle, seals in sealed.items():
         snapshots = {payer: state.snapshot(services, payer, cycle, seal.snapshot) for payer, seal in seals.items()}

@@ -41,6 +41,8 @@ def look_back(services: Services, manifest: Mapping[str, Any], share: Share, mem
         with connect(services.scratch, memory_mb, services.threads) as connection:
             for cycle, id_ in locked.items():
                 found = _changes(services, connection, _view(services, share.owner, before, cycle, id_), now, cycle)
+                if cycle not in (before["cycle"], *before["locked"]):
+                    found.append(f"locked after {before['cycle']}")  # what that looked at, it could not adjust
                 reasons |= {cycle: found} if found else {}
             if reasons or lines.has_refunds(connection, parts_of(services, manifest, [share.cycle]), share):
                 was = _links(services, connection, before, inputs.share_of(services, before))

@@ -64,7 +64,7 @@ def expected(services: Services, owner: str, cycle: str, entries: list[Entry]) -
         return {}
     seq = newest_seq(entries, cycle)
     rows = {(SETTLEMENTS, owner): _settlement(owner, month, month.calculated, seq)}
-    late = [] if months.adjusted_in(known, cycle) else _late_cases(month, owner)
+    late = _late_cases(month, owner, months.last_adjusted(known, cycle)[0])
     rows |= {(CASES, id_): row for id_, row in _cases(services, owner, month, late, seq).items()}
     if owner != OPERATOR:
         rows |= {(PAYOUTS, id_): row for id_, row in _payouts(owner, month, seq).items()}
@@ -97,7 +97,8 @@ def is_stale(services: Services, owner: str, cycle: str) -> bool:
 def newest_seq(entries: list[Entry], cycle: str) -> int:
     """The seq of the newest entry that a month's rows show; whatever else a stream holds puts them not behind."""
     decided = (one.seq for one in entries if one.kind in months.OF_A_MONTH and one.body["cycle"] == cycle)
-    locks = {cycle, months.adjusted_in(months.months(entries), cycle)}
+    known = months.months(entries)
+    locks = {cycle, months.last_adjusted(known, cycle)[1]} if cycle in known else {cycle}
     locked = (
         one.seq
         for one in entries
@@ -167,11 +168,11 @@ def _closed(owner: str, rows: Expected, shown: Iterable[Row]) -> Expected:
     return closed
 
 
-def _late_cases(month: months.Month, owner: str) -> list[Case]:
-    """What the newest look at a locked month differs by, in the currencies that its bill moved in."""
-    if not month.late or month.calculated is None or month.late[-1].body["settlement"] == month.settlement:
+def _late_cases(month: months.Month, owner: str, stands: Entry | None) -> list[Case]:
+    """What the newest look at a locked month differs by from what stands, in the currencies that its bill moved in."""
+    if not month.late or stands is None or month.late[-1].body["settlement"] == stands.body["settlement"]:
         return []
-    then, now = month.calculated.body["bill"], month.late[-1].body["bill"]
+    then, now = stands.body["bill"], month.late[-1].body["bill"]
     none = {"lines": 0, "pretax": "0"}
     cases = []
     for currency in sorted(then.keys() | now.keys()):

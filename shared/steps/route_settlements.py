@@ -106,7 +106,7 @@ def route_settlements(services: Services, event: ObjectEvent) -> dict[str, Any]:
     # Every share of the cycle, not only those in this seal: the last seal of a round completes the others' inputs.
     # And those of the later cycles that look back to this one.
     written = []
-    for one in (cycle, *_later(services, cycle)):
+    for one in (cycle, *later_cycles(services, cycle)):
         written += order_shares(services, one, {*parties.resellers, OPERATOR}, once_a_day=True)
     outcome = {"seal": event.key, "orders": written}
     services.record("route_settlements", event.key, stamp(event.at), json.dumps(outcome))
@@ -125,7 +125,7 @@ def sealed(services: Services) -> dict[str, dict[str, int]]:
     return found
 
 
-def _later(services: Services, cycle: str) -> list[str]:
+def later_cycles(services: Services, cycle: str) -> list[str]:
     """The sealed cycles that look back to this one."""
     last = str(Cycle.parse(cycle).plus(LOOK_BACK))
     return sorted(one for one in sealed(services) if cycle < one <= last)
@@ -204,7 +204,7 @@ def order_of(
     if not held:
         return None
     is_due = not now.missing and all(now.seals[payer].status == FINAL for payer in held)
-    if is_due and owner != OPERATOR and _waits_for_month_before(services, parties, entries, cycle, owner):
+    if is_due and owner != OPERATOR and _waits(services, parties, entries, now, cycle, owner):
         is_due = False
     rounds = {slot_day(seal.slot) for seal in now.seals.values()}
     if not is_due and (now.missing or len(rounds) > 1 or any(is_final(seal.slot) for seal in now.seals.values())):
@@ -237,8 +237,7 @@ def _earlier(services: Services, now: Bills, entries: list[Entry], cycle: str) -
     own = known.get(cycle)
     if own is not None and own.locked is not None and own.calculated is not None:
         return dict(own.calculated.body.get("earlier", {}))
-    opening = months.opening(entries)
-    since = opening["as_of"] if opening is not None else ""
+    since = months.since(entries)
     config = services.chain.read(state.CONFIG) if now.before else []
     tables = {"rates": state.fx_tables(config), "figures": state.tables(config, state.FIGURES)}
     found: dict[str, Mapping[str, Any]] = {}
@@ -259,15 +258,19 @@ def _holding(parties: Parties, now: Bills, cycles: Iterable[str], owner: str) ->
     return sorted(payer for payer, accounts in now.accounts.items() if accounts & mine)
 
 
-def _waits_for_month_before(services: Services, parties: Parties, entries: list[Entry], cycle: str, owner: str) -> bool:
-    """Cycles of a reseller lock in order; before its first one there is nothing to wait for."""
-    previous = Cycle.parse(cycle).previous()
-    month = months.months(entries).get(str(previous))
-    if month is not None:
-        return month.locked is None
-    if all(connector.since > previous.last for connector in parties.connectors.values()):
-        return False
-    return bool(_holding(parties, bills(services, parties, str(previous), {}), [str(previous)], owner))
+def _waits(services: Services, parties: Parties, entries: list[Entry], now: Bills, cycle: str, owner: str) -> bool:
+    """Cycles of a reseller are locked in order: all that were calculated before, and all whose bills are its."""
+    if months.unlocked_before(entries, cycle):
+        return True
+    known, since = months.months(entries), months.since(entries)
+    before = [one for one in now.before if one >= since]
+    begins = min((str(Cycle.of(one.begins)) for one in parties.assignments if one.reseller == owner), default=cycle)
+    for place, one in enumerate(before):
+        if one not in known and one >= begins:
+            cycles = before[: place + 1]
+            if _holding(parties, bills(services, parties, one, {}), cycles, owner):
+                return True
+    return False
 
 
 def parse_order(body: bytes, key: str) -> Order:

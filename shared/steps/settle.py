@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,8 +81,8 @@ def _decided_before(services: Services, order: Order, entries: list[Entry]) -> s
     month = months.months(entries).get(order.cycle)
     if order.status != FINAL or month is None or month.calculated is None:
         return None
-    body, work = month.calculated.body, services.buckets.work
-    if body["order"] != order.key:
+    body, work = [month.calculated, *month.late][-1].body, services.buckets.work
+    if body["order"] != order.key or "cases" not in body:
         return None
     settlement = str(body["settlement"])
     left = (state.folder_of(order.cycle, order.owner, settlement) + "manifest.json", body["cases"]["key"])
@@ -188,26 +187,28 @@ def remove_old_drafts(services: Services, cycle: str, owner: str) -> None:
 
 def _held_cases(services: Services, order: Order, summary: Mapping[str, Any]) -> list[Case]:
     """What cannot be settled of the cycle, and of those looked back to what people have not been told before."""
-    told = {cycle: _told(services, order, cycle) for cycle in {one["cycle"] for one in summary.get("held_before", ())}}
-    new = [one for one in summary.get("held_before", ()) if _named(one) not in told[one["cycle"]]]
-    found: dict[tuple[str, str, str], Case] = {}
-    for one in (*summary["held"], *new):
-        case = Case(order.cycle, order.owner, *_named(one), one["lines"], Decimal(one["amount"]))
-        same = found.get(_named(one))
-        if same is not None:
-            case = replace(same, lines=same.lines + case.lines, amount=EXACT.add(same.amount, case.amount))
-        found[_named(one)] = case
-    return list(found.values())
+    now = summary.get("held_before", ())
+    told = {cycle: _told(services, order, cycle) for cycle in {one["cycle"] for one in now}}
+    found = {_named(one): (one["lines"], Decimal(one["amount"])) for one in summary["held"]}
+    for one in now:
+        was = told[one["cycle"]].get(_named(one), (0, Decimal(0)))
+        more = (one["lines"] - was[0], EXACT.subtract(Decimal(one["amount"]), was[1]))
+        if more != (0, Decimal(0)):
+            own = found.get(_named(one), (0, Decimal(0)))
+            found[_named(one)] = (own[0] + more[0], EXACT.add(own[1], more[1]))
+    return [Case(order.cycle, order.owner, *name, *holds) for name, holds in found.items()]
 
 
-def _told(services: Services, order: Order, cycle: str) -> set[tuple[str, str, str]]:
-    """The cases of a locked cycle that it and later locked ones have told people."""
-    found: set[tuple[str, str, str]] = set()
+def _told(services: Services, order: Order, cycle: str) -> dict[tuple[str, str, str], tuple[int, Decimal]]:
+    """The cases of a locked cycle that people were told of, by its own lock or by the last that looked back to it."""
+    found: dict[tuple[str, str, str], tuple[int, Decimal]] = {}
     for one, named in order.earlier.items():
         if one >= cycle and "locked" in named:
             summary = inputs.Kept(one, order.owner, named["locked"]).summary(services)
-            cases = summary["held"] if one == cycle else summary.get("held_before", ())
-            found |= {_named(case) for case in cases if case.get("cycle", cycle) == cycle}
+            if one == cycle or cycle in summary.get("looked_back", ()):
+                cases = summary["held"] if one == cycle else summary.get("held_before", ())
+                mine = [case for case in cases if case.get("cycle", cycle) == cycle]
+                found = {_named(case): (case["lines"], Decimal(case["amount"])) for case in mine}
     return found
 
 
@@ -314,11 +315,11 @@ def _forfeits(services: Services, order: Order, agreement: str) -> dict[str, str
 def _draft(
     order: Order, month: months.Month | None, body: Mapping[str, Any], reads: Mapping[str, Head], at: str
 ) -> tuple[Draft | None, str]:
-    before = month.calculated.body if month and month.calculated else None
-    if before is not None:
+    if month is not None and month.calculated is not None:
+        before = month.calculated.body
         if any(before["seals"].get(payer, 0) > seq for payer, seq in order.seals.items()):
             return None, "superseded by a settlement of newer seals"
-        if before["order"] == order.key:
+        if [month.calculated, *month.late][-1].body["order"] == order.key:
             return None, _BEFORE
     if month is not None and month.locked is not None:
         last = month.late[-1].body if month.late else {"settlement": month.settlement, "order": ""}
