@@ -19,10 +19,10 @@ from shared.parties.parties import Assignment
 from shared.settlement import engine, lines
 from shared.settlement.share import Share
 from shared.settlement.statement import statements
-from shared.steps import kept_settlements
-from shared.steps.explaining_lines import line_facts
-from shared.steps.explaining_words import words
-from shared.steps.kept_settlements import Kept
+from shared.steps.explaining import kept as kept_files
+from shared.steps.explaining.kept import Kept
+from shared.steps.explaining.lines import line_facts
+from shared.steps.explaining.words import words
 from tests.property.test_settlement import EXAMPLES, MONTHS, months, scaled_months
 from tests.reference.compare import Inputs
 
@@ -42,10 +42,10 @@ class Settled(Kept):
     at: Path = Path()
 
     def source(self, name: str = "lines") -> str:
-        return kept_settlements.parquet([str(self.at / f"{name}.parquet")])
+        return kept_files.parquet([str(self.at / f"{name}.parquet")])
 
     def parts(self, day: str | None = None, payer: str | None = None) -> str:
-        return kept_settlements.parquet([str(self.at / "bill.parquet")])
+        return kept_files.parquet([str(self.at / "bill.parquet")])
 
     def seal(self, payer: str) -> None:
         return None

@@ -1,4 +1,4 @@
-"""What `explaining` found, in plain words: a line for each fact, indented below what it belongs to."""
+"""What `asking` found, in plain words: a line for each fact, indented below what it belongs to."""
 
 from __future__ import annotations
 

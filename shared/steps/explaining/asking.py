@@ -1,7 +1,7 @@
 """Where a figure comes from: the facts behind a bill line, a statement line, a settlement or a payout, as plain data.
 
 Facts are read from what is kept: the settlement's files, the parts and documents that its manifest names, the chain.
-What they say in words is `explaining_words`. Whoever asks may see everything: it is for the operator.
+What they say in words is `words`. Whoever asks may see everything: it is for the operator.
 """
 
 from __future__ import annotations
@@ -25,17 +25,9 @@ from shared.parties.parties import OPERATOR
 from shared.payout.batch import PAYOUT, opening_balance
 from shared.services import Services
 from shared.steps import projections, state
-from shared.steps.explaining_lines import (
-    UNDO,
-    ContradictionError,
-    agreement_facts,
-    line_facts,
-    row_facts,
-    statement_id,
-    statement_lines,
-    statements_of,
-)
-from shared.steps.kept_settlements import Facts, Kept, approval, asked, known, opened, parquet
+from shared.steps.explaining.kept import ContradictionError, Facts, Kept, approval, asked, known, opened, parquet
+from shared.steps.explaining.lines import UNDO, agreement_facts, line_facts, row_facts
+from shared.steps.explaining.statement import statement_id, statement_lines, statements_of
 from shared.steps.pay_resellers import PAID
 
 if TYPE_CHECKING:

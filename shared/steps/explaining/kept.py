@@ -18,7 +18,7 @@ from shared.chain.entry import Entry
 from shared.columnar import quoted
 from shared.control import months
 from shared.control.approvals import APPROVED
-from shared.errors import BadInputError
+from shared.errors import BadInputError, ClearbookError
 from shared.money import text
 from shared.services import Services
 from shared.steps import state
@@ -30,6 +30,18 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 PREFIX = "settlements/"
+
+
+class ContradictionError(ClearbookError):
+    """What a settlement keeps does not follow from its inputs."""
+
+    code = "contradiction"
+
+    def __init__(self, what: str, found: object, kept: object) -> None:
+        super().__init__(
+            f"{what} comes to {found}, the settlement has {kept}; keep everything as it is and compare the objects "
+            "that its manifest names with their names"
+        )
 
 
 def plain(value: Any) -> Any:
