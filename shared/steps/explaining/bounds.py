@@ -9,7 +9,8 @@ from typing import Any
 from shared.agreement.agreement import BOUND_SCOPES, MONTH, Agreement, Bound
 from shared.bill.line import ORDER
 from shared.money import EXACT, text, total
-from shared.steps.explaining.kept import Facts, Kept, plain
+from shared.steps.explaining.kept import ContradictionError, Facts, Kept, plain
+from shared.steps.explaining.years import last_month, months_before
 
 _SHARED_AMONG_MAX = 5_000  # charges among which a bound is shared again, to tell the part of one
 # Of what a bound's scope is made, as its line names it.
@@ -38,6 +39,7 @@ def bounds(kept: Kept, version: Agreement, line: Facts, earned: Sequence[Facts])
         members, given = _members_of(kept, version.id, rule, bound, scope)
         told: Facts = {
             "kind": bound.kind,
+            "cycle": kept.cycle,
             "scope": bound.scope,
             "of": scope,
             "rule": rule,
@@ -47,15 +49,55 @@ def bounds(kept: Kept, version: Agreement, line: Facts, earned: Sequence[Facts])
             "line": None,
             "share": None,
         }
+        if bound.over != MONTH:
+            told["year"] = _year(kept, version.id, rule, bound, scope)
         for row in _written(kept, version.id, rule, bound, scope):
             told["line"] = text(row["amount"])
             if bound.over == MONTH:
                 told["before"] = text(EXACT.subtract(bound.amount, row["amount"]))
-                if not _is_bound_before(kept, version.id, rule, bound, scope):
-                    told["share"] = plain(_share(kept, members, given, row["amount"], line["line_id"]))
+            if not _is_bound_before(kept, version.id, rule, bound, scope):
+                told["share"] = plain(_share(kept, members, given, row["amount"], line["line_id"]))
             written.append(row)
+        if bound.over != MONTH:
+            _check_year(kept, version.id, bound, told)
         found.append(told)
     return found, written
+
+
+def _year(kept: Kept, agreement: str, rule: str | None, bound: Bound, scope: Mapping[str, Any]) -> Facts:
+    """What the scope earned in the contract year before the month, and what this bound's lines changed of it.
+
+    The former is None where a month was not locked, or where what belongs to an instance would have to be looked up.
+    """
+    months = months_before(kept, agreement)
+    same, wanted = _line_of(bound, scope)
+    of_bound = {"agreement": agreement, "rule": rule, **wanted}
+    mine = f"agreement = $agreement AND rule IS NOT DISTINCT FROM $rule AND {same}"
+    drawn = total([one.amount(f"'{bound.kind}'", mine, of_bound) for one in months])
+    earned = None
+    if bound.scope == "line":
+        earned = Decimal(0)  # a line is of one month
+    elif bound.scope != "instance" and all(one.locked for one in months):
+        members, given = _members_of(kept, agreement, rule, bound, scope)
+        members = members.removeprefix("kind = 'commission' AND ")
+        earned = total([one.amount("'commission'", members, given) for one in months])
+    named = [one.named() for one in months]
+    return {"months": named, "last": last_month(kept, agreement), "commission": plain(earned), "drawn": text(drawn)}
+
+
+def _check_year(kept: Kept, agreement: str, bound: Bound, told: Facts) -> None:
+    """Where the agreement has no other bound, the year's sum leads to the bound's line."""
+    versions = [one for one in kept.versions if one.id == agreement]
+    count = max(len(one.bounds) + sum(len(rule.bounds) for rule in one.rules) for one in versions)
+    year = told["year"]
+    is_due = bound.kind == "cap" or kept.cycle == year["last"]
+    if year["commission"] is None or count > 1 or len(versions) > 1 or not is_due:
+        return
+    earned = EXACT.add(Decimal(year["commission"]), Decimal(told["commission"]))
+    left, drawn = EXACT.subtract(bound.amount, earned), Decimal(year["drawn"])
+    due = EXACT.subtract(min(Decimal(0), left), drawn) if bound.kind == "cap" else max(Decimal(0), left)
+    if bound.kind == "cap" and due != Decimal(told["line"] or 0):
+        raise ContradictionError(f"the {bound.kind} of {told['of']} over the year", text(due), told["line"])
 
 
 def _in_force(kept: Kept, agreement: str, rule: str) -> list[tuple[str | None, Bound]]:
@@ -69,12 +111,17 @@ def _in_force(kept: Kept, agreement: str, rule: str) -> list[tuple[str | None, B
 
 def _written(kept: Kept, agreement: str, rule: str | None, bound: Bound, scope: Mapping[str, Any]) -> list[Facts]:
     """The bound's own settlement line for the scope, if it has one."""
+    same, wanted = _line_of(bound, scope)
+    where = f"kind = $kind AND agreement = $agreement AND rule IS NOT DISTINCT FROM $rule AND {same}"
+    return kept.lines(where, kind=bound.kind, agreement=agreement, rule=rule, **wanted)
+
+
+def _line_of(bound: Bound, scope: Mapping[str, Any]) -> tuple[str, Facts]:
+    """SQL that a settlement line is of the bound's scope, and what it is given."""
     wanted = {"customer": None, "account": None, "instance_id": None, "line_id": "", **scope}
     if bound.scope == "line":
         wanted = {"line_id": scope["line_id"]}
-    same = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in wanted)
-    where = f"kind = $kind AND agreement = $agreement AND rule IS NOT DISTINCT FROM $rule AND {same}"
-    return kept.lines(where, kind=bound.kind, agreement=agreement, rule=rule, **wanted)
+    return " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in wanted), wanted
 
 
 def _is_bound_before(kept: Kept, agreement: str, rule: str | None, bound: Bound, scope: Mapping[str, Any]) -> bool:
@@ -128,7 +175,7 @@ def _share(kept: Kept, members: str, given: Facts, amount: Decimal, line_id: str
             WHERE kind IN ('usage', 'subscription') ORDER BY {ORDER.replace("billed", "pretax")}""",  # noqa: S608
         **given,
     )
-    parts = in_proportion(amount, [one["earned"] for one in rows])
+    parts = in_proportion(amount, [one["earned"] for one in rows]) if rows else []
     for one, part in zip(rows, parts, strict=True):
         if one["line_id"] == line_id:
             return part

@@ -15,14 +15,14 @@ from shared.steps.explaining.scales import climbed
 
 def earning(kept: Kept, version: Agreement, line: Facts, earned: Sequence[Facts]) -> Facts:
     """How the rule pays the line; for a scale its totals, for an amount once a month who earned it."""
-    stage, gates = _gated(kept, version, earned[0]["rule"])
+    stage, gates = gated(kept, version, earned[0]["rule"])
     found: Facts = {"rule": earned[0]["rule"], "amount": text(total([one["amount"] for one in earned])), "gates": gates}
     if earned[0]["band"] is not None and stage.scale is not None:
         scale = version.scales[stage.scale]
         return found | {"by": "scale", "scale": climbed(kept, version, scale, line, earned)}
     if earned[0]["rate"] is not None:
         return found | {"by": "percent", "rate": text(earned[0]["rate"])}
-    earn = _last_monthly(kept, version, stage, found["rule"])
+    earn = last_monthly(kept, version, stage, found["rule"])
     found |= {"by": "fixed", "fixed": plain(earn.fixed), "per": earn.per, "is_prorated": earn.is_prorated}
     if earn.per == "usage_unit":
         found |= {"usage": plain(line["usage"]), "unit": line["usage_unit"]}
@@ -31,12 +31,12 @@ def earning(kept: Kept, version: Agreement, line: Facts, earned: Sequence[Facts]
     return found
 
 
-def _gated(kept: Kept, version: Agreement, id_: str) -> tuple[Earning, list[Facts]]:
+def gated(kept: Kept, version: Agreement, id_: str) -> tuple[Earning, list[Facts]]:
     """What the rule's lines earn by after its gates, and how each gate was passed or not."""
     rule = version.rule(id_)
     if rule is None:
         raise AssertionError(f"{version.id} version {version.version} has no rule {id_}, and a line names it")
-    digest = kept.manifest.get("figures")
+    digest = kept.tables.get("figures")
     figures = state.figures(kept.services, digest) if digest else {}
     stage, gates = rule.earn, []
     while stage.gate is not None:
@@ -49,7 +49,7 @@ def _gated(kept: Kept, version: Agreement, id_: str) -> tuple[Earning, list[Fact
     return stage, gates
 
 
-def _last_monthly(kept: Kept, version: Agreement, earn: Earning, rule: str) -> Earning:
+def last_monthly(kept: Kept, version: Agreement, earn: Earning, rule: str) -> Earning:
     """An amount once a month is that of the last version that has it (semantics, inputs)."""
     if earn.per not in PER_MONTH:
         return earn

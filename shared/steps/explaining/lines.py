@@ -7,53 +7,53 @@ and is told only where it leads to what is kept.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from shared.agreement.agreement import RERATE, Agreement
-from shared.agreement.matching import FIELDS, compile_condition
-from shared.control import months
+from shared.agreement.agreement import Agreement
 from shared.control.cases import KINDS
 from shared.money import EXACT, text, total
 from shared.steps import sealing, state
 from shared.steps.day_parts import source_key
 from shared.steps.explaining.bounds import after_bounds, bounds
 from shared.steps.explaining.earnings import earning
-from shared.steps.explaining.kept import ContradictionError, Facts, Kept, approval, plain
+from shared.steps.explaining.kept import ContradictionError, Facts, Kept, plain
+from shared.steps.explaining.refunding import is_netted, undoes
 from shared.steps.explaining.statement import lines_with
+from shared.steps.explaining.whose import agreement_facts, conditions, mapped_on, version_of
 
 UNDO = ("refund", "chargeback")
 
 
 def line_facts(kept: Kept, payer: str, line: Facts) -> Facts | None:
     """All that is known of a bill line, its row of a day part, in a settlement; None where it is not settled by it."""
-    mapped = _mapped(kept, line)
+    mapped = mapped_on(kept, line)
     # What is known of a charge is its customer's, and lines lie together by customer; a refund's may be another's.
-    customer = {} if line["kind"] in UNDO else {"customer": mapped.get("customer")}
+    customer = {} if line["kind"] in UNDO else {"customer": mapped.get("customer"), "cycle": kept.cycle}
     where = "line_id = $id" + "".join(f" AND {name} IS NOT DISTINCT FROM ${name}" for name in customer)
     rows = kept.lines(where, "kind, band, piece", id=line["line_id"], **customer)
-    held = kept.ask(f"SELECT * FROM {kept.source('held')} WHERE line_id = $id ORDER BY piece", id=line["line_id"])  # noqa: S608
+    held = held_of(kept, line["line_id"])
     if not rows and not held:
         return None
     undone = [] if line["kind"] in UNDO else kept.lines("other_line = $id", "date, line_id, piece", id=line["line_id"])
     # Refunds meet no condition, nor does a charge of which they left nothing.
     is_absent = line["kind"] in UNDO or (bool(rows) and all(one["kind"] == "netted" for one in rows))
-    version = _version(kept, line, rows, mapped)
+    version = version_of(kept, line, rows, mapped)
     found: Facts = {
         "what": "bill_line",
         "id": line["line_id"],
         "cycle": kept.cycle,
         "line": {name: plain(value) for name, value in line.items() if value is not None},
-        "raw": _raw(kept, payer, line),
+        "raw": raw_of(kept, payer, line),
         "settlement": kept.named(),
         "mapped": mapped,
         "agreement": None if version is None else agreement_facts(kept, version),
-        "conditions": _conditions(version, line, mapped) if version is not None and not is_absent else [],
+        "conditions": conditions(version, line, mapped) if version is not None and not is_absent else [],
         "rows": [row_facts(one) for one in rows],
+        "undoes": undoes(kept, rows) if line["kind"] in UNDO else [],
         "refunds": [] if version is None else _refunds(version, line, undone),
-        "cases": [_case(kept, one) for one in held],
+        "cases": [case_facts(kept, one) for one in held],
         "basis": None,
         "earning": None,
         "bounds": [],
@@ -73,15 +73,21 @@ def line_facts(kept: Kept, payer: str, line: Facts) -> Facts | None:
     return found
 
 
+def held_of(kept: Kept, line_id: str) -> list[Facts]:
+    """What the settlement holds of a line in cases."""
+    where = "line_id = $id AND cycle = $cycle ORDER BY piece"
+    return kept.ask(f"SELECT * FROM {kept.source('held')} WHERE {where}", id=line_id, cycle=kept.seen)  # noqa: S608
+
+
 def row_facts(row: Mapping[str, Any]) -> Facts:
     """A settlement line without what it does not say."""
     return {name: plain(value) for name, value in row.items() if value is not None and value != ""}
 
 
-def _raw(kept: Kept, payer: str, line: Facts) -> Facts:
+def raw_of(kept: Kept, payer: str, line: Facts) -> Facts:
     """The raw object and row that the line was read from, the part it is in, and who saw it."""
     day = str(line["date"])
-    found: Facts = {"part": f"{payer}/{kept.cycle}/{day}/{kept.manifest['bills'][payer][day]}"}
+    found: Facts = {"part": f"{payer}/{kept.seen}/{day}/{kept.bills[payer][day]}"}
     sealed = kept.seal(payer)
     if sealed is None:
         return found
@@ -94,69 +100,10 @@ def _raw(kept: Kept, payer: str, line: Facts) -> Facts:
         "at": entry.at,
     }
     if day in seal.read:
-        trace = state.local_part(kept.services, source_key(payer, kept.cycle, day, seal.read[day], "parquet"))
+        trace = state.local_part(kept.services, source_key(payer, kept.seen, day, seal.read[day], "parquet"))
         query = f"SELECT page, row FROM read_parquet('{trace}') WHERE line_id = $id"  # noqa: S608 - a path of our own
         [place] = kept.ask(query, id=line["line_id"])
         found |= {"object": sealing.places(kept.services, seal, day)(place["page"]), "row": place["row"]}
-    return found
-
-
-# -- whose it is, and which rule owns it -------------------------------------------------------------------------------
-
-
-def _mapped(kept: Kept, line: Facts) -> Facts:
-    """The account's assignment on the line's date, and its customer's class."""
-    day = str(line["date"])
-    found: Facts = {"account": line["account"], "date": day, "how": None}
-    for account, begins, ends, customer, reseller, how in kept.manifest["assignments"]:
-        if account == line["account"] and begins <= day and (ends is None or day <= ends):
-            found |= {"customer": customer, "reseller": reseller, "how": how, "from": begins, "until": ends}
-    for customer, name, begins, ends in kept.manifest["classes"]:
-        if customer == found.get("customer") and begins <= day and (ends is None or day <= ends):
-            found["customer_class"] = name
-    return found
-
-
-def _version(kept: Kept, line: Facts, rows: Sequence[Facts], mapped: Facts) -> Agreement | None:
-    """The version that the line's own rows name; of one in a case, that which is in force for it."""
-    named = {(one["agreement"], one["version"]) for one in rows if one["agreement"] is not None}
-    if named:
-        return kept.version(*sorted(named)[0])
-    for one in kept.versions:
-        is_then = one.begins <= line["date"] and (one.ends is None or line["date"] <= one.ends)
-        is_its = one.reseller == mapped.get("reseller") and (not one.currencies or line["currency"] in one.currencies)
-        if is_then and is_its and (not one.payers or line["payer"] in one.payers):
-            return one
-    return None
-
-
-def agreement_facts(kept: Kept, version: Agreement) -> Facts:
-    return {
-        "id": version.id,
-        "version": version.version,
-        "from": str(version.begins),
-        "until": plain(version.ends),
-        "document": version.digest,
-        "approval": approval(kept.entries, months.AGREEMENT, {"document": version.digest}),
-    }
-
-
-def _conditions(version: Agreement, line: Facts, mapped: Facts) -> list[Facts]:
-    """The conditions that were tried on the line, up to the one that is true or cannot be answered."""
-    seen = {name: line.get(name) for name in FIELDS}
-    seen |= {"customer": mapped.get("customer"), "customer_class": mapped.get("customer_class")}
-    if seen["tags"] is not None:
-        seen["tags"] = json.loads(seen["tags"])
-    named = [("exclusion", one.because, one.when) for one in version.exclusions]
-    named += [("rule", one.id, one.when) for one in version.rules]
-    found = []
-    for kind, name, when in named:
-        condition = compile_condition(when)
-        outcome = condition.outcome(seen)
-        read = {field: seen[field] for field in condition.fields}
-        found.append({"kind": kind, "name": name, "when": when, "read": read, "outcome": outcome})
-        if outcome is not False:
-            break
     return found
 
 
@@ -170,7 +117,7 @@ def _check_conditions(found: Facts, rows: Sequence[Facts]) -> None:
             raise ContradictionError(f"the first condition that line {found['id']} meets", met and met["name"], one[1])
 
 
-def _case(kept: Kept, row: Facts) -> Facts:
+def case_facts(kept: Kept, row: Facts) -> Facts:
     problem, remedy = KINDS[row["kind"]]
     told = {"kind": row["kind"], "key": row["key"], "amount": text(row["basis"]), "currency": row["currency"]}
     return {**told, "problem": problem.format(key=row["key"]), "remedy": remedy}
@@ -181,12 +128,10 @@ def _case(kept: Kept, row: Facts) -> Facts:
 
 def _refunds(version: Agreement, line: Facts, undone: Sequence[Facts]) -> list[Facts]:
     """The pieces of refunds that undo the line: netted, or what each takes back of what it earned."""
-    policy, found = version.refunds, []
+    found = []
     for one in undone:
         if one["kind"] != "netted":
             continue
-        is_near = policy.window_days is None or (one["date"] - line["date"]).days <= policy.window_days
-        is_same_month = policy.is_same_month_netted and str(one["date"])[:7] == str(line["date"])[:7]
         piece = (one["line_id"], one["piece"])
         taken = [two["amount"] for two in undone if (two["line_id"], two["piece"]) == piece and two["amount"]]
         found.append(
@@ -195,7 +140,7 @@ def _refunds(version: Agreement, line: Facts, undone: Sequence[Facts]) -> list[F
                 "piece": one["piece"],
                 "date": str(one["date"]),
                 "basis": text(one["basis"]),
-                "is_netted": policy.take_back == RERATE or (is_same_month and is_near),
+                "is_netted": is_netted(version, line, one),
                 "taken_back": text(total(taken)),
             }
         )
@@ -204,19 +149,24 @@ def _refunds(version: Agreement, line: Facts, undone: Sequence[Facts]) -> list[F
 
 def _basis(kept: Kept, version: Agreement, line: Facts, rows: Sequence[Facts]) -> Facts:
     """The amount that earns: as billed, at the exchange rate, less what refunds netted."""
-    billed = _amount(line, version.basis)
-    found: Facts = {"of": version.basis, "billed": plain(billed), "currency": line["currency"]}
-    value = billed
-    if line["currency"] != version.currency and kept.manifest["rates"]:
-        rate = state.fx_rates(kept.services, kept.manifest["rates"]).get((line["currency"], version.currency))
-        found |= {"rate": plain(rate), "to": version.currency, "rates": kept.manifest["rates"]}
-        value = None if rate is None or billed is None else _converted(billed, rate)
+    found, value = whole_basis(kept, version, line)
     netted = total([one["basis"] for one in rows if one["kind"] == "netted"])
     left = [one["basis"] for one in rows if one["kind"] in ("commission", "excluded", "direct", "own_use")]
     found |= {"value": plain(value), "netted": text(netted), "left": text(total(left)) if left else None}
     if left and value is not None and EXACT.subtract(value, netted) != total(left):
         raise ContradictionError(f"the basis of line {line['line_id']}", text(value - netted), text(total(left)))
     return found
+
+
+def whole_basis(kept: Kept, version: Agreement, line: Facts) -> tuple[Facts, Decimal | None]:
+    """The same before anything is netted."""
+    billed = _amount(line, version.basis)
+    found: Facts = {"of": version.basis, "billed": plain(billed), "currency": line["currency"]}
+    if line["currency"] == version.currency or not kept.tables["rates"]:
+        return found, billed
+    rate = state.fx_rates(kept.services, kept.tables["rates"]).get((line["currency"], version.currency))
+    found |= {"rate": plain(rate), "to": version.currency, "rates": kept.tables["rates"]}
+    return found, None if rate is None or billed is None else _converted(billed, rate)
 
 
 def _amount(line: Facts, name: str) -> Decimal | None:

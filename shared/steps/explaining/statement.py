@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from shared.money import text, total
-from shared.steps.explaining.kept import ContradictionError, Facts, Kept
+from shared.steps.explaining.kept import ContradictionError, Facts, Kept, standing_on
+from shared.steps.explaining.years import adjusting
 
 if TYPE_CHECKING:
     from shared.settlement.statement import Statement
@@ -83,3 +84,18 @@ def statement_lines(kept: Kept, statement: Statement, places: Sequence[int]) -> 
             "places": version.places,
             "mode": version.mode.value,
         }
+
+
+def adjusted_months(kept: Kept, where: str, given: Facts) -> list[Facts]:
+    """The months that adjustments are of, what of them is adjusted and why, and the settlements that are corrected."""
+    query = f"""SELECT cycle, corrects, coalesce(approved, '') AS approved, count(*) AS lines, sum(amount) AS amount
+                FROM {kept.source()} WHERE {where} GROUP BY ALL ORDER BY ALL"""  # noqa: S608
+    found = []
+    for row in kept.ask(query, **given):
+        cycle, settlements = row["cycle"], []
+        if cycle in kept.looked_back:
+            settlements = [standing_on(kept, cycle).named(), *(one.named() for one in adjusting(kept, cycle))]
+        told = {"cycle": cycle, "corrects": row["corrects"], "lines": row["lines"], "amount": text(row["amount"])}
+        why = kept.looked_back.get(cycle) if not row["approved"] else f"approved as {row['approved']}"
+        found.append({**told, "why": why, "settlements": settlements})
+    return found
