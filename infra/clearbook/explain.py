@@ -11,14 +11,14 @@ from infra.clearbook.bills.shown import plain_console, say
 from infra.clearbook.context import services
 from infra.clearbook.main import write_json
 from shared.services import Services
-from shared.steps import explaining
-from shared.steps.explaining_words import words
+from shared.steps.explaining import asking
+from shared.steps.explaining.words import words
 
 
 def show_explanation(id_: str, cycle: str | None, home: Path | None, json_to: str | None, *, raw: bool) -> None:
     """Print the whole chain behind an id."""
     work = services(home)
-    _show(_with_raw(work, explaining.explain(work, id_, cycle), raw=raw), json_to)
+    _show(_with_raw(work, asking.explain(work, id_, cycle), raw=raw), json_to)
 
 
 def show_found(
@@ -26,17 +26,17 @@ def show_found(
 ) -> None:
     """Print what has a text or amount: explained where it is one, listed with their ids where there are several."""
     work = services(home)
-    found = explaining.find(work, sought, cycle, reseller)
+    found = asking.find(work, sought, cycle, reseller)
     if not found:
         whose = f" of {reseller}" if reseller else ""
-        raise explaining.UnknownIdError(f"nothing{whose} in {cycle} has {sought!r}; give another --cycle or text")
+        raise asking.UnknownIdError(f"nothing{whose} in {cycle} has {sought!r}; give another --cycle or text")
     if len(found) == 1:
-        _show(_with_raw(work, explaining.explain(work, found[0]["id"], cycle), raw=raw), json_to)
+        _show(_with_raw(work, asking.explain(work, found[0]["id"], cycle), raw=raw), json_to)
         return
     if json_to is not None:
         write_json(found, json_to)
     if json_to != "-":
-        listed, has_more = explaining.hits_with(found)
+        listed, has_more = asking.hits_with(found)
         say(plain_console(), *(f"{one['id']}  {one['what']} of {one['owner']}: {one['says']}" for one in listed))
         if has_more:
             say(plain_console(), f"and more: give --reseller, or another text than {sought!r}")

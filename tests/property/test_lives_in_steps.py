@@ -95,10 +95,10 @@ class Books:
         return {cycle: self.keep(table) for cycle, table in found.items()}
 
     def seal(self, cycle: Cycle, lines: Sequence[Mapping[str, Any]]) -> None:
-        """The bill of a cycle is these lines, in two day parts; the same bill is not sealed twice."""
+        """The bill of a cycle is these lines, in day parts; the same bill is not sealed twice."""
         parts = {}
-        for number, day in enumerate((f"{cycle}-01", f"{cycle}-02")):
-            mine = [one for one in lines if int(str(one["line_id"])[1:]) % 2 == number]
+        for day in (f"{cycle}-01", *sorted({str(one["date"]) for one in lines} - {f"{cycle}-01"})):
+            mine = [one for one in lines if str(one["date"]) == day]
             key = digest_of([[str(value) for value in sorted(one.items(), key=str)] for one in mine])
             path, _ = write_part(self.services.scratch, key, mine)
             accounts: dict[str, int] = {}

@@ -16,10 +16,11 @@ from infra.clearbook import explain as command
 from infra.clearbook.main import main
 from infra.clearbook.people import PREPARER
 from shared.money import text
-from shared.steps import explaining, propose_reference, state
-from shared.steps.explaining import AmbiguousIdError, UnknownIdError, explain, find
-from shared.steps.explaining_lines import ContradictionError
-from shared.steps.explaining_words import _earning, words
+from shared.steps import propose_reference, state
+from shared.steps.explaining import asking
+from shared.steps.explaining.asking import AmbiguousIdError, UnknownIdError, explain, find
+from shared.steps.explaining.kept import ContradictionError
+from shared.steps.explaining.words import _earning, words
 from tests.builders import ACME, ASSIGNMENTS, ATLAS, CYCLE, DAYS, P1, P2, agreement, assigned, item, parties
 from tests.fakes import Item
 from tests.pump import World, small_month
@@ -392,7 +393,7 @@ def test_the_first_digits_stand_for_a_line_while_no_other_begins_so(world: World
 def test_an_id_that_may_be_several_is_refused_with_what_it_may_be(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explaining, "_DIGITS", re.compile("[0-9a-f]+"))
+    monkeypatch.setattr(asking, "_DIGITS", re.compile("[0-9a-f]+"))
     first = Counter(str(row["line_id"])[0] for row in world.cloud.rows.tables["bill_lines"].values())
     [(digit, _)] = first.most_common(1)
     with pytest.raises(

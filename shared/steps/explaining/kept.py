@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,12 @@ from shared.chain.entry import Entry
 from shared.columnar import quoted
 from shared.control import months
 from shared.control.approvals import APPROVED
-from shared.errors import BadInputError
+from shared.cycle import LOOK_BACK, Cycle
+from shared.errors import BadInputError, ClearbookError
 from shared.money import text
+from shared.parties.parties import OPERATOR
 from shared.services import Services
-from shared.steps import state
+from shared.steps import inputs, state
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,6 +32,18 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 PREFIX = "settlements/"
+
+
+class ContradictionError(ClearbookError):
+    """What a settlement keeps does not follow from its inputs."""
+
+    code = "contradiction"
+
+    def __init__(self, what: str, found: object, kept: object) -> None:
+        super().__init__(
+            f"{what} comes to {found}, the settlement has {kept}; keep everything as it is and compare the objects "
+            "that its manifest names with their names"
+        )
 
 
 def plain(value: Any) -> Any:
@@ -64,7 +78,10 @@ def approval(entries: Sequence[Entry], act: str, what: Mapping[str, Any]) -> Fac
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A settlement of a share and cycle, and the entries of its stream."""
+    """A settlement of a share and cycle, and the entries of its stream.
+
+    Its bills and tables are those of its cycle, or of the earlier one that it is `looking_at`.
+    """
 
     services: Services
     connection: duckdb.DuckDBPyConnection
@@ -75,6 +92,40 @@ class Kept:
     manifest: Mapping[str, Any]
     summary: Mapping[str, Any]
     versions: Sequence[Agreement]  # those that its manifest names
+    of: str = ""  # the earlier cycle
+
+    def looking_at(self, cycle: str) -> Kept:
+        """The settlement as it looks at an earlier cycle."""
+        return replace(self, of="" if cycle == self.cycle else cycle)
+
+    @property
+    def seen(self) -> str:
+        """The cycle that is looked at."""
+        return self.of or self.cycle
+
+    @property
+    def tables(self) -> Mapping[str, Any]:
+        """The bills and tables of the cycle that is looked at."""
+        found: Mapping[str, Any] = self.manifest["earlier"][self.of] if self.of else self.manifest
+        return found
+
+    @property
+    def bills(self) -> Mapping[str, Mapping[str, str]]:
+        """The day parts of that cycle, by payer and date."""
+        found: Mapping[str, Mapping[str, str]] = self.tables["bills"]
+        return found
+
+    @property
+    def locked(self) -> Mapping[str, str]:
+        """The locked settlements that it stands on, by cycle."""
+        found: Mapping[str, str] = self.manifest["locked"]
+        return found
+
+    @property
+    def looked_back(self) -> Mapping[str, str]:
+        """The locked cycles that something had reached, and what."""
+        found = self.summary.get("looked_back", {})
+        return {cycle: str(said).partition(": ")[2] for cycle, said in found.items()}
 
     @property
     def folder(self) -> str:
@@ -115,11 +166,20 @@ class Kept:
     def part_paths(self, day: str | None = None, payer: str | None = None) -> list[str]:
         """The same as local files."""
         return [
-            self._local(part_key(one, self.cycle, on, digest))
-            for one, days in self.manifest["bills"].items()
+            self._local(part_key(one, self.seen, on, digest))
+            for one, days in self.bills.items()
             for on, digest in days.items()
             if day in (None, on) and payer in (None, one)
         ]
+
+    def bill_line(self, row: Mapping[str, Any]) -> Facts | None:
+        """A line as its bill has it: on the row's date, or on another where it has moved since."""
+        days = self.bills.get(row["payer"], {})
+        for day in (row["date"], None) if row["date"] in days else (None,) if days else ():
+            query = f"SELECT * FROM {self.parts(day, row['payer'])} WHERE account = $account AND line_id = $id"  # noqa: S608
+            if found := self.ask(query, account=row["account"], id=row["line_id"]):
+                return found[0]
+        return None
 
     def ask(self, query: str, **given: object) -> list[Facts]:
         """The rows of a query."""
@@ -130,16 +190,18 @@ class Kept:
         return next(one for one in self.versions if (one.id, one.version) == (agreement, version))
 
     def begun(self, agreement: str) -> list[Agreement]:
-        """The versions of an agreement that it knows, in order; the last says what is due once a month."""
-        found = [one for one in self.versions if one.id == agreement]
+        """The versions of an agreement begun by then, in order; the last says what is due once a month."""
+        last = Cycle.parse(self.seen).last
+        found = [one for one in self.versions if one.id == agreement and one.begins <= last]
         return sorted(found, key=lambda one: (one.begins, one.version))
 
     def seal(self, payer: str) -> tuple[Entry, Seal] | None:
         """The seal of a payer's bill that it read."""
         if self.calculated is None:
             return None
-        seq = self.calculated.body["seals"].get(payer)
-        entries = self.services.chain.read(stream_of(payer, self.cycle))
+        body = self.calculated.body
+        seq = (body["earlier"][self.of] if self.of else body)["seals"].get(payer)
+        entries = self.services.chain.read(stream_of(payer, self.seen))
         found = next((one for one in entries if one.seq == seq and one.kind == SEALED), None)
         return None if found is None else (found, state.with_files(self.services, Seal(**found.body, seq=found.seq)))
 
@@ -172,21 +234,57 @@ def opened(
 ) -> Kept | None:
     """The settlement of a share that counts, the newest draft where none was calculated, or the one that is named."""
     entries = services.chain.read(months.stream_of(owner, cycle))
-    month = months.months(entries).get(cycle)
-    id_ = settlement or (month.settlement if month else None) or _last_draft(services, cycle, owner)
-    if id_ is None:
-        return None
+    id_ = settlement or _counting(services, entries, cycle, owner)
+    return None if id_ is None else _open(services, connection, cycle, owner, id_, entries)
+
+
+def standing_on(kept: Kept, cycle: str) -> Kept:
+    """The locked settlement of an earlier cycle that a settlement stands on."""
+    found = opened(kept.services, kept.connection, cycle, kept.owner, kept.locked[cycle])
+    assert found is not None  # noqa: S101 - it is named
+    return found
+
+
+def looking_back_to(kept: Kept) -> Iterator[Kept]:
+    """The settlements of later cycles that count and that have looked back to a locked one, in order."""
+    if kept.month.locked is None:
+        return
+    last = max(months.months(list(kept.entries)))
+    for number in range(1, LOOK_BACK + 1):
+        cycle = str(Cycle.parse(kept.cycle).plus(number))
+        is_own_stream = kept.owner == OPERATOR  # a cycle's
+        entries = kept.services.chain.read(months.stream_of(kept.owner, cycle)) if is_own_stream else kept.entries
+        id_ = _counting(kept.services, entries, cycle, kept.owner)
+        if id_ is not None:
+            summary = inputs.Kept(cycle, kept.owner, id_).summary(kept.services)
+            if kept.cycle in summary.get("looked_back", {}):
+                yield _open(kept.services, kept.connection, cycle, kept.owner, id_, entries)
+        elif cycle > last:
+            return
+
+
+def _counting(services: Services, entries: Sequence[Entry], cycle: str, owner: str) -> str | None:
+    month = months.months(list(entries)).get(cycle)
+    return (month.settlement if month else None) or _last_draft(services, cycle, owner)
+
+
+def _open(
+    services: Services,
+    connection: duckdb.DuckDBPyConnection,
+    cycle: str,
+    owner: str,
+    id_: str,
+    entries: Sequence[Entry],
+) -> Kept:
     work, folder = services.buckets.work, state.folder_of(cycle, owner, id_)
-    manifest = json.loads(work.get(folder + "manifest.json"))
+    manifest = inputs.parse_manifest(work.get(folder + "manifest.json"))
     summary = json.loads(work.get(folder + "summary.json"))
     versions = [state.agreement(services, digest) for _, _, digest in manifest["agreements"]]
     return Kept(services, connection, cycle, owner, id_, entries, manifest, summary, versions)
 
 
 def _last_draft(services: Services, cycle: str, owner: str) -> str | None:
-    from shared.steps.inputs import drafts_prefix
-
-    keys = list(services.buckets.work.keys(drafts_prefix(cycle, owner)))
+    keys = list(services.buckets.work.keys(inputs.drafts_prefix(cycle, owner)))
     return str(json.loads(services.buckets.work.get(keys[-1]))["settlement"]) if keys else None
 
 

@@ -1,7 +1,7 @@
 """Where a figure comes from: the facts behind a bill line, a statement line, a settlement or a payout, as plain data.
 
 Facts are read from what is kept: the settlement's files, the parts and documents that its manifest names, the chain.
-What they say in words is `explaining_words`. Whoever asks may see everything: it is for the operator.
+What they say in words is `words`. Whoever asks may see everything: it is for the operator.
 """
 
 from __future__ import annotations
@@ -25,17 +25,21 @@ from shared.parties.parties import OPERATOR
 from shared.payout.batch import PAYOUT, movements
 from shared.services import Services
 from shared.steps import projections, state
-from shared.steps.explaining_lines import (
-    UNDO,
+from shared.steps.explaining.kept import (
     ContradictionError,
-    agreement_facts,
-    line_facts,
-    row_facts,
-    statement_id,
-    statement_lines,
-    statements_of,
+    Facts,
+    Kept,
+    approval,
+    asked,
+    known,
+    looking_back_to,
+    opened,
+    parquet,
 )
-from shared.steps.kept_settlements import Facts, Kept, approval, asked, known, opened, parquet
+from shared.steps.explaining.lines import UNDO, line_facts, row_facts
+from shared.steps.explaining.since import with_what_came_since
+from shared.steps.explaining.statement import adjusted_months, statement_id, statement_lines, statements_of
+from shared.steps.explaining.whose import agreement_facts
 from shared.steps.pay_resellers import PAID
 
 if TYPE_CHECKING:
@@ -189,8 +193,9 @@ class _Asking:
         mine.sort(key=lambda one: not (str(one.begins) <= str(row["date"]) <= str(one.ends or row["date"])))
         holders = [*(one.reseller or OPERATOR for one in mine), OPERATOR]
         found = self._in_settlements(row, list(dict.fromkeys(holders)))
-        if not found:
-            found = self._in_settlements(row, [one for one in self.owners(cycle) if one not in holders])
+        # Who holds it no longer has it in a locked settlement, and in one that takes back what it earned.
+        if not found or any(one["settlement"] is None and not one["is_late"] for one in found):
+            found += self._in_settlements(row, [one for one in self.owners(cycle) if one not in holders])
         plain_row = {name: value for name, value in row.items() if name not in ("seal", "source", "source_row")}
         raw = {"object": row.get("source"), "row": row.get("source_row")}
         not_settled = {"what": "bill_line", "id": row["line_id"], "cycle": cycle, "line": plain_row, "raw": raw}
@@ -200,24 +205,16 @@ class _Asking:
         found = []
         for owner in owners:
             kept = self.settlement_of(owner, str(row["cycle"]))
-            if kept is None or row["payer"] not in kept.manifest["bills"]:
+            if kept is None:
                 continue
-            line = self._bill_line(kept, row)
+            line = kept.bill_line(row)
             told = line_facts(kept, str(row["payer"]), line) if line is not None else None
-            if told is not None and line is not None:
+            told = with_what_came_since(kept, row, line, told)
+            if told is not None:
                 found.append(told)
-                if line["kind"] not in UNDO:
+                if _is_whole(told):
                     break
         return found
-
-    def _bill_line(self, kept: Kept, row: Facts) -> Facts | None:
-        """The line as the settlement read it: on the row's date, or on another where it has moved since."""
-        days = kept.manifest["bills"][row["payer"]]
-        for day in (row["date"], None) if row["date"] in days else (None,):
-            query = f"SELECT * FROM {kept.parts(day, row['payer'])} WHERE account = $account AND line_id = $id"  # noqa: S608
-            if lines := kept.ask(query, account=row["account"], id=row["line_id"]):
-                return lines[0]
-        return None
 
     def settlement(self, cycle: str, owner: str, id_: str) -> Facts:
         """A settlement: what it read, what it came to, who decided about it."""
@@ -240,6 +237,10 @@ class _Asking:
             "agreements": [agreement_facts(kept, version) for version in kept.versions],
             "rates": kept.manifest["rates"] or None,
             "opening": kept.manifest["opening"] or None,
+            "looked_back": [
+                {"cycle": cycle, "settlement": kept.locked[cycle], "why": why}
+                for cycle, why in kept.looked_back.items()
+            ],
             "billed": kept.summary["bill"],
             "kinds": kept.summary["kinds"],
             "held": kept.summary["held"],
@@ -297,6 +298,7 @@ class _Asking:
             "settlement": kept.named(),
             "agreement": agreement_facts(kept, version),
             "says": _says(version, told["rule"]),
+            "adjusts": adjusted_months(kept, where, given) if told["kind"] == "adjustment" else [],
             "rows": [row_facts(one) for one in rows],
         }
 
@@ -375,24 +377,27 @@ class _Asking:
         tests = [f"{name} = $sought" for name in _SEARCHED]
         tests += [f"contains(lower({name}), lower($sought))" for name in _SEARCHED_WITHIN]
         given: Facts = {"sought": sought}
+        # What arrived after the lock is in the bill that a later settlement looked at.
+        later = [last.looking_at(one.cycle) for one in kept for last in list(looking_back_to(one))[-1:]]
         if value is not None:
             tests += [f"{name} = $value" for name in _AMOUNTS]
-            given["value"] = text(value)
+            given |= {"value": text(value), "cycle": kept[0].cycle}
         if value is not None:
             earned = " UNION ".join(
-                f"SELECT line_id FROM {one.source()} WHERE amount = $value OR basis = $value"  # noqa: S608
-                for one in kept
+                f"SELECT line_id FROM {one.source()} WHERE (amount = $value OR basis = $value) AND cycle = $cycle"  # noqa: S608
+                for one in (*kept, *later)
             )
             tests.append(f"line_id IN ({earned})")
-        self._say_whose(kept)
+        self._say_whose([*kept, *later])
         where = f"({' OR '.join(tests)})" + (
             "" if reseller is None else f" AND coalesce(holder, '{OPERATOR}') = $reseller"
         )
         given |= {} if reseller is None else {"reseller": reseller}
-        parts = sorted({path for one in kept for path in one.part_paths()})
+        parts = sorted({path for one in (*kept, *later) for path in one.part_paths()})
         rows = asked(
             self.connection,
-            f"""SELECT line_id, date, account, product_code, instance_id, kind, pretax, currency,
+            f"""SELECT DISTINCT ON (account, line_id)
+                       line_id, date, account, product_code, instance_id, kind, pretax, currency,
                        coalesce(holder, '{OPERATOR}') AS owner
                 FROM {parquet(parts)} LEFT JOIN whose ON held = account AND date BETWEEN begins AND ends
                 WHERE {where} ORDER BY date, account, line_id LIMIT {FOUND_MAX + 1}""",  # noqa: S608
@@ -421,6 +426,12 @@ class _Asking:
             if reseller is not None
         }
         insert(self.connection, "whose", sorted(rows), 4)
+
+
+def _is_whole(told: Facts) -> bool:
+    """Whether no other share can have anything of the line: refunds may undo what several sold, accounts may move."""
+    is_moved = any("holders" in one["why"] for one in told.get("since", ()))
+    return told["settlement"] is not None and told["line"]["kind"] not in UNDO and not is_moved
 
 
 def _says(version: Any, rule: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What `explaining` found, in plain words: a line for each fact, indented below what it belongs to."""
+"""What `asking` found, in plain words: a line for each fact, indented below what it belongs to."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from typing import Any
 
 from shared.agreement.words import condition_words, figure, percent
 from shared.money import EXACT, Mode, text
+from shared.steps.explaining.words_since import (
+    SHOWN,
+    act,
+    adjusts,
+    money,
+    of_row,
+    since_words,
+    taken_back,
+    year_of_bound,
+    year_of_scale,
+)
 
 Facts = Mapping[str, Any]
-_SHOWN = 12  # of a digest; the data has all of it
 _MODES = {Mode.HALF_UP.value: "halves away from zero", Mode.HALF_EVEN.value: "halves to the even digit"}
 _PER = {"line": "for each line", "instance_month": "once a month for each instance"}
 _PER |= {"customer_month": "once a month for each customer"}
@@ -22,18 +32,8 @@ def words(found: Facts) -> list[str]:
     return list(tell[found["what"]](found))
 
 
-def _money(value: str) -> str:
-    return figure(Decimal(value), 2)
-
-
 def _lines(count: int, what: str = "") -> str:
     return f"{count:,} {what}line" + ("" if count == 1 else "s")
-
-
-def _act(approval: Facts | None) -> str:
-    if approval is None:
-        return "approved by nobody that the chain knows"
-    return f"proposed by {approval['proposed_by']}, approved by {approval['approved_by']} ({approval['entry']})"
 
 
 def _from(one: Facts) -> str:
@@ -49,12 +49,16 @@ def _line(found: Facts) -> Iterator[str]:
     yield f"Bill line {found['id']}"
     yield f"  {line.get('kind', 'a line that is gone')} of {of}, account {line['account']}, {line['date']}"
     if "pretax" in line:
-        yield f"  {_money(line['pretax'])} {line['currency']} pretax"
+        yield f"  {money(line['pretax'])} {line['currency']} pretax"
     yield from _raw(found["raw"])
-    if found["settlement"] is None:
-        yield "Not settled: no settlement of the cycle that counts has this line"
+    if found["settlement"] is not None:
+        yield from _settled_by(found["settlement"])
+    elif "not_in" in found:
+        yield from _not_in(found)
+    else:
+        yield "Not settled: no settlement that counts has this line"
+        yield "  what reaches a month after its lock is adjusted by the next month's settlement"
         return
-    yield from _settled_by(found["settlement"])
     yield "Whose it is"
     yield f"  {_mapped(found['mapped'])}"
     if found["agreement"] is not None:
@@ -64,18 +68,20 @@ def _line(found: Facts) -> Iterator[str]:
         yield from (f"  {number}. {_tried(one)}" for number, one in enumerate(found["conditions"], 1))
     if found["basis"] is not None:
         yield "What it earns on"
-        yield f"  {_basis(found['basis'], [one['id'] for one in found['refunds'] if one['is_netted']])}"
+        netted_by = [*found["refunds"], *(refund for one in found.get("since", ()) for refund in one["refunds"])]
+        yield f"  {_basis(found['basis'], [one['id'] for one in netted_by if one['is_netted']])}"
     yield from _outcome(found)
     yield from _bounds(found["bounds"])
     yield from _refunds(found["refunds"], found["earned"])
     for one in found["cases"]:
         yield "In a case, which holds it"
-        yield f"  {_money(one['amount'])} {one['currency']}, {one['kind']}: {one['problem']}"
+        yield f"  {money(one['amount'])} {one['currency']}, {one['kind']}: {one['problem']}"
         yield f"  to resolve it: {one['remedy']}"
     if found["statement_lines"]:
         yield "On the statement"
     for one in found["statement_lines"]:
         yield from _rounding(one)
+    yield from since_words(found)
 
 
 def _raw(raw: Facts) -> Iterator[str]:
@@ -87,9 +93,17 @@ def _raw(raw: Facts) -> Iterator[str]:
 
 def _settled_by(one: Facts) -> Iterator[str]:
     at = f" ({one['calculated']})" if one["calculated"] else ""
-    yield f"Settled by {one['id'][:_SHOWN]}, {one['owner']} {one['cycle']}, {one['state']}{at}"
+    yield f"Settled by {one['id'][:SHOWN]}, {one['owner']} {one['cycle']}, {one['state']}{at}"
     if one["locked"] is not None:
-        yield f"  lock {_act(one['locked'])}"
+        yield f"  lock {act(one['locked'])}"
+
+
+def _not_in(found: Facts) -> Iterator[str]:
+    """Why the locked settlement of its month does not have a line."""
+    one, then = found["not_in"], "it arrived after the lock" if found["is_late"] else "it was another's at the lock"
+    yield f"Not in settlement {one['id'][:SHOWN]}, {one['owner']} {one['cycle']}, {one['state']}: {then}"
+    if one["locked"] is not None:
+        yield f"  lock {act(one['locked'])}"
 
 
 def _mapped(one: Facts) -> str:
@@ -102,7 +116,7 @@ def _mapped(one: Facts) -> str:
 
 
 def _version(one: Facts) -> str:
-    return f"agreement {one['id']} version {one['version']}, {_from(one)}; {_act(one['approval'])}"
+    return f"agreement {one['id']} version {one['version']}, {_from(one)}; {act(one['approval'])}"
 
 
 def _tried(one: Facts) -> str:
@@ -116,33 +130,38 @@ def _tried(one: Facts) -> str:
 def _basis(one: Facts, netted_by: Sequence[str]) -> str:
     if one["billed"] is None:
         return f"{one['of']}, which the line does not state"
-    told = f"{one['of']} {_money(one['billed'])} {one['currency']}"
+    told = f"{one['of']} {money(one['billed'])} {one['currency']}"
     if one.get("rate") is not None:
-        told += f", at {one['rate']} {_money(one['value'])} {one['to']}"
+        told += f", at {one['rate']} {money(one['value'])} {one['to']}"
     if Decimal(one["netted"]):
-        told += f"; {_money(one['netted'])} netted by {', '.join(netted_by)}"
-        left = EXACT.subtract(Decimal(one["value"]), Decimal(one["netted"]))
-        told += f"; left {figure(left, 2)}" if left else "; nothing is left, as if neither had been"
+        told += f"; {money(one['netted'])} netted by {', '.join(netted_by)}"
+        if one["value"] is not None:
+            left = EXACT.subtract(Decimal(one["value"]), Decimal(one["netted"]))
+            told += f"; left {figure(left, 2)}" if left else "; nothing is left, as if neither had been"
     return told
 
 
 def _outcome(found: Facts) -> Iterator[str]:
     """What becomes of the line."""
+    cycles = {charge["id"]: one["cycle"] for one in found["undoes"] for charge in one["charges"]}
     if found["earning"] is not None:
         yield "What it earns"
         yield from (f"  {one}" for one in _earning(found["earning"], found["line"]))
     for one in found["rows"]:
         if one["kind"] in ("direct", "own_use"):
-            yield f"It is {one['kind'].replace('_', ' ')}: {_money(one['basis'])} {one['currency']} earn nothing"
+            yield f"It is {one['kind'].replace('_', ' ')}: {money(one['basis'])} {one['currency']} earn nothing"
         elif one["kind"] == "excluded":
-            yield f"It is excluded: {_money(one['basis'])} {one['currency']} earn nothing, {one['because']}"
+            yield f"It is excluded: {money(one['basis'])} {one['currency']} earn nothing, {one['because']}"
         elif one["kind"] == "netted" and "other_line" in one:
-            yield f"It undoes {_money(one['basis'])} {one['currency']} of charge {one['other_line']}"
+            of = f" of {cycles[one['other_line']]}" if one["other_line"] in cycles else ""
+            yield f"It undoes {money(one['basis'])} {one['currency']} of charge {one['other_line']}{of}"
             related = found["line"].get("related_record")
             how = f"by its related record {related}" if related else "the same account, product, instance and currency"
             yield f"  linked: {how}"
         elif one["kind"] == "adjustment" and "other_line" in one:
-            yield f"It takes back {_money(one['amount'])} {one['currency']} that charge {one['other_line']} earned"
+            yield f"It takes back {money(one['amount'])} {one['currency']} that charge {one['other_line']} earned"
+    for one in found["undoes"]:
+        yield from taken_back(one, found["line"]["currency"], found["settlement"])
 
 
 def _earning(one: Facts, line: Facts) -> Iterator[str]:
@@ -153,14 +172,14 @@ def _earning(one: Facts, line: Facts) -> Iterator[str]:
         )
         yield f"the reseller's figure {gate['figure']} is {gate['value']}, {then}"
     if one["by"] == "percent":
-        yield f"{percent(Decimal(one['rate']))} of that: {_money(one['amount'])}"
+        yield f"{percent(Decimal(one['rate']))} of that: {money(one['amount'])}"
     elif one["by"] == "scale":
         yield from _scale(one["scale"])
-        yield f"together {_money(one['amount'])}"
+        yield f"together {money(one['amount'])}"
     elif one["per"] == "usage_unit":
-        yield f"{_money(one['fixed'])} for each of {one['usage']} {one['unit'] or ''}: {_money(one['amount'])}"
+        yield f"{money(one['fixed'])} for each of {one['usage']} {one['unit'] or ''}: {money(one['amount'])}"
     else:
-        yield f"{_money(one['fixed'])} {_PER[one['per']]}: {_money(one['amount'])}"
+        yield f"{money(one['fixed'])} {_PER[one['per']]}: {money(one['amount'])}"
         if "once" in one:
             yield from _once(one["once"], str(line["line_id"]))
 
@@ -177,22 +196,24 @@ def _scale(one: Facts) -> Iterator[str]:
     over = "month" if one["over"] == "month" else "contract year"
     measure = f"{one['measure']} in {one['unit']}" if one["unit"] else one["measure"]
     yield f"by scale {one['id']}, {one['method'].replace('_', '-')} over the {over}, of {measure} of {of}"
+    if "year" in one:
+        yield from year_of_scale(one)
     if "before" in one:
-        yield f"total before this line {_money(one['before'])}, with it {_money(one['after'])}"
+        yield f"total before this line {money(one['before'])}, with it {money(one['after'])}"
     if "total" in one:
-        yield f"total {_money(one['total'])}"
+        yield f"total {money(one['total'])}"
     for part in one["parts"]:
         rate = percent(Decimal(part["rate"]))
         band = _band(one["bands"], part["band"])
-        yield f"band {part['band']}, {band}: {_money(part['part'])} at {rate} is {_money(part['amount'])}"
+        yield f"band {part['band']}, {band}: {money(part['part'])} at {rate} is {money(part['amount'])}"
 
 
 def _band(bands: Sequence[Facts], number: int) -> str:
     low = bands[number - 2]["upto"] if number > 1 else None
     high = bands[number - 1]["upto"]
     if low is None:
-        return "everything" if high is None else f"up to {_money(high)}"
-    return f"above {_money(low)}" + ("" if high is None else f" to {_money(high)}")
+        return "everything" if high is None else f"up to {money(high)}"
+    return f"above {money(low)}" + ("" if high is None else f" to {money(high)}")
 
 
 def _bounds(found: Sequence[Facts]) -> Iterator[str]:
@@ -201,23 +222,26 @@ def _bounds(found: Sequence[Facts]) -> Iterator[str]:
     for one in found:
         of = f"rule {one['rule']}" if one["rule"] else "the agreement"
         over = "" if one["over"] == "month" else " over the contract year"
-        told = f"{one['kind']} of {of} per {one['scope']}, {_money(one['amount'])}{over}: "
-        if one["line"] is None:
-            yield f"  {told}not reached, its lines earned {_money(one['commission'])}"
+        told = f"{one['kind']} of {of} per {one['scope']}, {money(one['amount'])}{over}: "
+        if "year" in one:
+            yield f"  {told}{year_of_bound(one)}"
             continue
-        before = f"earned before it {_money(one['before'])}, so " if "before" in one else ""
-        share = f", of which {_money(one['share'])} falls on this line" if one.get("share") is not None else ""
-        yield f"  {told}{before}a line of its own says {_money(one['line'])}{share}"
+        if one["line"] is None:
+            yield f"  {told}not reached, its lines earned {money(one['commission'])}"
+            continue
+        before = f"earned before it {money(one['before'])}, so " if "before" in one else ""
+        share = f", of which {money(one['share'])} falls on this line" if one.get("share") is not None else ""
+        yield f"  {told}{before}a line of its own says {money(one['line'])}{share}"
 
 
 def _refunds(found: Sequence[Facts], earned: str | None) -> Iterator[str]:
     if found:
         yield "What refunds undo of it"
     for one in found:
-        did = "netted" if one["is_netted"] else f"takes back {_money(one['taken_back'])}"
+        did = "netted" if one["is_netted"] else f"takes back {money(one['taken_back'])}"
         if not one["is_netted"] and earned is not None:
-            did += f" of the {_money(earned)} that it earned"
-        yield f"  {one['id']} of {one['date']}, {_money(one['basis'])}: {did}"
+            did += f" of the {money(earned)} that it earned"
+        yield f"  {one['id']} of {one['date']}, {money(one['basis'])}: {did}"
 
 
 # -- statement lines ---------------------------------------------------------------------------------------------------
@@ -230,15 +254,15 @@ def _named(one: Facts) -> str:
 
 def _rounding(one: Facts) -> Iterator[str]:
     """A statement line, and how its amount follows from the statement's."""
-    shown = f"exactly {_money(one['exact'])}, shown as {_money(one['amount'])} {one['currency']}"
+    shown = f"exactly {money(one['exact'])}, shown as {money(one['amount'])} {one['currency']}"
     yield f"  {_named(one)}: {_lines(one['lines'])}, {shown}"
     yield (
-        f"    the statement is exactly {_money(one['total_exact'])}, rounded once to {one['places']} decimals, "
-        f"{_MODES[one['mode']]}: {_money(one['total'])}"
+        f"    the statement is exactly {money(one['total_exact'])}, rounded once to {one['places']} decimals, "
+        f"{_MODES[one['mode']]}: {money(one['total'])}"
     )
     yield (
-        f"    of it {one['customer'] or 'no customer'} has exactly {_money(one['customer_exact'])}, by largest "
-        f"remainder {_money(one['customer_amount'])}; this line {_cut(one)}"
+        f"    of it {one['customer'] or 'no customer'} has exactly {money(one['customer_exact'])}, by largest "
+        f"remainder {money(one['customer_amount'])}; this line {_cut(one)}"
     )
 
 
@@ -261,11 +285,18 @@ def _statement_line(found: Facts) -> Iterator[str]:
     yield "By"
     yield f"  {_version(found['agreement'])}"
     yield from (f"  {says}" for says in found["says"])
+    yield from adjusts(found["adjusts"], found["currency"])
     yield f"It is the sum of {_lines(found['lines'], 'settlement ')}" + _largest(found)
     for one in found["rows"]:
-        whose = f"{one['line_id']}, {one['date']}" if "line_id" in one else one.get("because", one["kind"])
-        rate = f"{_money(one['basis'])} at {percent(Decimal(one['rate']))}: " if "rate" in one else ""
-        yield f"  {whose}: {rate}{_money(one['amount'])}"
+        whose = f"{one['line_id']}, {one['date']}" if "line_id" in one else _of_all(one)
+        rate = f"{money(one['basis'])} at {percent(Decimal(one['rate']))}: " if "rate" in one else ""
+        of = f", {of_row(one)} for {one['cycle']}" if "corrects" in one and "line_id" in one else ""
+        yield f"  {whose}{of}: {rate}{money(one['amount'])}"
+
+
+def _of_all(one: Facts) -> str:
+    """What a settlement line is that is not of one bill line."""
+    return f"{of_row(one)} for {one['cycle']}" if "corrects" in one else str(one.get("because", one["kind"]))
 
 
 def _largest(found: Facts) -> str:
@@ -283,18 +314,22 @@ def _settlement(found: Facts) -> Iterator[str]:
         yield f"  the bill of {one['payer']}, {one['dates']} dates" + (f", seal {one['seal']}" if one["seal"] else "")
     yield f"  who is assigned {found['accounts']} accounts"
     yield from (f"  {_version(one)}" for one in found["agreements"])
-    yield from (f"  {name} {found[name][:_SHOWN]}" for name in ("rates", "opening") if found[name])
+    yield from (f"  {name} {found[name][:SHOWN]}" for name in ("rates", "opening") if found[name])
+    if found["looked_back"]:
+        yield "It looked at locked months again, and adjusts them"
+    for one in found["looked_back"]:
+        yield f"  {one['cycle']}, settled by {one['settlement'][:SHOWN]}: {one['why']}"
     yield "It found"
     for currency, one in found["billed"].items():
-        yield f"  billed: {_lines(one['lines'])}, {_money(one['pretax'])} {currency}"
+        yield f"  billed: {_lines(one['lines'])}, {money(one['pretax'])} {currency}"
     for one in found["kinds"]:
-        told = f"{_money(one['basis'])} {one['currency']} of the bill, amount {_money(one['amount'])}"
+        told = f"{money(one['basis'])} {one['currency']} of the bill, amount {money(one['amount'])}"
         yield f"  {one['kind']}: {_lines(one['lines'])}, {told}"
     for one in found["held"]:
-        told = f"{_lines(one['lines'])}, {_money(one['amount'])} {one['currency']}"
+        told = f"{_lines(one['lines'])}, {money(one['amount'])} {one['currency']}"
         yield f"  in a case: {told}, {one['kind']} {one['key']}"
     for one in found["statements"]:
-        told = f"exactly {_money(one['exact'])}, total {one['total']}, tax {one['tax']}, payable {one['payable']}"
+        told = f"exactly {money(one['exact'])}, total {one['total']}, tax {one['tax']}, payable {one['payable']}"
         yield f"Statement of {one['agreement']}: {told} {one['currency']}"
         if one["lines"]:
             yield f"  its lines are {one['lines'][0]} to {one['lines'][-1]}"
@@ -303,26 +338,26 @@ def _settlement(found: Facts) -> Iterator[str]:
 
 def _payout(found: Facts) -> Iterator[str]:
     unit = found["currency"]
-    yield f"Payout {found['id']}: {_money(found['amount'])} {unit} to {found['reseller']}"
+    yield f"Payout {found['id']}: {money(found['amount'])} {unit} to {found['reseller']}"
     yield "What was owed"
     for one in found["owed"]:
         if one["what"] == "opening":
-            yield f"  opening balance: {_money(one['amount'])}"
+            yield f"  opening balance: {money(one['amount'])}"
         elif one["what"] == "forfeited":
-            yield f"  forfeited at the lock of {one['cycle']}, below the minimum: {_money(one['amount'])}"
+            yield f"  forfeited at the lock of {one['cycle']}, below the minimum: {money(one['amount'])}"
         elif one["what"] == "withheld":
-            yield f"  withheld when {one['id']} was instructed: {_money(one['amount'])}"
+            yield f"  withheld when {one['id']} was instructed: {money(one['amount'])}"
         elif one["what"] == "paid":
-            yield f"  paid before, {one['id']}: {_money(one['amount'])}"
+            yield f"  paid before, {one['id']}: {money(one['amount'])}"
         else:
-            told = f"total {_money(one['total'])}, tax {_money(one['tax'])}, payable {_money(one['payable'])}"
-            yield f"  statement {found['agreement']} of {one['cycle']}: {told}; settlement {one['settlement'][:_SHOWN]}"
+            told = f"total {money(one['total'])}, tax {money(one['tax'])}, payable {money(one['payable'])}"
+            yield f"  statement {found['agreement']} of {one['cycle']}: {told}; settlement {one['settlement'][:SHOWN]}"
     yield "Who decided"
-    yield f"  batch {found['batch']}: {_act(found['approval'])}"
+    yield f"  batch {found['batch']}: {act(found['approval'])}"
     if "withheld" in found:
-        yield f"  of which withheld: {_money(found['withheld'])}"
+        yield f"  of which withheld: {money(found['withheld'])}"
     instructed = found["instructed"]
-    yield f"  instructed at {instructed['at']} ({instructed['entry']}), payee {found['payee'][:_SHOWN]}"
+    yield f"  instructed at {instructed['at']} ({instructed['entry']}), payee {found['payee'][:SHOWN]}"
     yield from (f"  file {key}" for key in found["files"])
     if not found["answers"]:
         yield "The bank has not answered"
