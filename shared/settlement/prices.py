@@ -19,9 +19,11 @@ from shared.settlement.share import Share
 
 
 def sale(share: Share, seller: str, buyer: str, plans: Sequence[PricePlan]) -> Share:
-    """What a seller sells to a buyer of the lines that a share reads; the seller's other plans tell refunds apart.
+    """What a seller sells to a buyer of the lines that a share reads; whatever has no plan of the seller is nobody's
+    sale.
 
-    Whatever has no plan of the seller is nobody's sale.
+    The versions of the seller's other sales are among its agreements: a charge's basis is that of its price, and so a
+    refund is linked alike in all of them.
     """
     mine = [one for one in plans if one.seller == seller and one.begins <= share.cycle.last]
     buyers = {one.buyer for one in mine}
@@ -29,13 +31,17 @@ def sale(share: Share, seller: str, buyer: str, plans: Sequence[PricePlan]) -> S
         sold_as(seller, buyer),
         share.cycle,
         [_sold(one, seller, buyers) for one in share.assignments],
-        [one.as_agreement() for one in mine if one.buyer == buyer],
-        [one.as_agreement() for one in mine if one.buyer != buyer],
-        share.looked_back,
-        share.classes,
-        share.rates,
+        [one.as_agreement() for one in mine],
+        looked_back=share.looked_back,
+        classes=share.classes,
+        rates=share.rates,
         earlier=share.earlier,
     )
+
+
+def versions(sale: Share) -> list[Agreement]:
+    """A sale's own."""
+    return [one for one in sale.agreements if one.reseller == sale.owner]
 
 
 def at_cost(share: Share) -> Share:

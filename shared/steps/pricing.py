@@ -196,7 +196,7 @@ def _of_holder(
             return settled
 
         bought = prices.sale(share, OPERATOR, holder, plans)  # what a reseller's lines cost it
-        if bought.agreements and any(seller == holder for seller, _ in sales):
+        if prices.versions(bought) and any(seller == holder for seller, _ in sales):
             settle(bought, "bought")
         for seller, buyer in sales:
             sold = prices.sale(share, seller, buyer, plans)
@@ -212,7 +212,7 @@ def _of_holder(
                 charges = _charges(connection, "" if unknown else "bought", buyer)
             totals = [
                 Total(one.agreement, one.currency, Decimal(one.total))
-                for one in statements(settled.groups, sold.agreements, cycle)
+                for one in statements(settled.groups, prices.versions(sold), cycle)
             ]
             found.append(Sale(seller, buyer, kept, notes, totals, charges, cases, outside))
     return found
@@ -220,9 +220,9 @@ def _of_holder(
 
 def _unknown_cost(sold: Share, bought: Share) -> str:
     """Why it is not known what a reseller's sale costs it, if so."""
-    if not bought.agreements:
+    if not prices.versions(bought):
         return f"no plan of {bought.owner} is given"
-    if len({one.currency for one in (*sold.agreements, *bought.agreements)}) > 1:
+    if len({one.currency for one in (*prices.versions(sold), *prices.versions(bought))}) > 1:
         return f"{bought.owner} is charged in another currency"
     return ""
 

@@ -23,9 +23,9 @@ from shared.agreement.price_plan import PricePlan, sold_as
 from shared.columnar import connect
 from shared.ids import digest
 from shared.money import Mode
-from shared.parties.parties import OPERATOR, CustomerClass
+from shared.parties.parties import OPERATOR, Assignment, CustomerClass
 from shared.settlement import engine, lines
-from shared.settlement.prices import at_cost, sale
+from shared.settlement.prices import at_cost, sale, versions
 from shared.settlement.share import Share
 from shared.settlement.statement import statements
 from tests.property.test_lives import CONDITIONS, CYCLES, LIVES, assignments, bill
@@ -202,7 +202,7 @@ def by_engine(connection: duckdb.DuckDBPyConnection, months: Sequence[Month], *,
         outcome = Outcome()
         for seller, buyer in SALES:
             share = replace(month.share(seller, buyer), looked_back=[one.inputs.cycle for one in months[:number]])
-            if not share.agreements or (billed and seller != OPERATOR):
+            if not versions(share) or (billed and seller != OPERATOR):
                 continue
             share = at_cost(share) if billed else share
             before = posted.setdefault(share.owner, [])
@@ -210,7 +210,7 @@ def by_engine(connection: duckdb.DuckDBPyConnection, months: Sequence[Month], *,
             load_posted(connection, before)
             settled = engine.settle(connection, share)
             read_tables(connection, share.owner, outcome)
-            for statement in statements(settled.groups, share.agreements, share.cycle):
+            for statement in statements(settled.groups, versions(share), share.cycle):
                 read_statement(statement, share.owner, outcome)
             before += connection.execute(f"SELECT {', '.join(engine.LINE_COLUMNS)} FROM settled").fetchall()
         found.append(outcome)
@@ -233,10 +233,10 @@ def by_model(months: Sequence[Month], *, billed: bool = False) -> list[Outcome]:
 def _add(outcome: Outcome, month: Month, seller: str, settled: model.Settled) -> None:
     """What is of the seller's sales."""
     mine = {of: month.share(*of) for of in SALES if of[0] == seller}
-    sold = {sold_as(*of) for of, share in mine.items() if share.agreements}
-    versions = [one for share in mine.values() for one in share.agreements]
+    sold = {sold_as(*of) for of, share in mine.items() if versions(share)}
+    agreed = [one for share in mine.values() for one in versions(share)]
     owned = [one for share in mine.values() for one in share.assignments]
-    whole = outcome_of(replace(month.inputs, assignments=owned, agreements=versions), settled)
+    whole = outcome_of(replace(month.inputs, assignments=owned, agreements=agreed), settled)
     outcome.lines.update({one: count for one, count in whole.lines.items() if one.owner in sold})
     outcome.cases.update({one: count for one, count in whole.cases.items() if one.owner in sold})
     outcome.entries.extend(one for one in whole.entries if one.owner in sold)
@@ -274,3 +274,35 @@ def test_engine_and_model_know_the_same_costs(connection: duckdb.DuckDBPyConnect
     for mine, theirs in both:
         assert sums(mine) == sums(theirs)
         assert mine.cases == theirs.cases
+
+
+def test_a_refund_that_falls_on_the_sale_to_another_buyer_is_linked_alike(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    """The account went from acme to birch; acme's price is of gross, which birch's refund does not state: a case."""
+    begins, moved, cycle = date(2026, 1, 1), date(2026, 7, 16), CYCLES[1]
+    charge = {"line_id": "a", "kind": "usage", "date": date(2026, 7, 9), "pretax": Decimal(80), "gross": Decimal(100)}
+    refund = {"line_id": "r", "kind": "refund", "date": date(2026, 7, 20), "pretax": Decimal(-20), "gross": None}
+    common = {"account": "101", "payer": "1", "currency": "CNY", "cycle": str(cycle)}
+    owned = [
+        Assignment("101", "acme", "aurora", "reseller", begins, moved - timedelta(days=1)),
+        Assignment("101", "birch", "aurora", "reseller", moved, None),
+    ]
+    agreed = []
+    for buyer, basis in (("acme", "gross"), ("birch", "pretax")):
+        mine = price_plan.Price("all", "`true`", basis, discount=rate("10"))
+        theirs = prices.Price("all", "`true`", basis, discount_percent=Fraction(10))
+        rest = (date(2026, 1, 1), None)
+        plan = PricePlan(
+            buyer, "aurora", buyer, 1, *rest, "CNY", 2, Mode.HALF_UP, (), {}, (mine,), digest(b""), Refunds()
+        )
+        agreed.append(Both(plan, prices.Plan(buyer, 1, "aurora", buyer, *rest, (theirs,))))
+    month = Month(Inputs(cycle, [{**common, **charge}, {**common, **refund}], owned, ()), agreed)
+
+    [by_the_engine], [by_the_model] = by_engine(connection, [month]), by_model([month])
+
+    assert differences(by_the_engine, by_the_model) == []
+    assert [(one.owner, one.kind, one.line_id) for one in by_the_engine.cases] == [
+        ("aurora to birch", "missing_value", "r")
+    ]
+    assert [line.amount for line in by_the_engine.lines if line.kind == "commission"] == [90]

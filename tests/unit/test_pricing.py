@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -183,10 +182,10 @@ def test_what_is_printed_names_plans_sums_and_that_nothing_changed(run: Run, wor
     assert said.endswith("nothing was changed\n")
     assert world.heads() == before
     rows = list(csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines()))
-    assert [(one["buyer"], one["customer"], Decimal(one["margin"])) for one in rows] == [
-        ("aurora", "acme", 60),
-        ("aurora", "acme", 4),
-        ("aurora", "atlas", 100),
+    assert [(one["buyer"], one["customer"], one["margin"].rstrip("0")) for one in rows] == [
+        ("aurora", "acme", "60."),
+        ("aurora", "acme", "4."),
+        ("aurora", "atlas", "100."),
     ]
 
 
