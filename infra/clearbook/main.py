@@ -609,22 +609,41 @@ def settle(
         Optional[Path],  # noqa: UP045
         typer.Option("--lines", metavar="FILE.csv", help="With --what-if: write every line that differs as CSV."),
     ] = None,
+    prices: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option("--prices", metavar="FILE", help="Instead: what a price plan would charge; may be repeated."),
+    ] = None,
+    csv: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--csv", metavar="FILE.csv", help="With --prices: write the charges as CSV."),
+    ] = None,
     home: Home = None,
     json: Json = None,
 ) -> None:
-    """Order the settlements of a cycle from what is sealed and in force; or show what another agreement would pay.
+    """Order the settlements of a cycle from what is sealed and in force; or show what another agreement would pay, or
+    what price plans would charge.
 
     An order wakes the settling; one that is settled already is named, one that came to nothing is delivered again.
     --what-if settles the month, locked or open, under the agreements of the files, and keeps nothing of it. A file
     takes the place of the versions of its agreement on the days on which it is in force, or is added; one that is in
     force on no day of the month is settled as if it had been on all of them.
+    --prices charges the month's lines by the price plans of the files, and keeps nothing of it either: by customer and
+    product the price, what it costs the seller (the bill, or for a reseller the plan by which the operator charges it,
+    if that is given too) and the margin; with --reseller the sales to it and by it. Price plans cannot be approved yet:
+    none is in force, and nothing is invoiced.
     """
     from infra.clearbook import settling
 
+    if what_if and prices:
+        raise typer.BadParameter("--what-if and --prices are two questions: ask one of them")
+    if lines is not None and not what_if:
+        raise typer.BadParameter("--lines goes with --what-if")
+    if csv is not None and not prices:
+        raise typer.BadParameter("--csv goes with --prices")
     if what_if:
         settling.show_what_if(cycle, reseller, what_if, home, json, limit=limit, lines_to=lines)
-    elif lines is not None:
-        raise typer.BadParameter("--lines goes with --what-if")
+    elif prices:
+        settling.show_prices(cycle, reseller, prices, home, json, csv)
     else:
         settling.order(cycle, reseller, home, json)
 

@@ -1,4 +1,5 @@
-"""The commands that settle: order a cycle's settlements, or show what it would come to under other agreements."""
+"""The commands that settle: order a cycle's settlements, or show what it would come to under other agreements, or be
+charged by price plans."""
 
 from __future__ import annotations
 
@@ -14,13 +15,15 @@ from infra.clearbook.bills.shown import ID_SHOWN, columns, counted, plain_consol
 from infra.clearbook.context import services
 from infra.clearbook.main import write_json
 from shared.agreement.agreement import Agreement
+from shared.agreement.price_plan import PricePlan, sold_as
 from shared.agreement.words import days
 from shared.cycle import Cycle
 from shared.errors import BadInputError
 from shared.money import text, total
 from shared.report.cells import csv_bytes
 from shared.services import Services
-from shared.steps import ordering, state
+from shared.steps import ordering, pricing, state
+from shared.steps.pricing import Charge, Sale
 from shared.steps.what_if import Change, WhatIf, touched, what_if
 
 _WAITS = "nothing is due: its bills are not sealed, not final, or the month before is not locked"
@@ -99,7 +102,7 @@ def _documents(work: Services, files: Sequence[Path]) -> list[Agreement]:
     for file in files:
         version, _ = check_document(file, found)
         if not isinstance(version, Agreement):
-            raise BadInputError(str(file), "is a price plan, and prices are not settled yet", "give agreements")
+            raise BadInputError(str(file), "is a price plan", "give agreements, and plans as --prices")
         if version.reseller not in parties.resellers:
             known = ", ".join(sorted(parties.resellers))
             raise BadInputError(str(file), f"is of {version.reseller!r}, who is not known", f"known are {known}")
@@ -192,3 +195,144 @@ def _figure(value: Decimal) -> str:
 
 def _signed(value: Decimal) -> str:
     return f"{'+' if value > 0 else ''}{_figure(value)}"
+
+
+# -- prices -----------------------------------------------------------------------------------------------------
+
+
+def show_prices(
+    cycle: str, reseller: str | None, files: Sequence[Path], home: Path | None, json_to: str | None, csv_to: Path | None
+) -> None:
+    """Print what buyers would be charged for a month by the price plans of the files."""
+    work, month = services(home), Cycle.parse(cycle, "--cycle")
+    plans = _plans(files)
+    with Console(stderr=True).status("checking the documents") as status:
+        sales = pricing.price(work, month, plans, reseller, status.update)
+    without = [sold_as(*of) for of in pricing.without_plan(work, month, sales)]
+    if csv_to is not None:
+        csv_to.write_bytes(csv_bytes(*_charges_csv(sales)))
+    if json_to is not None:
+        write_json({"cycle": cycle, "sales": [_sale_json(one) for one in sales], "without_plan": without}, json_to)
+    if json_to != "-":
+        _show_sales(sales, month, plans, without)
+
+
+def _plans(files: Sequence[Path]) -> list[PricePlan]:
+    """The price plans of the files, checked alone and beside each other."""
+    found: list[PricePlan] = []
+    for file in files:
+        version, _ = check_document(file, found)
+        if not isinstance(version, PricePlan):
+            raise BadInputError(str(file), "is an agreement", "give price plans, and agreements as --what-if")
+        found.append(version)
+    return found
+
+
+def _show_sales(sales: Sequence[Sale], cycle: Cycle, plans: Sequence[PricePlan], without: Sequence[str]) -> None:
+    console = plain_console()
+    for plan in plans:
+        when = days(plan.begins, plan.ends)
+        if not any(one.touches(cycle) for one in plans if one.id == plan.id):
+            when += f"; charged as if it had been in force in all of {cycle}"
+        say(console, f"{plan.id} version {plan.version}, {plan.share}, {when}")
+    for one in sales:
+        say(console, "", f"{sold_as(one.seller, one.buyer)} {cycle}, of settlement {one.kept.settlement[:ID_SHOWN]}")
+        say(console, *(f"  {note}" for note in one.notes))
+        amounts = ("lines", "price", "cost", "margin")
+        _rows(console, ("Customer", "product", "currency", *amounts), map(_charge_cells, one.charges), amounts)
+        held = [(each.kind, each.key, each.currency, str(each.lines), _figure(each.amount)) for each in one.cases]
+        _rows(console, ("Case", "key", "currency", "lines", "held"), held, ("lines", "held"))
+        apart = [(each.why, each.currency, str(each.lines), _figure(each.amount)) for each in one.outside]
+        _rows(console, ("Not charged", "currency", "lines", "basis"), apart, ("lines", "basis"))
+        say(console, "")
+        for each in one.totals:
+            say(console, f"{each.plan}: {each.total:,f} {each.currency}, rounded as its statement")
+        for currency, charges in _by_currency(one.charges).items():
+            price, cost, margin, uncosted = _sums_of(charges)
+            line = f"{currency}: price {_figure(price)}, cost {_figure(cost)}, margin {_figure(margin)}"
+            say(console, line + (f"; without a known cost {_figure(uncosted)}" if uncosted else ""))
+    if without:
+        say(console, "", f"no plan is given for: {', '.join(without)}")
+    say(console, "nothing was changed")
+
+
+def _rows(console: Console, names: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str]) -> None:
+    table = columns(*names, right=right)
+    for row in rows:
+        table.add_row(*row)
+    if table.rows:
+        say(console, "")
+        say_table(console, table)
+
+
+def _charge_cells(one: Charge) -> tuple[str, ...]:
+    cost, margin = ("-" if value is None else _figure(value) for value in (one.cost, one.margin))
+    named = (one.customer or "-", one.product or "-", one.currency)
+    return (*named, f"{one.lines:,}", _figure(one.price), cost, margin)
+
+
+def _by_currency(charges: Sequence[Charge]) -> dict[str, list[Charge]]:
+    return {
+        currency: [one for one in charges if one.currency == currency]
+        for currency in sorted({one.currency for one in charges})
+    }
+
+
+def _sums_of(charges: Sequence[Charge]) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    """Price, cost and margin of what has a cost, and the price of what has none."""
+    known = [one for one in charges if one.cost is not None]
+    price, cost = total([one.price for one in known]), total([one.cost for one in known if one.cost is not None])
+    uncosted = total([one.price for one in charges if one.cost is None])
+    return price, cost, total([price, -cost]), uncosted
+
+
+def _sale_json(one: Sale) -> dict[str, Any]:
+    sums = {
+        currency: dict(zip(("price", "cost", "margin", "without_cost"), map(text, _sums_of(charges)), strict=True))
+        for currency, charges in _by_currency(one.charges).items()
+    }
+    return {
+        "seller": one.seller,
+        "buyer": one.buyer,
+        "settlement": one.kept.settlement,
+        "draft": one.kept.is_draft,
+        "notes": list(one.notes),
+        "totals": [{"plan": each.plan, "currency": each.currency, "total": text(each.total)} for each in one.totals],
+        "sums": sums,
+        "charges": [
+            {
+                "customer": each.customer,
+                "product_code": each.product,
+                "currency": each.currency,
+                "lines": each.lines,
+                "price": text(each.price),
+                "cost": None if each.cost is None else text(each.cost),
+                "margin": None if each.margin is None else text(each.margin),
+            }
+            for each in one.charges
+        ],
+        "cases": [
+            {
+                "kind": each.kind,
+                "key": each.key,
+                "currency": each.currency,
+                "lines": each.lines,
+                "held": text(each.amount),
+            }
+            for each in one.cases
+        ],
+        "not_charged": [
+            {"why": each.why, "currency": each.currency, "lines": each.lines, "basis": text(each.amount)}
+            for each in one.outside
+        ],
+    }
+
+
+def _charges_csv(sales: Sequence[Sale]) -> tuple[list[str], list[list[object]]]:
+    header = ["seller", "buyer", "customer", "product_code", "currency", "lines", "price", "cost", "margin"]
+    rows: list[list[object]] = [
+        [sale.seller, sale.buyer, one.customer, one.product, one.currency, one.lines, one.price, one.cost, one.margin]
+        for sale in sales
+        for one in sale.charges
+    ]
+    return header, rows

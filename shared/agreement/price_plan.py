@@ -76,7 +76,7 @@ class PricePlan:
     @property
     def share(self) -> str:
         """Whose sale it is, in place of a reseller."""
-        return f"{self.seller} to {self.buyer}"
+        return sold_as(self.seller, self.buyer)
 
     def touches(self, cycle: Cycle) -> bool:
         """Whether it is in force on a day of the cycle."""
@@ -103,6 +103,11 @@ class PricePlan:
             digest=self.digest,
             refunds=self.refunds,
         )
+
+
+def sold_as(seller: str, buyer: str) -> str:
+    """What a sale is called."""
+    return f"{seller} to {buyer}"
 
 
 def parse_price_plan(body: bytes) -> PricePlan:

@@ -14,7 +14,6 @@ from shared.report.cells import csv_bytes
 
 if TYPE_CHECKING:
     from shared.cycle import Cycle
-    from shared.payout.batch import Member
     from shared.settlement.statement import Statement
 
 COLUMNS = ("date", "reference", "account", "amount", "currency", "memo")
@@ -66,18 +65,20 @@ def of_opening(reseller: str, agreement: str, amount: Decimal, currency: str, as
     )
 
 
-def of_payout(member: Member, day: date) -> list[Posting]:
+def of_payout(
+    instruction: str, reseller: str, amount: Decimal, withheld: Decimal, currency: str, day: date
+) -> list[Posting]:
     """An instructed payout discharges what is owed; what is withheld is owed to the tax office instead."""
-    memo = f"payout {member.instruction}"
+    memo = f"payout {instruction}"
 
     def post(account: str, amount: Decimal) -> Posting:
-        return Posting(day, member.instruction, account, amount, member.currency, memo)
+        return Posting(day, instruction, account, amount, currency, memo)
 
     return _balanced(
         [
-            post(f"Liabilities:Resellers:{member.reseller}", member.paid),
-            post("Assets:Bank", -Decimal(member.amount)),
-            post("Liabilities:WithholdingTax", -Decimal(member.withheld)),
+            post(f"Liabilities:Resellers:{reseller}", EXACT.add(amount, withheld)),
+            post("Assets:Bank", -amount),
+            post("Liabilities:WithholdingTax", -withheld),
         ]
     )
 

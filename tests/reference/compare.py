@@ -157,11 +157,11 @@ def life_by_engine(connection: duckdb.DuckDBPyConnection, months: Sequence[Input
             before = posted.setdefault(plain.owner, [])
             share = _looking_back(inputs, plain, [one.cycle for one in months[:number]], before)
             lines.load_lines(connection, inputs.bill)
-            _load_posted(connection, before)
+            load_posted(connection, before)
             settled = engine.settle(connection, share)
             read_tables(connection, share.owner, outcome)
             for statement in statements(settled.groups, inputs.begun(share.owner), inputs.cycle):
-                _read_statement(statement, share.owner, outcome)
+                read_statement(statement, share.owner, outcome)
             before += connection.execute(f"SELECT {', '.join(engine.LINE_COLUMNS)} FROM settled").fetchall()
         outcome.entries.sort(key=lambda entry: entry[:2])  # by owner and agreement; their lines stay as they came
         found.append(outcome)
@@ -181,7 +181,8 @@ def _looking_back(inputs: Inputs, plain: Share, cycles: Sequence[Cycle], posted:
     return replace(plain, looked_back=cycles, adjustments=waiting, held_back=held)
 
 
-def _load_posted(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Any, ...]]) -> None:
+def load_posted(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Make `posted` of lines of earlier settlements."""
     typed = ", ".join(f"{name} {type_}" for name, type_ in engine.LINE_TYPES.items())
     connection.execute(f"CREATE OR REPLACE TEMP TABLE posted ({typed})")
     insert(connection, "posted", rows, len(engine.LINE_COLUMNS))
@@ -204,7 +205,8 @@ def read_tables(
         outcome.cases[Case(owner, kind, line_id, Fraction(basis), cycle)] += 1
 
 
-def _read_statement(statement: Statement, owner: str, outcome: Outcome) -> None:
+def read_statement(statement: Statement, owner: str, outcome: Outcome) -> None:
+    """Add what an owner's statement says."""
     outcome.totals[owner, statement.agreement] = Fraction(statement.total)
     for one in statement.lines:
         head = (one.customer, one.product, one.rule, one.version, one.kind)
@@ -225,13 +227,14 @@ def life_by_model(months: Sequence[Inputs]) -> list[Outcome]:
     before: list[model.Settled] = []
     found = []
     for inputs in months:
-        settled = model.settle_cycle(_known(inputs), _model_cycle(inputs.cycle), before)
+        settled = model.settle_cycle(known_of(inputs), model_cycle(inputs.cycle), before)
         before.append(settled)
-        found.append(_outcome(inputs, settled))
+        found.append(outcome_of(inputs, settled))
     return found
 
 
-def _outcome(inputs: Inputs, settled: model.Settled) -> Outcome:
+def outcome_of(inputs: Inputs, settled: model.Settled) -> Outcome:
+    """What the model found of a month."""
     outcome = Outcome()
     for row in settled.rows:
         line = Line(
@@ -280,7 +283,8 @@ def _model_past(one: PastCharge) -> values.PastCharge:
     return values.PastCharge(line, *given)
 
 
-def _known(inputs: Inputs) -> model.Known:
+def known_of(inputs: Inputs) -> model.Known:
+    """The inputs as the model's own values."""
     openings = [
         values.Opening(
             reseller,
@@ -307,12 +311,13 @@ def _known(inputs: Inputs) -> model.Known:
     )
 
 
-def _model_cycle(cycle: Cycle) -> model.Cycle:
+def model_cycle(cycle: Cycle) -> model.Cycle:
+    """A cycle for the model."""
     return model.Cycle(cycle.year, cycle.month)
 
 
 def _parsed(cycle: str) -> model.Cycle:
-    return _model_cycle(Cycle.parse(cycle))
+    return model_cycle(Cycle.parse(cycle))
 
 
 def _cycle_text(cycle: model.Cycle | None) -> str:

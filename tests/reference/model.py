@@ -147,8 +147,9 @@ def _looks(known: Known, start: Cycle, cycle: Cycle, settled: set[Cycle]) -> dic
             continue  # settled elsewhere
         if of_cycle < cycle and of_cycle not in settled:
             raise ValueError(f"{of_cycle} has lines and is not settled; cycles are settled in order")
-        if line.version is not None and any(rule.basis is not None for rule in line.version.rules):
-            # §10: a price names its own basis. Reading: a line that no price is found for has the plan's.
+        if line.version is not None and any(rule.basis for rule in line.version.rules) and not line.is_refund:
+            # §10: a price names its own basis. Reading: a line that no price is found for has the plan's; so has a
+            # refund by itself, which never meets a condition (§4).
             verdict = owner_of(line, line.version)
             line.basis_name = (verdict.basis if isinstance(verdict, Rule) else None) or line.version.basis
         looks[of_cycle].lines.append(line)

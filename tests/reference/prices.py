@@ -49,40 +49,52 @@ class Plan:
     mode: str = "half_up"
 
 
-def sold(known: Known, plans: Sequence[Plan], seller: str, buyer: str) -> Known:
-    """What is known, seen by a seller and a buyer: their lines under their plan, nobody else's under any."""
-    share = f"{seller} to {buyer}"
-    versions = [_as_version(plan, share) for plan in plans if (plan.seller, plan.buyer) == (seller, buyer)]
-    theirs = replace(known, assignments=_shares(known, seller, buyer, share), versions=versions)
+def sold(known: Known, plans: Sequence[Plan], seller: str) -> Known:
+    """What is known, seen by a seller: lines of its buyers under their plans, nobody else's under any.
+
+    Each sale has an owner of its own. All of a seller's are settled together: links are made before anything else
+    (§3), so a refund is linked alike whichever buyer it falls on.
+    """
+    mine = [plan for plan in plans if plan.seller == seller]
+    theirs = replace(known, assignments=_sales(known, mine, seller), versions=[_as_version(plan) for plan in mine])
     return replace(theirs, adjustments=(), openings=(), dismissed={})
 
 
-def costs(known: Known, seller: str, buyer: str, first: date, currency: str = "CNY") -> Known:
-    """What the same lines cost the operator: the bill's pretax, as if its own seller had a plan of 100 %."""
-    at_cost = Plan("bill", 1, seller, buyer, first, None, (Price("bill", "`true`", "pretax", ZERO),), currency=currency)
-    return sold(known, [at_cost], seller, buyer)
+def costs(known: Known, plans: Sequence[Plan]) -> Known:
+    """What the same lines cost the operator: the bill's pretax, as if its own seller had plans of 100 %."""
+    price = Price("bill", "`true`", "pretax", ZERO)
+    return sold(known, [replace(plan, prices=(price,), exclusions=(), scales={}) for plan in plans], OPERATOR)
 
 
-def _shares(known: Known, seller: str, buyer: str, share: str) -> list[Assignment]:
-    def is_theirs(one: Assignment) -> bool:
+def sale(seller: str, buyer: str) -> str:
+    """The owner that a sale has."""
+    return f"{seller} to {buyer}"
+
+
+def _sales(known: Known, plans: Sequence[Plan], seller: str) -> list[Assignment]:
+    buyers = {plan.buyer for plan in plans}
+
+    def buyer(one: Assignment) -> str | None:
         if one.own_use:
-            return False
+            return None
         if seller == OPERATOR:
-            return one.reseller == buyer or (one.reseller is None and one.customer == buyer)
-        return one.reseller == seller and one.customer == buyer
+            return one.customer if one.reseller is None else one.reseller
+        return one.customer if one.reseller == seller else None
 
     # Reading: prices exist only for declared buyers, so what is not theirs is nobody's sale.
     return [
-        replace(one, reseller=share) if is_theirs(one) else replace(one, reseller=None, own_use=True)
+        replace(one, reseller=sale(seller, found))
+        if (found := buyer(one)) is not None and found in buyers
+        else replace(one, reseller=None, own_use=True)
         for one in known.assignments
     ]
 
 
-def _as_version(plan: Plan, share: str) -> Version:
+def _as_version(plan: Plan) -> Version:
     return Version(
         agreement=plan.id,
         number=plan.number,
-        reseller=share,
+        reseller=sale(plan.seller, plan.buyer),
         first=plan.first,
         last=plan.last,
         basis="pretax",

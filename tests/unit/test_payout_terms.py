@@ -21,7 +21,7 @@ from shared.payout.batch import balance, movements
 from shared.steps import decide
 from shared.steps.decide import Invoice
 from shared.steps.explaining import explain
-from shared.steps.explaining_words import words
+from shared.steps.explaining.words import words
 from tests.builders import ACME, CYCLE, P1, P2, agreement, item, parties
 from tests.pump import World, small_month
 
