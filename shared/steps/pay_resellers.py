@@ -42,7 +42,13 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
         from shared.journal import postings  # here: the sweep looks at batches and posts nothing
 
         day = shanghai_day(parse_instant(approved.at))
-        books = [posting for one in mine for posting in postings.of_payout(one, day)]
+        books = [
+            posting
+            for one in mine
+            for posting in postings.of_payout(
+                one.instruction, one.reseller, Decimal(one.amount), Decimal(one.withheld), one.currency, day
+            )
+        ]
         files = {
             f"payouts/{cycle}/{batch}.csv": file_csv(mine),
             f"journal/{cycle}/payout-{batch}.csv": postings.to_csv(books),

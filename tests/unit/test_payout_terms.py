@@ -20,7 +20,7 @@ from shared.errors import BadInputError
 from shared.payout.batch import balance, movements
 from shared.steps import decide
 from shared.steps.decide import Invoice
-from shared.steps.explaining import explain
+from shared.steps.explaining.asking import explain
 from shared.steps.explaining.words import words
 from tests.builders import ACME, CYCLE, P1, P2, agreement, item, parties
 from tests.pump import World, small_month
