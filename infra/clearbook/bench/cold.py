@@ -14,7 +14,8 @@ Compute's bootstrap, `-S -s -P`, standard input closed), with nothing but the fu
   do then what they do each time.
 - *SDKs*: from the start of such a process until exactly those SDKs are imported that the first answer loaded
   (observed in a run of its own), from the same directory. Runs of both kinds take turns. They are imported plainly:
-  what our own wiring saves while it imports them (`shared.cloud.uncollected`) is saved on the other side alone.
+  what our own wiring saves while it imports them (`shared.cloud.uncollected`, and what `shared.cloud.standins` leaves
+  out) is saved on the other side alone.
 - *ratio*: first answer over SDKs, medians of the clock's time. *CPU ratio*: the same of the processor time each took,
   which other work on the machine disturbs less. *peak*: the most memory that the process held at once.
 """
