@@ -304,16 +304,15 @@ def _parts(connection: duckdb.DuckDBPyConnection, found: Split, folder: Path) ->
         equations = [one.equation for one in found.form.identities]
         part, trace = folder / "part", folder / "trace"
         named = place_of(*place)
-        built = parts.build(connection, found.all, found.form.tags, equations, {named: parts.Target(part, trace)})[
-            named
-        ]
+        mine, targets = found.placed(named), {named: parts.Target(part, trace)}
+        built = parts.build(connection, found.all, found.form.tags, equations, targets)[named]
         must(built.part.rows + len(built.rejects) == found.counts[place], f"rows of {place} are lost")
         for one in built.rejects:
             readable(one.reason)
         if not built.rejects:
             for column in ("gross", "pretax"):
                 [pair] = connection.execute(
-                    f"SELECT (SELECT sum({column}) FROM {rows}), (SELECT sum({column}) FROM read_parquet('{part}'))"
+                    f"SELECT (SELECT sum({column}) FROM {mine}), (SELECT sum({column}) FROM read_parquet('{part}'))"
                 ).fetchall()
                 must(pair[0] == pair[1], f"{column} of {place}: {pair}")
 
