@@ -30,7 +30,7 @@ CHARGE_COLUMNS = (
     *("id", "date", "account", "customer", "product_code", "commodity_code", "billing_item_code", "instance_id"),
     *("subscription_type", "kind", "currency", "pretax", "left", "agreement", "rule", "version", "basis", "earned"),
 )
-CHARGE_NUMBERS = ("pretax", "left", "basis", "earned")
+_NUMBERS = ("pretax", "left", "basis", "earned")
 _NEEDED = ("id", "account", "customer", "product_code", "subscription_type", "agreement", "rule")
 
 
@@ -123,7 +123,7 @@ def opening_body(document: OpeningDocument, past: PastCharges | None) -> bytes:
 
 def read_past_charges(body: bytes, name: str, as_of: Cycle) -> PastCharges:
     """Check a CSV file of charges that were settled before `as_of`; DocumentRefusedError lists every wrong row."""
-    rows = read_table(body, name, CHARGE_COLUMNS, rows_max=CHARGES_MAX, numbers=CHARGE_NUMBERS)
+    rows = read_table(body, name, CHARGE_COLUMNS, rows_max=CHARGES_MAX, numbers=_NUMBERS)
     first = as_of
     for _ in range(CYCLES_BACK):
         first = first.previous()
@@ -151,12 +151,12 @@ def read_past_charges(body: bytes, name: str, as_of: Cycle) -> PastCharges:
 def _charge(row: Row, first: date, before: date) -> tuple[list[Finding], dict[str, Decimal]]:
     findings = [(row.place(column), "is empty") for column in _NEEDED if not row.cells[column]]
     amounts: dict[str, Decimal] = {}
-    for column in CHARGE_NUMBERS:
+    for column in _NUMBERS:
         try:
             amounts[column] = amount(row.cells[column])
         except NotAnAmountError as exc:
             findings.append((row.place(column), str(exc)))
-    if len(amounts) == len(CHARGE_NUMBERS) and not 0 < amounts["left"] <= amounts["pretax"]:
+    if len(amounts) == len(_NUMBERS) and not 0 < amounts["left"] <= amounts["pretax"]:
         problem = f"is {text(amounts['left'])}; what is left of a charge is above 0 and at most its pretax"
         findings.append((row.place("left"), f"{problem}, {text(amounts['pretax'])}"))
     if not known(row.cells["currency"]):

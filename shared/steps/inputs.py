@@ -6,6 +6,8 @@ the documents and day parts that it names, can settle again what was settled.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -215,13 +217,10 @@ def _opened(services: Services, digest: str) -> Opened:
 
 def _past_charges(services: Services, digest: str) -> list[PastCharge]:
     """The charges of a file that was checked when it was proposed."""
-    from shared.reference.opening import CHARGE_COLUMNS, CHARGE_NUMBERS, CHARGES_MAX
-    from shared.reference.table import read_table
     from shared.settlement.share import PastCharge
 
-    key = state.past_charges_key(digest)
-    body = state.kept(services, services.buckets.records, key)
-    rows = read_table(body, key, CHARGE_COLUMNS, rows_max=CHARGES_MAX, numbers=CHARGE_NUMBERS)
+    body = state.kept(services, services.buckets.records, state.past_charges_key(digest))
+    rows = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""))
     return [
         PastCharge(
             cells["id"],
@@ -241,7 +240,7 @@ def _past_charges(services: Services, digest: str) -> list[PastCharge]:
             cells["rule"],
             Decimal(cells["earned"]),
         )
-        for cells in (row.cells for row in rows)
+        for cells in ({name: text.strip() for name, text in row.items()} for row in rows)
     ]
 
 

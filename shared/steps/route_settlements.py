@@ -209,6 +209,9 @@ def order_of(
     rounds = {slot_day(seal.slot) for seal in now.seals.values()}
     if not is_due and (now.missing or len(rounds) > 1 or any(is_final(seal.slot) for seal in now.seals.values())):
         return None  # the day's other rounds are still to come; the last of them orders the draft
+    if not is_due:
+        # A draft looks at locked months alone: what is sealed of others in the same hour differs from run to run.
+        earlier = {one: what for one, what in earlier.items() if "locked" in what}
     found = [] if owner == OPERATOR else state.agreements(services, entries, Cycle.parse(cycle))
     others = state.neighbours(services, parties, owner, [Cycle.parse(one) for one in (*earlier, cycle)])
     billed = set().union(*(now.currencies[payer] for payer in held))

@@ -187,7 +187,6 @@ def test_several_documents_of_several_resellers(run: Run) -> None:
         (agreement("nobody", "10"), (), "who is not known"),
         (agreement("aurora", "10"), ("--reseller", "borealis"), "reads no agreement of aurora"),
         ({**agreement("aurora", "10"), "rules": []}, (), "rules"),
-        ({**agreement("aurora", "10"), "payout": {"requires_invoice": True}}, (), "not settled yet"),
     ],
 )
 def test_what_cannot_be_settled_is_refused(run: Run, document: dict[str, Any], options: Any, problem: str) -> None:
