@@ -62,14 +62,8 @@ class Step:
     after: State
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("clean"))
-
-
-@pytest.fixture(scope="module")
-def steps(world: World) -> list[Step]:
-    """The clean month, delivery by delivery."""
+def deliveries(world: World, playing: Callable[[World], None]) -> list[Step]:
+    """What is delivered while something is played, each with how it was before and after."""
     found: list[Step] = []
     deliver = world.pump.deliver
 
@@ -79,8 +73,20 @@ def steps(world: World) -> list[Step]:
         found.append(Step(delivery, world.pump.delivered[-1][1], before, world.cloud.state()))
 
     world.pump.deliver = watched  # type: ignore[method-assign]
-    play(world)
+    playing(world)
     world.pump.deliver = deliver  # type: ignore[method-assign]
+    return found
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="module")
+def steps(world: World) -> list[Step]:
+    """The clean month, delivery by delivery."""
+    found = deliveries(world, play)
     assert world.pump.refusals == []
     assert world.pump.given_up == []
     assert world.month().state == "confirmed"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from infra.localcloud.faults.plan import Fault
 from tests.builders import ACME, DAYS, P1, item
-from tests.fault.test_every_call_fails_once import Step, difference, kept
-from tests.pump import Delivery, FailAt, World, go_live, small_month
+from tests.fault.test_every_call_fails_once import Step, deliveries, difference, kept
+from tests.pump import FailAt, World, go_live, small_month
 
 JULY = "2025-07"
 STEPS = ("route_settlements", "settle", "publish_statements")
@@ -26,19 +26,12 @@ def played(world: World) -> list[Step]:
     world.pull_again(1)
     world.bill(P1, "2025-07-10", item(ACME, "100.00"))
     world.bill(P1, "2025-07-20", item(ACME, "-200.00", Item="Refund"))
-    found: list[Step] = []
-    deliver = world.pump.deliver
 
-    def watched(delivery: Delivery) -> None:
-        before = world.cloud.state()
-        deliver(delivery)
-        found.append(Step(delivery, world.pump.delivered[-1][1], before, world.cloud.state()))
+    def july(world: World) -> None:
+        world.final(cycle=JULY)
+        world.lock(cycle=JULY)
 
-    world.pump.deliver = watched  # type: ignore[method-assign]
-    world.final(cycle=JULY)
-    world.lock(cycle=JULY)
-    world.pump.deliver = deliver  # type: ignore[method-assign]
-    return [one for one in found if one.delivery.function in STEPS]
+    return [one for one in deliveries(world, july) if one.delivery.function in STEPS]
 
 
 def test_whichever_call_fails_the_months_come_to_the_same(
