@@ -1,7 +1,7 @@
 """What is missing of a cycle's shares: settlements and drafts, statements of locked months, files of approved batches.
 
-Which order is due is asked of the chain alone; an order that the chain no longer calls for is superseded, and
-nothing of it is missed.
+Which order is due is asked of the chain, and which seals of earlier cycles are the newest of their objects; an order
+that these no longer call for is superseded, and nothing of it is missed.
 """
 
 from __future__ import annotations
