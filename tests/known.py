@@ -27,10 +27,11 @@ _BUILT: dict[str, tuple[Built, bytes, bytes]] = {}
 
 
 @contextmanager
-def remembering() -> Iterator[None]:
-    """Within it nothing is computed that this process has computed before."""
+def remembering(*, settlements: bool = True) -> Iterator[None]:
+    """Within it no day part, nor settlement, is computed that this process has computed before."""
     with pytest.MonkeyPatch.context() as patch:
-        KnownSettlements(patch)
+        if settlements:
+            KnownSettlements(patch)
         KnownParts(patch)
         yield
 

@@ -176,6 +176,11 @@ class Agreement:
         return days and bool(currencies) and bool(payers)
 
     @property
+    def conditions(self) -> list[str]:
+        """What its exclusions and then its rules ask, in the order they are tried."""
+        return [one.when for one in self.exclusions] + [one.when for one in self.rules]
+
+    @property
     def has_gates(self) -> bool:
         """Whether some rule asks for a figure of the reseller."""
         return any(rule.earn.gate is not None for rule in self.rules)

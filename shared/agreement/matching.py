@@ -6,6 +6,7 @@ one is true. One that is tried and fails, or yields anything but true or false, 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,9 +56,13 @@ class Condition:
     when: str
     fields: tuple[str, ...]
     expression: Any
+    begins: tuple[str, str] | None  # field and text: what it asks first is whether they are equal, and `and` follows
 
     def outcome(self, line: Mapping[str, object]) -> bool | None:
         """True or false; None when it fails or yields something else."""
+        # Most lines are of another product than a rule asks for: that is seen at once.
+        if self.begins is not None and line.get(self.begins[0]) != self.begins[1]:
+            return False
         try:
             result = self.expression.search(line)
         except (JMESPathError, ArithmeticError, TypeError, ValueError, AttributeError, RecursionError):
@@ -65,6 +70,7 @@ class Condition:
         return result if isinstance(result, bool) else None
 
 
+@functools.lru_cache(maxsize=1000)  # versions mostly have the conditions of the one before
 def compile_condition(when: str) -> Condition:
     """The condition; refused where it is too long, no JMESPath, or reads a field that no line has."""
     if len(when) > LENGTH_MAX:
@@ -77,7 +83,7 @@ def compile_condition(when: str) -> Condition:
     unknown = sorted(read - set(FIELDS))
     if unknown:
         raise ConditionError(when, "; ".join(_unknown(name) for name in unknown))
-    return Condition(when, tuple(field for field in FIELDS if field in read), expression)
+    return Condition(when, tuple(field for field in FIELDS if field in read), expression, _beginning(expression.parsed))
 
 
 def first_met(conditions: Sequence[tuple[int, Condition]], line: Mapping[str, object]) -> tuple[int, bool] | None:
@@ -109,6 +115,18 @@ def _unknown(name: str) -> str:
         return f"{problem}; perhaps {near[0]}"
     shown = ", ".join(FIELDS)
     return f"{problem}; a text stands in single quotes, amounts and dates are not visible, and the fields are {shown}"
+
+
+def _beginning(node: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The field and the text that an `and` compares before anything else, if it does."""
+    if node["type"] != "and_expression":
+        return None
+    first = node["children"][0]
+    if first["type"] == "comparator" and first["value"] == "eq":
+        left, right = first["children"]
+        if left["type"] == "field" and right["type"] == "literal" and isinstance(right["value"], str):
+            return left["value"], right["value"]
+    return _beginning(first)
 
 
 def _fields(node: Mapping[str, Any], root: bool = True) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from shared.agreement.matching import FIELDS
+from shared.agreement.matching import FIELDS, compile_condition
 from shared.bill.line import AMOUNT, COLUMNS
 from shared.bill.normalise import line_id_sql
 from shared.columnar import insert
@@ -35,6 +35,8 @@ REFUND_KEY = (
     *("account", "product_code", "commodity_code", "billing_item_code", "instance_id", "subscription_type"),
     "currency",  # the last: a refund of a record must at least be in its currency
 )
+# What is still needed of a line once its condition is known.
+LASTING = tuple(name for name in READ if name not in DESCRIPTIVE or name in ("kind", *REFUND_KEY))
 
 
 def load_parts(
@@ -53,7 +55,7 @@ def load_parts(
         return
     condition, accounts = _whose_sql(share)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE bill AS SELECT {', '.join(READ)} "  # noqa: S608 - names from our own schema
+        f"CREATE OR REPLACE TEMP TABLE bill AS SELECT {_read_sql(share)} "  # noqa: S608 - names from our own schema
         f"FROM read_parquet($paths) WHERE {condition}",
         {"paths": list(paths), "accounts": accounts},
     )
@@ -69,7 +71,7 @@ def add_reaching(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], sh
     condition, accounts = _whose_sql(share)
     of_share = f"read_parquet($paths) p WHERE {condition}"
     given = {"paths": list(paths), "accounts": accounts}
-    read, key = ", ".join(READ), ", ".join(REFUND_KEY)
+    read, key = _read_sql(share), ", ".join(REFUND_KEY)
     connection.execute(f"INSERT INTO bill SELECT {read} FROM {of_share} AND kind IN {UNDO}", given)  # noqa: S608
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE asked AS SELECT DISTINCT {key} FROM bill WHERE kind IN {UNDO}"""  # noqa: S608
@@ -114,6 +116,12 @@ def differ(
     other = f"({left} EXCEPT ALL {right}) UNION ALL ({right} EXCEPT ALL {left})"
     found = connection.execute(f"SELECT 1 FROM ({other}) LIMIT 1", given)  # noqa: S608
     return bool(found.fetchall())
+
+
+def _read_sql(share: Share) -> str:
+    """The columns of a line; what conditions alone may read, and none of the share's does, is left absent."""
+    asked = {field for one in share.agreements for when in one.conditions for field in compile_condition(when).fields}
+    return ", ".join(name if name in asked or name in LASTING else f"NULL::{COLUMNS[name]} AS {name}" for name in READ)
 
 
 def _whose_sql(share: Share) -> tuple[str, list[str]]:

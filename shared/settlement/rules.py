@@ -15,7 +15,7 @@ from shared.agreement.matching import Condition, compile_condition, first_met
 from shared.bill.line import AMOUNT
 from shared.columnar import insert, quoted
 from shared.cycle import Cycle
-from shared.settlement.lines import DESCRIPTIVE, READ, UNDO
+from shared.settlement.lines import LASTING, UNDO
 from shared.settlement.share import Share
 
 if TYPE_CHECKING:
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 NEVER = 1_000_000  # more than any document's conditions
 _CHUNK = 50_000
 EARN_RATE = "DECIMAL(10,8)"
-# What is still needed of a line once its condition is known.
-_KEPT = (
-    *(name for name in READ if name not in DESCRIPTIVE),
-    *("account", "kind", "currency", "product_code", "commodity_code", "billing_item_code", "instance_id"),
-    "subscription_type",
-)
 _PLACED = ("customer", "reseller", "how", "number", "agreement", "version", "pays", "rate_to")
 _MEANING = {
     "cycle": "VARCHAR",
@@ -57,8 +51,7 @@ def match(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
 
     The basis of a line is its version's, or that which its rule names (prices).
     """
-    texts = [_conditions(one) for one in share.agreements]
-    compiled = [[compile_condition(when) for when in mine] for mine in texts]
+    compiled = [[compile_condition(when) for when in one.conditions] for one in share.agreements]
     by_fields: dict[tuple[str, ...], list[tuple[int, int, Condition]]] = {}
     for number, conditions in enumerate(compiled):
         for place, condition in enumerate(conditions):
@@ -71,7 +64,7 @@ def match(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
         joins.append(f"LEFT JOIN {table} ON {table}.number = p.number AND p.kind NOT IN {UNDO}{same}")
         firsts.append(f"coalesce({table}.first, {NEVER})")
     basis = _basis_of_rules(share.agreements)
-    select = ", ".join(f"{name}" for name in (*_KEPT, *_PLACED))
+    select = ", ".join(f"{name}" for name in (*LASTING, *_PLACED))
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE line AS
             SELECT {select}, CASE WHEN first < {NEVER} THEN first // 2 END AS condition, first % 2 = 1 AS is_bad,
@@ -120,10 +113,6 @@ def _add_past(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
             FROM past p LEFT JOIN exchange r
             ON r.cycle = p.cycle AND r.currency = p.currency AND r.pays = p.pays"""  # noqa: S608
     )
-
-
-def _conditions(agreement: Agreement) -> list[str]:
-    return [one.when for one in agreement.exclusions] + [one.when for one in agreement.rules]
 
 
 def _basis_of_rules(agreements: Sequence[Agreement]) -> str:

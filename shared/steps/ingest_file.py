@@ -43,6 +43,7 @@ _ACTOR = "ingest_bill"
 # Rows lie on the disk; what is worked on at a time fits into this. Below some 16 MB for each column that a form reads
 # DuckDB would turn CSV into Parquet with one thread alone.
 _MEMORY_MB = 700
+_SHARE_LINES = 500_000  # of the days that are built together: what is asked of all their lines at once fits too
 _TRIES = 5  # at an entry, while others write to the same stream
 
 
@@ -371,14 +372,23 @@ class _Taking:
             building: list[Future[list[tuple[_Wanted, day_parts.Draft]]]] = []
             for contents, days in missing.items():
                 splits = [self._split(key, content) for content, key in contents]
-                share = -(-len(days) // self._services.threads)
-                building += [
-                    pool.submit(self._built, splits, days[first : first + share])
-                    for first in range(0, len(days), share)
-                ]
+                building += [pool.submit(self._built, splits, share) for share in self._shares(splits, days)]
             for done in building:
                 for wanted, draft in done.result():
                     yield wanted.reading.date, self._kept(wanted, draft)
+
+    def _shares(self, splits: list[Split], days: list[_Wanted]) -> list[list[_Wanted]]:
+        """The days in shares that are built together: one for each thread, and none that grows with the bill."""
+        shares, held = list[list[_Wanted]](), 0
+        most = -(-len(days) // self._services.threads)
+        for one in days:
+            lines = sum(split.counts.get(one.place, 0) for split in splits)
+            if not shares or len(shares[-1]) == most or held + lines > _SHARE_LINES:
+                shares.append([])
+                held = 0
+            shares[-1].append(one)
+            held += lines
+        return shares
 
     def _built(self, splits: list[Split], days: list[_Wanted]) -> list[tuple[_Wanted, day_parts.Draft]]:
         """The parts of some days, from the tables of all their files numbered one after the other."""

@@ -9,13 +9,18 @@ import pytest
 from tests.known import remembering
 
 
+SMALL_MONTH = ("test_steps_", "test_functions", "test_outsiders", "test_quality", "test_pulls")
+SEVERAL_MONTHS = ("test_looking_back", "test_explain_", "test_months_in_order", "test_payout_terms", "test_pricing")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def known(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Most tests of steps play the same small month; they are about what is kept of it, not how it is computed."""
-    if not request.path.name.startswith(
-        ("test_steps_", "test_functions", "test_outsiders", "test_quality", "test_pulls")
-    ):
-        yield
-        return
-    with remembering():
+    """Most tests of steps play the same small month; they are about what is kept of it, not how it is computed.
+
+    Those of several months settle them, of bills that are mostly the same days on which nobody used anything.
+    """
+    if request.path.name.startswith((*SMALL_MONTH, *SEVERAL_MONTHS)):
+        with remembering(settlements=request.path.name.startswith(SMALL_MONTH)):
+            yield
+    else:
         yield
