@@ -163,7 +163,8 @@ def write(connection: duckdb.DuckDBPyConnection, lines_path: Path, held_path: Pa
     """Write `settled` and `held` as Parquet, sorted, so that equal results are equal bytes."""
     for table, columns, path in (("settled", LINE_COLUMNS, lines_path), ("held", HELD_COLUMNS, held_path)):
         select = f"SELECT {', '.join(columns)} FROM {table} ORDER BY ALL NULLS FIRST"  # noqa: S608 - our own names
-        connection.execute(f"COPY ({select}) TO '{path}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)")
+        written = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 122880"
+        connection.execute(f"COPY ({select}) TO '{path}' ({written})")
 
 
 def _write_down(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
@@ -376,7 +377,7 @@ def _digest(connection: duckdb.DuckDBPyConnection) -> Digest:
     """The digest of the canonical rows, hashed in 256 buckets so that no list of a whole month is ever held."""
     row = ", ".join(f"coalesce(CAST({name} AS VARCHAR), chr(30))" for name in LINE_COLUMNS)
     buckets = connection.execute(
-        f"""SELECT bucket, sha256(string_agg(hash, '' ORDER BY hash)) FROM (
+        f"""SELECT bucket, sha256(array_to_string(list_sort(list(hash)), '')) FROM (
                 SELECT left(line_id, 2) AS bucket, sha256(concat_ws(chr(31), {row})) AS hash FROM settled)
             GROUP BY bucket ORDER BY bucket"""  # noqa: S608
     ).fetchall()
