@@ -40,9 +40,9 @@ from shared.steps.splitting import Split, place_of
 PREFIX = "bills/"
 IMPORTED = "bills/import/"
 _ACTOR = "ingest_bill"
-# Rows lie on the disk; what is worked on at a time fits into this. Below some 16 MB for each column that a form reads
-# DuckDB would turn CSV into Parquet with one thread alone.
-_MEMORY_MB = 700
+# Rows lie on the disk; what is worked on at a time fits into this, however long the bill is. Below some 16 MB for each
+# column that a form reads DuckDB would turn CSV into Parquet with one thread alone; days are put in order in less.
+_READING_MB, _BUILDING_MB = 700, 350
 _SHARE_LINES = 500_000  # of the days that are built together: what is asked of all their lines at once fits too
 _TRIES = 5  # at an entry, while others write to the same stream
 
@@ -154,13 +154,17 @@ class _Taking:
 
     def take(self) -> dict[str, Any]:
         """Read the file, and say in each bill's stream what it says; what became of it."""
-        memory_mb = min(_MEMORY_MB, self._services.memory_mb)
-        with connect(self._services.scratch, memory_mb, self._services.threads) as connection:
+        with connect(self._services.scratch, threads=self._services.threads) as connection:
             self._connection = connection
             return self._taken()
 
+    def _allow(self, memory_mb: int) -> None:
+        """What the database may hold from now on."""
+        self._connection.execute(f"SET memory_limit = '{min(memory_mb, self._services.memory_mb)}MB'")
+
     def _taken(self) -> dict[str, Any]:
         key = self._event.key
+        self._allow(_READING_MB)
         with ThreadPoolExecutor(1) as pool:
             keeping = pool.submit(self._keep_raw)  # while it is read
             try:
@@ -196,6 +200,7 @@ class _Taking:
         if content not in self._splits:
             path = self._folder / content
             self._services.buckets.records.download(raw_key(content), path)
+            self._allow(_READING_MB)
             self._splits[content] = splitting.split(
                 self._connection, path, key, partial(self._reading, key), self._folder
             )
@@ -368,11 +373,13 @@ class _Taking:
             else:
                 known[day] = described
         yield from known.items()
+        splits = {contents: [self._split(key, content) for content, key in contents] for contents in missing}
+        self._allow(_BUILDING_MB)
         with ThreadPoolExecutor(self._services.threads) as pool:
             building: list[Future[list[tuple[_Wanted, day_parts.Draft]]]] = []
             for contents, days in missing.items():
-                splits = [self._split(key, content) for content, key in contents]
-                building += [pool.submit(self._built, splits, share) for share in self._shares(splits, days)]
+                shares = self._shares(splits[contents], days)
+                building += [pool.submit(self._built, splits[contents], share) for share in shares]
             for done in building:
                 for wanted, draft in done.result():
                     yield wanted.reading.date, self._kept(wanted, draft)

@@ -51,7 +51,7 @@ class Cost:
 
 
 def measure(
-    lines: int, *, runs: int = RUNS, rows_lines: int = 20_000, say: Callable[[str], object] = str
+    lines: int, *, runs: int = RUNS, rows_lines: int = 40_000, say: Callable[[str], object] = str
 ) -> dict[str, Any]:
     """The figures for so many lines; raises ValueError below what a month needs."""
     from infra.clearbook.bench import rows
