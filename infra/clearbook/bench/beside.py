@@ -66,7 +66,7 @@ class FolderStore:
     def upload_once(self, key: str, path: Path) -> bool:
         if self.exists(key):
             return False
-        shutil.copyfile(path, self._path(key))
+        os.link(path, self._path(key))  # as in `download`
         return True
 
     def upload_again(self, key: str, path: Path) -> None:
