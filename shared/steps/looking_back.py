@@ -54,7 +54,7 @@ def look_back(services: Services, manifest: Mapping[str, Any], share: Share, mem
 def looking_at(manifest: Mapping[str, Any], share: Share, reasons: Reasons) -> Share:
     """The share with the cycles that something has reached, and those that contract years add to them."""
     locked, reasons = manifest["locked"], dict(reasons)
-    stood_on = _follow_years(reasons, share, locked)
+    stood_on = follow_years(reasons, share, locked)
     said = {cycle: "; ".join(dict.fromkeys(found)) for cycle, found in sorted(reasons.items())}
     return replace(
         share,
@@ -187,7 +187,7 @@ def _reach(
 # -- contract years ---------------------------------------------------------------------------------------------
 
 
-def _follow_years(reasons: Reasons, share: Share, locked: Iterable[str]) -> set[str]:
+def follow_years(reasons: Reasons, share: Share, locked: Iterable[str]) -> set[str]:
     """Add the cycles whose due moves with that of an earlier one of their contract year; those that only carry the
     totals of a year are answered."""
     known, own = [str(one) for one in share.known], str(share.cycle)

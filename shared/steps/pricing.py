@@ -3,7 +3,8 @@
 The lines are those of the settlement that counts for whoever holds the accounts. Plans come from files alone: none can
 be approved yet, so none is in force, no charge is posted, locked or invoiced, and no lock waits for one. A refund of an
 earlier month's charge takes back what the plans charge for it by that month's bill as it is known now; lines of earlier
-months that came late are in no charge. Plans that count over contract years would need all months before: refused.
+months that came late are in no charge. What counts over contract years counts all months of the year before by their
+bills as they are known now; where one is not known, the plan is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from shared.settlement.engine import Held, Settled
 from shared.settlement.statement import statements
 from shared.steps import inputs, state
 from shared.steps.inputs import Kept
-from shared.steps.looking_back import parts_of
+from shared.steps.looking_back import follow_years, parts_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -140,10 +141,6 @@ def _known(parties: Parties, plan: PricePlan, cycle: Cycle) -> PricePlan:
         problem = f"{plan.buyer!r} has no account in {cycle} that {plan.seller} sells to it"
         remedy = f"its buyers are {', '.join(sorted(map(str, buyers))) or 'none'}"
         raise BadInputError(place, problem, f"{remedy}: mend buyer or seller, or the assignments of the party document")
-    yearly = [name for name, scale in plan.scales.items() if scale.over == CONTRACT_YEAR]
-    if yearly:
-        problem = f"its scale {yearly[0]} counts over contract years, and earlier months are not charged yet"
-        raise BadInputError(place, problem, "try it with over: month")
     return replace(plan, seller=seller)
 
 
@@ -190,6 +187,7 @@ def _of_holder(
     with connect(services.scratch, services.memory_mb, services.threads) as connection:
 
         def settle(sold: Share, into: str) -> Settled:
+            _refuse_unknown_months(sold)
             told(f"charging {sold.owner} {cycle}")
             settled = _settle(services, connection, manifest, sold)
             _keep(connection, into)
@@ -216,6 +214,21 @@ def _of_holder(
             ]
             found.append(Sale(seller, buyer, kept, notes, totals, charges, cases, outside))
     return found
+
+
+def _refuse_unknown_months(sold: Share) -> None:
+    """Refuse a plan that counts over contract years where a month of the year before this one is not known."""
+    known = {str(one) for one in sold.known}
+    for version in prices.versions(sold):
+        yearly = [name for name, scale in version.scales.items() if scale.over == CONTRACT_YEAR]
+        begun = min(one.begins for one in sold.agreements if one.id == version.id)
+        months = [Cycle.of(begun).plus(number) for number in range(sold.cycle.since(Cycle.of(begun)))]
+        year = sold.year(version.id, sold.cycle) if yearly else 0
+        unknown = [str(one) for one in months if sold.year(version.id, one) == year and str(one) not in known]
+        if yearly and unknown:
+            problem = f"its scale {yearly[0]} counts over contract years, and the bill of {unknown[0]} is not known"
+            remedy = "begin the plan with the first month that is, or try it with over: month"
+            raise BadInputError(f"{version.id} version {version.version}", problem, remedy)
 
 
 def _unknown_cost(sold: Share, bought: Share) -> str:
@@ -246,7 +259,10 @@ def _settle(
 ) -> Settled:
     """Settle a sale. What refunds of the cycle reach in earlier ones is charged without them first: that is what they
     take back from."""
-    share = replace(share, looked_back=_reached(services, connection, manifest, share))
+    reasons = {str(cycle): ["refunds"] for cycle in _reached(services, connection, manifest, share)}
+    stood_on = follow_years(reasons, share, map(str, share.earlier))
+    looked_back, stood_on_ = ([Cycle.parse(one) for one in sorted(found)] for found in (reasons, stood_on))
+    share = replace(share, looked_back=looked_back, stood_on=stood_on_)
     engine.load_posted(connection, [])
     if share.looked_back:
         _load(services, connection, manifest, share)

@@ -160,7 +160,8 @@ def test_percents_of_a_scale_are_discounts(run: Run) -> None:
     assert sale["totals"][0]["total"] == "1120"  # 600 and half of 1,040
 
     yearly = plan("op", "aurora", "100", rules=rules, scales={"volume": {**scale, "over": "contract_year"}})
-    assert "its scale volume counts over contract years" in run(yearly, status=1)
+    told = run(yearly, status=1)
+    assert "its scale volume counts over contract years, and the bill of 2025-01 is not known" in told
 
 
 def test_only_the_sales_that_a_reseller_takes_part_in(run: Run) -> None:
@@ -278,6 +279,48 @@ def test_refunds_that_an_earlier_month_knew_are_not_given_back_again(tmp_path: P
 
     [sale] = run(plan("op", "aurora", "110"), options=("--cycle", "2025-08"), of=world)["sales"]
     assert charges(sale) == [("acme", "ecs", "-55", "-50", "-5")]
+
+
+def yearly_plan(method: str, policy: str) -> dict[str, Any]:
+    """From June on: 10 % off what the year comes to above 1,500.00, or off all of it once it is above."""
+    bands = [{"upto": "1500", "percent": "0"}, {"percent": "10"}]
+    scale = {"scope": "reseller", "measure": "gross", "method": method, "bands": bands, "over": "contract_year"}
+    rules = [{"id": "all", "when": "`true`", "price": {"basis": "gross", "scale": "volume"}}]
+    more = {"rules": rules, "scales": {"volume": scale}, "refunds": {"take_back": policy}}
+    return plan("op", "aurora", "100", since="2025-06-01", **more)
+
+
+@pytest.mark.parametrize(
+    ("method", "policy", "june", "july", "august"),
+    [
+        # 1,600.00 in June, 300.00 in July; in August the 200.00 of the second day come back, which cost 200.00.
+        ("graduated", "original", "1590", "270", "-200"),
+        # Without them June is 1,400.00, and of July 100.00 cost 100.00 and 200.00 cost 180.00: 1,680.00 of 1,860.00.
+        ("graduated", "rerate", "1590", "270", "-180"),
+        # June is above 1,500.00, and all of it costs 90 %.
+        ("all_units", "original", "1440", "270", "-180"),
+        # Without them June costs 1,400.00, and July's 300.00 still 270.00.
+        ("all_units", "rerate", "1440", "270", "-40"),
+    ],
+)
+def test_contract_years_count_the_months_before(
+    method: str, policy: str, june: str, july: str, august: str, tmp_path: Path, run: Run
+) -> None:
+    world = World(tmp_path / "scratch")
+    small_month(world)
+    go_live(world)
+    world.final()
+    undone = item(ACME, "-200.00", Item="Refund")
+    for cycle, before, one in ((JULY, CYCLE, item(ACME, "300.00")), ("2025-08", JULY, undone)):
+        world.lock(cycle=str(before))
+        world.bill(P1, f"{cycle}-02", one)
+        world.final(cycle=cycle)
+
+    totals = [
+        run(yearly_plan(method, policy), options=("--cycle", cycle), of=world)["sales"][0]["totals"][0]["total"]
+        for cycle in (CYCLE, JULY, "2025-08")
+    ]
+    assert totals == [june, july, august]
 
 
 def test_a_refund_of_what_has_no_price_has_no_cost_either(tmp_path: Path, run: Run) -> None:
