@@ -30,8 +30,8 @@ test: $(STAMP) lint ## everything that must hold
 fast: $(STAMP) ## the tests that take seconds
 	$(BIN)/python -m pytest tests/unit tests/property tests/golden
 
-faults: $(STAMP) ## each distinct delivery of a month of thirty dates, every call failed once, in every way
-	$(BIN)/python -m tests.fault.stage --since 1 --distinct --jobs 2
+faults: $(STAMP) ## every call of each sort of delivery failed once, in every way (15 minutes; SINCE=1: thirty dates live, hours)
+	$(BIN)/python -m tests.fault.stage --since $(or $(SINCE),30) --distinct --jobs 2
 
 fuzz: $(STAMP) ## what reads bills, against bytes that nobody thought of (an hour; SECONDS=N of each target)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),720)

@@ -2,7 +2,7 @@
 
 The demo's month in small: its cast, documents and troubles, live from the 30th on, without drafts; of the deliveries
 to a function that make the same kinds of calls (the settlements of three resellers, say) the longest, and of its calls
-of one kind to one place the first. `make faults` goes through every call of every delivery of the whole month. Each
+of one kind to one place the first. `make faults` goes through every call of each such delivery, drafts among them. Each
 half of the cases is one test, so that both processors have something to do.
 """
 
