@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
@@ -30,8 +31,18 @@ from shared.cloud.standins import standing_in
 from shared.errors import SettingError
 from shared.ports import ObjectConflictError, ObjectMissingError, ServiceError, Version
 
-# Its encryption on the client's side is not used: without cffi, which is slow to load, that would go by ctypes.
-with standing_in(cffi=None):
+
+class _Unused:
+    """Stands for what the SDK encrypts with on the client's side, which is not used, and would load another SDK."""
+
+
+_CRYPTO = dict.fromkeys(("LocalRsaProvider", "AliKMSProvider", "RsaProvider", "EncryptionMaterials"), _Unused)
+_INSTEAD = {
+    "oss2.crypto": SimpleNamespace(**_CRYPTO),
+    "oss2.crypto_bucket": SimpleNamespace(CryptoBucket=_Unused),
+    "cffi": None,  # what little of that is left then goes by ctypes, which is faster to load
+}
+with standing_in(**_INSTEAD):
     import oss2
 
 LINK_SECONDS_MAX = 7 * 24 * 3600  # OSS refuses longer V4 links; oss2 signs them without complaint

@@ -47,13 +47,14 @@ def test_the_sdks_load_without_what_is_never_used_and_leave_it_to_be_loaded_by_o
     said = subprocess.run(
         [sys.executable, "-c", _LOADED], capture_output=True, text=True, check=True, timeout=60
     ).stdout  # fmt: skip
-    assert said.split() == ["[]", "aiohttp.client", "numpy", "cffi"]
+    assert said.split() == ["[]", "aiohttp.client", "numpy", "cffi", "oss2.crypto_bucket"]
 
 
 _LOADED = """
 import sys
 import shared.cloud.oss, shared.cloud.tablestore
-print([one for one in ("aiohttp", "numpy", "cffi") if one in sys.modules])
+print([one for one in ("aiohttp", "numpy", "cffi", "aliyunsdkcore") if one in sys.modules])
 import aiohttp, numpy, cffi
-print(aiohttp.ClientSession.__module__, numpy.__name__, cffi.__name__)
+from oss2.crypto_bucket import CryptoBucket
+print(aiohttp.ClientSession.__module__, numpy.__name__, cffi.__name__, CryptoBucket.__module__)
 """
