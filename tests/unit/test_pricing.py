@@ -286,7 +286,7 @@ def yearly_plan(method: str, policy: str) -> dict[str, Any]:
     bands = [{"upto": "1500", "percent": "0"}, {"percent": "10"}]
     scale = {"scope": "reseller", "measure": "gross", "method": method, "bands": bands, "over": "contract_year"}
     rules = [{"id": "all", "when": "`true`", "price": {"basis": "gross", "scale": "volume"}}]
-    more = {"rules": rules, "scales": {"volume": scale}, "refunds": {"take_back": policy}}
+    more: dict[str, Any] = {"rules": rules, "scales": {"volume": scale}, "refunds": {"take_back": policy}}
     return plan("op", "aurora", "100", since="2025-06-01", **more)
 
 
