@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -236,3 +238,22 @@ def test_whatever_is_written_is_sound_or_named(when: str) -> None:
     if not found:
         assert reached([when]).problems == {}
         assert condition_words(when)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "product_code == 'ecs' && region == 'a'",
+        "(product_code == 'ecs' && region == 'a') && kind == 'usage'",
+        "product_code == 'ecs' && abs(region)",  # bad where it comes to that
+        "abs(region) && product_code == 'ecs'",
+        "product_code == 'ecs' || region == 'a'",
+        "!(product_code == 'ecs' && region == 'a')",
+    ],
+)
+def test_what_is_told_by_its_first_equality_is_what_the_whole_condition_says(when: str) -> None:
+    condition = compile_condition(when)
+    whole = replace(condition, begins=None)
+    for code, region in product(("ecs", "oss", None), ("a", "b", None)):
+        line = {"product_code": code, "region": region, "kind": "usage"}
+        assert condition.outcome(line) is whole.outcome(line), line
