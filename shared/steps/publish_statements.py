@@ -21,7 +21,7 @@ from shared.ports import ObjectEvent
 from shared.report import statements as report
 from shared.services import Services
 from shared.settlement.statement import parse_statement
-from shared.steps import projections, state
+from shared.steps import anchoring, projections, state
 
 _ACTOR = "publish_statements"
 _ORDER_KEY = re.compile(r"work/publish/(20\d\d-\d\d)/([a-z0-9-]+)\.json", re.ASCII)
@@ -41,6 +41,7 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
         raise BadInputError(f"order {event.key}", f"{reseller} {cycle} is not locked", "a lock writes this order")
     files = _files(services, reseller, cycle, entries, lock)
     listed = [{"key": key, "digest": digest(body)} for key, body in files.items()]
+    anchoring.anchor(services, anchoring.LOCK, f"{cycle}-{reseller}-{lock.seq}", lock.at, {lock.stream: lock.head})
     for key, body in files.items():
         services.buckets.records.put_once(key, body)
 

@@ -1,0 +1,227 @@
+"""The chain checked, in the table and as a bundle: whatever was done to it is found and named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.chain import bundle, checking
+from shared.chain.bundle import BundleRefusedError, check_bundle
+from shared.chain.chain import TABLE, Chain, Writer
+from shared.chain.checking import Ledger, Problem, Stored, check_table
+from shared.chain.entry import ENTRY_BYTES_MAX, Draft, Head
+from shared.ids import canonical_json
+from tests.fakes import MemoryRows
+
+AT = "2025-07-01T00:00:00Z"
+ANCHOR = "anchors/2025-07-01/day.json"
+A, B = "reseller/a", "parties"
+
+
+# -- a check from nothing but the description (shared/chain/README.md): no more than 40 lines, and nothing of ours ----
+
+
+def independent_check(path: Path) -> list[str]:
+    problems, hashes, reads, heads = [], {}, [], []
+    with zipfile.ZipFile(path) as file:
+        names = sorted(file.namelist())
+        manifest = json.loads(file.read("manifest.json"))
+        heads.append(("manifest", manifest["heads"]))
+        for name in (one for one in names if one.startswith("anchors/")):
+            heads.append((name, json.loads(file.read(name))["heads"]))
+        for name in (one for one in names if one.startswith("objects/")):
+            if hashlib.sha256(file.read(name)).hexdigest() != name.split("/")[1]:
+                problems.append(f"{name}: changed")
+        for name in (one for one in names if one.startswith("entries/")):
+            for line in file.read(name).split(b"\n")[:-1]:
+                kept, raw = line[:64].decode(), line[65:]
+                entry = json.loads(raw)
+                stream, seq = entry["stream"], entry["seq"]
+                mine = hashes.setdefault(stream, ["0" * 64])
+                again = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+                if hashlib.sha256(raw).hexdigest() != kept or again != raw:
+                    problems.append(f"{stream} {seq}: edited")
+                if seq != len(mine) or entry["previous"] != mine[-1]:
+                    problems.append(f"{stream} {seq}: does not follow entry {len(mine) - 1}")
+                mine.append(kept)
+                reads += [(f"{stream} {seq}", {other: at}) for other, at in entry["reads"].items()]
+    for by, named in heads + reads:
+        for stream, (seq, kept) in named.items():
+            if manifest["only"] is None or stream in manifest["only"]:
+                mine = hashes.get(stream, ["0" * 64])
+                if seq >= len(mine) or mine[seq] != kept:
+                    problems.append(f"{stream} {seq}: not what {by} names")
+    for stream, mine in hashes.items():
+        if manifest["heads"].get(stream) != [len(mine) - 1, mine[-1]]:
+            problems.append(f"{stream} {len(mine) - 1}: not what the manifest ends with")
+    return problems
+
+
+# -- what is tampered with ----------------------------------------------------------------------------------------
+
+
+def written() -> MemoryRows:
+    """Two streams, of which one reads the other."""
+    rows = MemoryRows()
+    chain = Chain(rows)
+    for number in range(1, 4):
+        chain.append(B, lambda _, number=number: Draft("noted", "x", AT, {"number": number}))  # type: ignore[misc]
+    reads = chain.heads()
+    for number in range(1, 7):
+        draft = Draft("noted", "张三", AT, {"number": number, "why": "\u2028 é \" \\"}, "test", reads)
+        chain.append(A, lambda _, draft=draft: draft)  # type: ignore[misc]
+    return rows
+
+
+def export(rows: MemoryRows, path: Path, anchors: Mapping[str, bytes] | None = None) -> Path:
+    chain, ledger, writer = Chain(rows), Ledger(), bundle.Writer(path)
+    for stored in checking.parts(chain, ledger):
+        ledger.take(checking.check(stored))
+        writer.entries(stored)
+    for name, body in (anchors if anchors is not None else anchored(rows)).items():
+        writer.anchor(name, body)
+    writer.object(b"a document")
+    writer.close(AT, None, ledger.heads(), ledger.entries)
+    return path
+
+
+def anchored(rows: MemoryRows) -> dict[str, bytes]:
+    heads = {stream: [head.seq, head.hash] for stream, head in Chain(rows).heads().items()}
+    return {ANCHOR: canonical_json({"anchored": "day", "at": AT, "heads": heads})}
+
+
+def with_lines(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> Path:
+    """The bundle with other lines of entries; its manifest says of the heads what it said."""
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    lines = change(members["entries/000001.txt"].splitlines(keepends=True))
+    members["entries/000001.txt"] = b"".join(lines)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, body in members.items():
+            file.writestr(name, body)
+    return path
+
+
+def line(data: Mapping[str, Any]) -> bytes:
+    raw = canonical_json(data)
+    return hashlib.sha256(raw).hexdigest().encode() + b" " + raw + b"\n"
+
+
+def data(lines: list[bytes], number: int) -> dict[str, Any]:
+    """What entry `number` of A says: those of B are the first three lines."""
+    return dict(json.loads(lines[2 + number][65:]))
+
+
+def edited(lines: list[bytes]) -> list[bytes]:
+    lines[6] = lines[6].replace(b'"number":4', b'"number":9')
+    return lines
+
+
+def hashed_anew(lines: list[bytes]) -> list[bytes]:
+    lines[6] = line({**data(lines, 4), "body": {"number": 9}})
+    return lines
+
+
+def all_hashed_anew(lines: list[bytes]) -> list[bytes]:
+    """The fourth entry is another, and all after it are made to follow."""
+    previous = data(lines, 4)["previous"]
+    for number in range(4, 7):
+        changed = {**data(lines, number), "previous": previous, "actor": "mallory"}
+        lines[2 + number] = line(changed)
+        previous = lines[2 + number][:64].decode()
+    return lines
+
+
+def missing(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:6], *lines[7:]]
+
+
+def missing_first(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:3], *lines[4:]]
+
+
+def reordered(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:5], lines[6], lines[5], *lines[7:]]
+
+
+def doubled(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:7], line({**data(lines, 4), "actor": "mallory"}), *lines[7:]]
+
+
+def inserted(lines: list[bytes]) -> list[bytes]:
+    """A further entry between the third and the fourth, and all after it under the next number."""
+    new = {**data(lines, 4), "actor": "mallory"}
+    return [*lines[:6], line(new), *(line({**data(lines, n), "seq": n + 1}) for n in range(4, 7))]
+
+
+def truncated(lines: list[bytes]) -> list[bytes]:
+    return lines[:-2]
+
+
+def appended(lines: list[bytes]) -> list[bytes]:
+    last = lines[-1]
+    return [*lines, line({**data(lines, 6), "seq": 7, "previous": last[:64].decode()})]
+
+
+def gone(lines: list[bytes]) -> list[bytes]:
+    return lines[3:]
+
+
+def not_canonical(lines: list[bytes]) -> list[bytes]:
+    raw = lines[-1][65:-1].replace(b'"seq":6', b'"seq": 6')
+    return [*lines[:-1], hashlib.sha256(raw).hexdigest().encode() + b" " + raw + b"\n"]
+
+
+TAMPERED = {
+    edited: Problem(A, 4, "its content does not have its hash"),
+    hashed_anew: Problem(A, 5, "it does not name the hash of entry 4: one of the two was changed, put in or replaced"),
+    all_hashed_anew: Problem(A, 6, f"{ANCHOR} names it with another hash: it was changed since"),
+    missing: Problem(A, 4, "it is missing"),
+    missing_first: Problem(A, 1, "it is missing"),
+    reordered: Problem(A, 3, "it stands behind a later entry: their order was changed"),
+    doubled: Problem(A, 4, "there is another entry of this number: one was inserted"),
+    inserted: Problem(A, 5, "it does not name the hash of entry 4: one of the two was changed, put in or replaced"),
+    truncated: Problem(A, 5, f"the stream ends before it, and {ANCHOR} names entry 6: the entries 5 to 6 were cut off"),
+    appended: Problem(A, 7, "the manifest does not know it: it was put in at the end"),
+    gone: Problem(B, 1, f"the stream is not there, and {ANCHOR} names its entry 3"),
+    not_canonical: Problem(A, 5, "what stands after it is no entry: it is not canonical JSON"),
+}
+
+
+def test_an_untouched_bundle_passes_here_and_by_its_description_alone(tmp_path: Path) -> None:
+    path = export(written(), tmp_path / "chain.zip")
+    found = check_bundle(path)
+
+    assert (found.problems, found.uncompared) == ([], 0)
+    assert (found.streams, found.entries, found.anchors, found.objects) == (2, 9, 1, 1)
+    assert independent_check(path) == []
+
+
+@pytest.mark.parametrize("tamper", TAMPERED, ids=lambda one: one.__name__)
+def test_a_tampered_bundle_is_caught_here_and_by_its_description_alone(
+    tmp_path: Path, tamper: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    path = with_lines(export(written(), tmp_path / "chain.zip"), tamper)
+
+    found = check_bundle(path).problems
+    assert any(one[:2] == TAMPERED[tamper][:2] and TAMPERED[tamper].what in one.what for one in found), found
+    assert independent_check(path) != []
+
+
+def test_an_object_that_is_not_what_its_name_says_is_caught_here_and_by_the_description_alone(tmp_path: Path) -> None:
+    path = export(written(), tmp_path / "chain.zip")
+    name = f"objects/{hashlib.sha256(b'a document').hexdigest()}"
+    with zipfile.ZipFile(path) as file:
+        members = {one: file.read(one) for one in file.namelist()} | {name: b"another"}
+    with zipfile.ZipFile(path, "w") as file:
+        for one, body in members.items():
+            file.writestr(one, body)
+
+    assert [one.stream for one in check_bundle(path).problems] == [name]
+    assert independent_check(path) == [f"{name}: changed"]
