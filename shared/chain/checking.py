@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple, NoReturn
 
 from shared.chain.chain import Chain
@@ -19,7 +20,13 @@ from shared.chain.entry import ENTRY_BYTES_MAX, GENESIS, Head
 from shared.ids import Digest
 
 BATCH = 2_000
-_NAMES = {"stream", "seq", "previous", "kind", "actor", "at", "why", "body", "reads"}
+_FIELDS: Mapping[str, type] = {
+    "stream": str, "seq": int, "previous": str, "kind": str, "actor": str, "at": str, "why": str,
+    "body": dict, "reads": dict,
+}  # fmt: skip
+_TYPES = tuple(_FIELDS.values())
+_fields = itemgetter(*_FIELDS)
+_place = itemgetter("stream", "seq", "previous", "reads")
 _GAP_MAX = 1_000_000  # entries missing in one place, beyond which they are not counted one by one
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HASH_BYTES = 32
@@ -80,33 +87,32 @@ def check(entries: Iterable[Stored]) -> Part:
     part = Part()
     stream, seq, last, hashes = "", 0, "", bytearray()
     first, previous = 0, ""
-    for kept in entries:
+    for kept, raw, place in entries:
         try:
-            data = read(kept.raw)
+            of, at, before, reads = _place(read(raw))
         except UnreadableError as exc:
-            if kept.place is None:
+            if place is None:
                 part.problems.append(Problem(stream, seq, f"what stands after it is no entry: {exc}"))
                 continue
-            data = {"stream": kept.place[0], "seq": kept.place[1], "previous": "", "reads": {}}
-            part.problems.append(Problem(*kept.place, f"it is no entry: {exc}"))
+            part.problems.append(Problem(*place, f"it is no entry: {exc}"))
+            of, at, before, reads = *place, "", {}
         else:
-            if kept.place is not None and kept.place != (data["stream"], data["seq"]):
-                other = f"here stands entry {data['seq']} of {data['stream']!r}"
-                part.problems.append(Problem(*kept.place, other))
-                data = {"stream": kept.place[0], "seq": kept.place[1], "previous": "", "reads": {}}
-            elif sha256(kept.raw).hexdigest() != kept.hash:
-                part.problems.append(Problem(data["stream"], data["seq"], "its content does not have its hash"))
-        if data["stream"] != stream or data["seq"] != seq + 1:
+            if place is not None and place != (of, at):
+                part.problems.append(Problem(*place, f"here stands entry {at} of {of!r}"))
+                of, at, before, reads = *place, "", {}
+            elif sha256(raw).hexdigest() != kept:
+                part.problems.append(Problem(of, at, "its content does not have its hash"))
+        if of != stream or at != seq + 1:
             if hashes:
                 part.runs.append(Run(stream, first, previous, bytes(hashes)))
-            stream, first, previous, hashes = data["stream"], data["seq"], data["previous"], bytearray()
-        elif data["previous"] != last and last and data["previous"]:
-            part.problems.append(_broken(stream, seq + 1))
-        seq, last = data["seq"], kept.hash if data["previous"] else ""
-        hashes += bytes.fromhex(kept.hash) if _HASH.fullmatch(kept.hash) else _ABSENT
-        if data["reads"]:
+            stream, first, previous, hashes = of, at, before, bytearray()
+        elif before != last and last and before:
+            part.problems.append(_broken(stream, at))
+        seq, last = at, kept if before else ""
+        hashes += bytes.fromhex(kept) if _HASH.fullmatch(kept) else _ABSENT
+        if reads:
             by = f"entry {seq} of {stream!r}"
-            part.named += [Named(other, at, value, by) for other, (at, value) in data["reads"].items() if at]
+            part.named += [Named(other, number, value, by) for other, (number, value) in reads.items() if number]
     if hashes:
         part.runs.append(Run(stream, first, previous, bytes(hashes)))
     return part
@@ -118,14 +124,14 @@ def read(raw: bytes) -> dict[str, Any]:
         raise UnreadableError(f"it has {len(raw)} bytes of at most {ENTRY_BYTES_MAX}")
     try:
         text = raw.decode()
-        data = _decode(text)
+        data: dict[str, Any] = _decode(text)
         # Whatever could be written in two ways (order, spaces, escapes, a name given twice) is written as one here.
         is_canonical = _encode(data) == text
     except (ValueError, RecursionError) as exc:
         raise UnreadableError(f"it is no JSON that an entry can hold ({exc})") from exc
     if not is_canonical:
         raise UnreadableError("it is not canonical JSON")
-    if type(data) is not dict or data.keys() != _NAMES or not _is_entry(data):
+    if not _is_entry(data):
         raise UnreadableError("it has not the fields of an entry")
     return data
 
@@ -260,15 +266,15 @@ def parts(chain: Chain, ledger: Ledger) -> Iterator[tuple[Stored, ...]]:
     While they are read others append: what came after in a stream that was read already, and is named by what was
     read later, is read at the end.
     """
-    yield from _batches(chain)
+    yield from of_stream(chain)
     ends: dict[str, int] = {}
     while (behind := ledger.behind()) and behind != ends:
         for stream, end in behind.items():
-            yield from _batches(chain, stream, end)
+            yield from of_stream(chain, stream, end)
         ends = behind
 
 
-def _batches(chain: Chain, stream: str = "", since: int = 0) -> Iterator[tuple[Stored, ...]]:
+def of_stream(chain: Chain, stream: str = "", since: int = 0) -> Iterator[tuple[Stored, ...]]:
     """The entries of all streams, or of one after a seq."""
     rows = chain.stored(stream, since)
     kept = (Stored(str(row["hash"]), str(row["entry"]).encode(), (str(row["stream"]), int(row["seq"]))) for row in rows)
@@ -276,22 +282,16 @@ def _batches(chain: Chain, stream: str = "", since: int = 0) -> Iterator[tuple[S
         yield batch
 
 
-def _is_entry(data: Mapping[str, Any]) -> bool:
-    reads = data["reads"]
-    if not (
-        type(data["seq"]) is int
-        and data["seq"] > 0
-        and all(type(data[name]) is str for name in ("stream", "kind", "actor", "at", "why"))
-        and type(data["body"]) is dict
-        and type(data["previous"]) is str
-        and _HASH.fullmatch(data["previous"])
-        and type(reads) is dict
-    ):
+def _is_entry(data: Any) -> bool:
+    if type(data) is not dict or len(data) != len(_FIELDS) or not data.keys() >= _FIELDS.keys():
         return False
-    return all(
-        type(one) is list and len(one) == 2 and type(one[0]) is int and one[0] >= 0 and type(one[1]) is str
-        for one in reads.values()
-    )  # fmt: skip
+    if tuple(map(type, _fields(data))) != _TYPES or data["seq"] < 1 or not _HASH.fullmatch(data["previous"]):
+        return False
+    return not data["reads"] or all(map(_is_head, data["reads"].values()))
+
+
+def _is_head(value: Any) -> bool:
+    return type(value) is list and list(map(type, value)) == [int, str] and value[0] >= 0
 
 
 def _refused(text: str) -> NoReturn:

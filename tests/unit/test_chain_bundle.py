@@ -28,7 +28,9 @@ A, B = "reseller/a", "parties"
 
 
 def independent_check(path: Path) -> list[str]:
-    problems, hashes, reads, heads = [], {}, [], []
+    problems: list[str] = []
+    hashes: dict[str, list[str]] = {}
+    reads, heads = [], []
     with zipfile.ZipFile(path) as file:
         names = sorted(file.namelist())
         manifest = json.loads(file.read("manifest.json"))
@@ -74,7 +76,7 @@ def written() -> MemoryRows:
         chain.append(B, lambda _, number=number: Draft("noted", "x", AT, {"number": number}))  # type: ignore[misc]
     reads = chain.heads()
     for number in range(1, 7):
-        draft = Draft("noted", "张三", AT, {"number": number, "why": "\u2028 é \" \\"}, "test", reads)
+        draft = Draft("noted", "张三", AT, {"number": number, "why": '\u2028 é " \\'}, "test", reads)
         chain.append(A, lambda _, draft=draft: draft)  # type: ignore[misc]
     return rows
 
@@ -178,7 +180,7 @@ def not_canonical(lines: list[bytes]) -> list[bytes]:
     return [*lines[:-1], hashlib.sha256(raw).hexdigest().encode() + b" " + raw + b"\n"]
 
 
-TAMPERED = {
+TAMPERED: Mapping[Callable[[list[bytes]], list[bytes]], Problem] = {
     edited: Problem(A, 4, "its content does not have its hash"),
     hashed_anew: Problem(A, 5, "it does not name the hash of entry 4: one of the two was changed, put in or replaced"),
     all_hashed_anew: Problem(A, 6, f"{ANCHOR} names it with another hash: it was changed since"),
