@@ -13,9 +13,9 @@ import pytest
 
 from shared.chain import bundle, checking
 from shared.chain.bundle import BundleRefusedError, check_bundle
-from shared.chain.chain import TABLE, Chain, Writer
-from shared.chain.checking import Ledger, Problem, Stored, check_table
-from shared.chain.entry import ENTRY_BYTES_MAX, Draft, Head
+from shared.chain.chain import Chain
+from shared.chain.checking import Ledger, Problem, Stored
+from shared.chain.entry import ENTRY_BYTES_MAX, Draft
 from shared.ids import canonical_json
 from tests.fakes import MemoryRows
 
@@ -227,3 +227,122 @@ def test_an_object_that_is_not_what_its_name_says_is_caught_here_and_by_the_desc
 
     assert [one.stream for one in check_bundle(path).problems] == [name]
     assert independent_check(path) == [f"{name}: changed"]
+
+
+# -- the table while it is written to -----------------------------------------------------------------------------
+
+
+def test_what_is_appended_while_the_table_is_read_is_no_contradiction(tmp_path: Path) -> None:
+    """A stream that was read already goes on, and one that is read later names its new entry."""
+    rows = written()
+    chain, ledger = Chain(rows), Ledger()
+    batches = checking.parts(chain, ledger)
+    first = next(batches)
+    ledger.take(checking.check([one for one in first if one.place and one.place[0] == B]))
+    chain.append(B, lambda _: Draft("noted", "x", AT, {"number": 4}))
+    chain.append(A, lambda _: Draft("noted", "x", AT, {"number": 7}, "", {B: chain.heads()[B]}))
+    ledger.take(checking.check(checking_of(chain, A)))
+    for stored in batches:
+        ledger.take(checking.check(stored))
+
+    assert ledger.finish() == ([], 0)
+    assert {stream: head.seq for stream, head in ledger.heads().items()} == {B: 4, A: 7}
+
+
+def checking_of(chain: Chain, stream: str) -> list[Stored]:
+    return [one for batch in checking.of_stream(chain, stream) for one in batch]
+
+
+def test_batches_of_any_size_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = written()
+    stored = [*checking_of(Chain(rows), B), *checking_of(Chain(rows), A)]
+    del stored[5]
+    found = set()
+    for size in range(1, len(stored) + 1):
+        ledger = Ledger()
+        for begin in range(0, len(stored), size):
+            ledger.take(checking.check(stored[begin : begin + size]))
+        found.add((tuple(ledger.finish()[0]), ledger.entries))
+
+    assert found == {((Problem(A, 3, "it is missing"),), 8)}
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b'{"stream":"a"}', "it has not the fields of an entry"),
+        (b"[]", "it has not the fields of an entry"),
+        (b"\xff", "it is no JSON"),
+        (b"[" * 50_000, "it is no JSON"),
+        (b'{"a":1,"a":1}', "it is not canonical JSON"),
+        (b'{"a":1.5}', "it has a float, 1.5"),
+        (b'{"a":NaN}', "it has a float, NaN"),
+        (b'{"a":"\\u0041"}', "it is not canonical JSON"),
+        (b'{"b":1,"a":1}', "it is not canonical JSON"),
+        (b'"' + b"a" * ENTRY_BYTES_MAX + b'"', "of at most 65536"),
+    ],
+)
+def test_bytes_that_are_no_entry_are_refused(raw: bytes, said: str) -> None:
+    with pytest.raises(checking.UnreadableError, match=said):
+        checking.read(raw)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seq": 0}, {"seq": True}, {"previous": "no"}, {"reads": {"a": [1]}}, {"reads": {"a": ["1", "b"]}}]
+)
+def test_an_entry_of_other_types_is_refused(change: Mapping[str, Any]) -> None:
+    [first, *_] = checking_of(Chain(written()), A)
+    with pytest.raises(checking.UnreadableError, match="fields of an entry"):
+        checking.read(canonical_json({**json.loads(first.raw), **change}))
+
+
+# -- files that are no bundle -------------------------------------------------------------------------------------
+
+
+def zipped(path: Path, members: Mapping[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, body in members.items():
+            file.writestr(name, body)
+    return path
+
+
+MANIFEST = canonical_json({"format": bundle.FORMAT, "at": AT, "only": None, "entries": 0, "heads": {}})
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ({}, "manifest.json: it is missing"),
+        ({"manifest.json": b"{}"}, "format: it is None, expected 'clearbook-chain-1'"),
+        ({"manifest.json": b"["}, "manifest.json: it is no JSON"),
+        ({"manifest.json": MANIFEST.replace(b"null", b'"x"')}, "only: expected null or a list"),
+        ({"manifest.json": MANIFEST.replace(b'"heads":{}', b'"heads":{"a":[1,2]}')}, "heads: expected"),
+        ({"manifest.json": MANIFEST, "../evil": b""}, "'../evil': a bundle has no such member"),
+        ({"manifest.json": MANIFEST, "entries/000001.txt": b"x"}, "its last line does not end"),
+        ({"manifest.json": MANIFEST, "entries/000001.txt": b"x\n"}, "line 1: expected 64 digits"),
+        ({"manifest.json": MANIFEST, "entries/000001.txt": b"\0" * 9_000_000}, "more than 8454210 bytes"),
+        ({"manifest.json": MANIFEST, "anchors/2025-07-01/day.json": b"{}"}, "heads: expected stream"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_a_file_that_is_no_bundle_is_refused_with_its_place(
+    tmp_path: Path, members: Mapping[str, bytes], said: str
+) -> None:
+    with pytest.raises(BundleRefusedError) as refused:
+        check_bundle(zipped(tmp_path / "odd.zip", members))
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"no zip", b"PK\x03\x04" + b"\0" * 100])
+def test_what_is_no_zip_file_is_refused(tmp_path: Path, body: bytes) -> None:
+    (tmp_path / "odd.zip").write_bytes(body)
+    with pytest.raises(BundleRefusedError, match="no zip file"):
+        check_bundle(tmp_path / "odd.zip")
+
+
+def test_a_bundle_cut_short_or_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
+    whole = export(written(), tmp_path / "chain.zip").read_bytes()
+    for body in (whole[:-40], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+        (tmp_path / "odd.zip").write_bytes(body)
+        with pytest.raises(BundleRefusedError):
+            check_bundle(tmp_path / "odd.zip")
