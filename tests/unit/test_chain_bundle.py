@@ -267,6 +267,11 @@ def test_batches_of_any_size_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -
     assert found == {((Problem(A, 3, "it is missing"),), 8)}
 
 
+def test_plain_data_has_one_spelling_however_it_is_asked_for() -> None:
+    data = {"b": ['\u2028é"\\\n\x01\x7f😀', None, True, 1 << 70], "a": {"z": {}, "": -1}}
+    assert checking.canonical(data) == canonical_json(data)
+
+
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
