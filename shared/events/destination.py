@@ -1,4 +1,4 @@
-"""Where a reseller wants its events and files: a bucket of its own, registered by two people and proven to be its own."""
+"""Where a reseller wants its events and files: a bucket that two people registered and that is its own."""
 
 from __future__ import annotations
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.chain.entry import Entry
-from shared.control.approvals import APPROVED, PROPOSED
+from shared.control.approvals import APPROVED, PROPOSED, REJECTED
 from shared.cycle import Cycle, parse_instant, shanghai_day
 from shared.events.types import CASES_CLOSED, CASES_OPENED, OF_ACTS, OF_KINDS, EventType, Fields
 from shared.ids import canonical_json
 
-REJECTED = "rejected"
 CASES_NAMED_MAX = 200  # of more an event says how many there are
 RESELLERS, OPERATORS = "outbox/resellers/", "outbox/operator/"
 _KEY = re.compile(
@@ -121,4 +120,3 @@ def _data(type_: EventType, said: Mapping[str, Any]) -> dict[str, Any]:
 def _picked(fields: Fields, said: Mapping[str, Any]) -> dict[str, Any]:
     """Of what is said the fields that are named, and nothing else; an entry of before may lack one."""
     return {name: said[name] for name in fields if name in said}
-

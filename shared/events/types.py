@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shared.control import months
+from shared.control.approvals import ENDORSED, GRANT, REFUSED
+from shared.events.destination import DELIVERY_BUCKET
 from shared.payout.batch import PAYOUT
 
 Fields = Mapping[str, str]  # name -> shape; a shape that ends in "?" may be missing
@@ -107,6 +109,8 @@ OF_KINDS: Mapping[str, EventType] = {
         "batch.written", "the payout file of a batch is there", _fields("cycle: cycle", "batch", "members: count"),
         _FILES,
     ),
+    ENDORSED: EventType("proposal.endorsed", "one approved, and more have to", _fields("act", "proposal: count")),
+    REFUSED: EventType("attempt.refused", "somebody tried what they may not", _fields("because")),
 }  # fmt: skip
 
 # Of an entry `calculated`: how its cases differ from those of the run before.
@@ -116,12 +120,11 @@ CASES_CLOSED = EventType("cases.closed", "a run no longer found cases of the run
 
 
 def _act(noun: str, *named: str, lists: Mapping[str, Fields] | None = None, for_reseller: bool = True) -> OfAct:
-    """What is proposed is said as what is approved, but of a rejection only which proposal."""
     fields, what = {"proposal": "count", **_fields(*named)}, noun.replace("_", " ")
     return OfAct(
         EventType(f"{noun}.proposed", f"{what}: proposed by one person", fields, lists or {}),
         EventType(f"{noun}.approved", f"{what}: in force", fields, lists or {}, for_reseller),
-        EventType(f"{noun}.rejected", f"{what}: a proposal was rejected", {"proposal": "count"}),
+        EventType(f"{noun}.rejected", f"{what}: a proposal was rejected", fields, lists or {}),
     )
 
 
@@ -132,17 +135,18 @@ OF_ACTS: Mapping[str, OfAct] = {
     months.LOCK: OfAct(
         EventType("month.in_review", "a lock is proposed", _LOCK, _STATEMENTS),
         EventType("month.locked", "a month is locked: nothing of it changes any more", _LOCK, _STATEMENTS, True),
-        EventType("month.lock_rejected", "a lock was rejected", {"proposal": "count"}),
+        EventType("month.lock_rejected", "a proposed lock was rejected", _LOCK, _STATEMENTS),
     ),
     months.AGREEMENT: _act("agreement", "agreement", "version: count"),
     months.OPENING: _act("opening", "as_of: cycle"),
     months.INVOICE: _act("invoice", "cycle: cycle", "agreement", "number", "date", "amount: amount",
                          "currency: currency"),
-    "delivery_bucket": _act("delivery_bucket", "bucket"),
+    GRANT: _act("grant", "user", "role", for_reseller=False),
+    DELIVERY_BUCKET: _act("delivery_bucket", "bucket"),
     PAYOUT: _act("batch", "cycle: cycle", "batch", "members: count", "total: amount", "currency: currency",
                  for_reseller=False),
     "party_document": _act("party_document", "document: digest", for_reseller=False),
-    "fx_tables": _act("fx_tables", for_reseller=False),
+    "fx_tables": _act("fx_tables", for_reseller=False),  # whole files by digest, and nothing to say of them
     "figures": _act("figures", for_reseller=False),
     "catalogue": _act("catalogue", "document: digest", for_reseller=False),
     "repair_rule": _act("repair_rule", "document: digest", for_reseller=False),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from shared.chain.entry import Entry
@@ -51,7 +51,7 @@ def delivered_key(told: Told) -> str:
 
 
 def _entry(entries: list[Entry], told: Told, key: str) -> Entry:
-    """The entry that the event is of: an object in a bucket decides nothing, and what no entry calls for is not told."""
+    """The entry that the event is of: an object in a bucket decides nothing; what no entry calls for is not told."""
     entry = entries[told.seq - 1] if 0 < told.seq <= len(entries) else None
     event = event_of(entry) if entry is not None else None
     if entry is None or event is None or event.key != key:
@@ -59,9 +59,10 @@ def _entry(entries: list[Entry], told: Told, key: str) -> Entry:
     return entry
 
 
-def _copy(
-    services: Services, destination: Destination, told: Told, entry: Entry, body: bytes
-) -> list[str]:
+def _copy(services: Services, destination: Destination, told: Told, entry: Entry, body: bytes) -> list[str]:
+    said = json.loads(body)
+    if said["data"]["entry"]["hash"] != entry.hash:
+        raise BadInputError(f"event {said['id']}", "names another entry than the chain has", "find out who wrote it")
     theirs, copied = services.buckets_of_others(destination), []
     for key, expected in _files(entry, told.reseller):
         found = services.buckets.records.get(key)
@@ -69,9 +70,6 @@ def _copy(
             raise BadInputError(f"object {key}", "is not what was published", "find out who changed it, and restore it")
         theirs.put_once(destination.prefix + _name(key), found)
         copied.append(key)
-    said = json.loads(body)
-    if said["data"]["entry"]["hash"] != entry.hash:
-        raise BadInputError(f"event {said['id']}", "names another entry than the chain has", "find out who wrote it")
     theirs.put_once(f"{destination.prefix}events/{told.month}/{told.seq:06d}-{told.name}.json", body)
     return copied
 
@@ -81,7 +79,7 @@ def _files(entry: Entry, reseller: str) -> Iterator[tuple[str, str]]:
     if entry.kind != months.PUBLISHED:
         return
     cycle = re.escape(entry.body["cycle"])
-    own = re.compile(rf"statements/{cycle}/{reseller}/[^/]+|journal/{cycle}/{reseller}-[0-9a-f]{{12}}\.[a-z]+", re.ASCII)
+    own = re.compile(rf"statements/{cycle}/{reseller}/[^/]+|journal/{cycle}/{reseller}-[0-9a-f]{{12}}\.[a-z]+")
     for one in entry.body["files"]:
         if own.fullmatch(one["key"]):
             yield one["key"], one["digest"]
@@ -93,6 +91,6 @@ def _name(key: str) -> str:
     return f"{kind}/{cycle}/{name}"
 
 
-def _done(services: Services, event: ObjectEvent, told: Told, outcome: str, files: int) -> Mapping[str, Any]:
+def _done(services: Services, event: ObjectEvent, told: Told, outcome: str, files: int) -> dict[str, Any]:
     services.record(_ACTOR, event.key, stamp(event.at), outcome)
     return {"reseller": told.reseller, "event": f"{told.seq:06d}-{told.name}", "outcome": outcome, "files": files}

@@ -1,9 +1,10 @@
-"""The outbox: each change of state leaves its events as objects, after its entry; `sweep` leaves those that are missing."""
+"""The outbox: each change of state leaves its events as objects, after its entry; `sweep` leaves what is missing."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from shared.chain.entry import Entry
@@ -13,9 +14,9 @@ from shared.ports import ObjectConflictError
 from shared.services import Services
 
 
-def tell(services: Services, streams: str | Iterable[str], since: str) -> None:
+def tell(services: Services, streams: Iterable[str], since: str) -> None:
     """Leave the events of the entries that streams got at an instant or later; what is there already stays."""
-    for stream in [streams] if isinstance(streams, str) else streams:
+    for stream in sorted(streams):
         entries = services.chain.read(stream)
         for entry in entries:
             if entry.at >= since:
@@ -32,10 +33,9 @@ def leave(services: Services, entries: Sequence[Entry], entry: Entry) -> None:
 
 
 def _leave(services: Services, event: Event) -> None:
-    try:
+    # Told before a new version of us puts it in other words: what is told stays told.
+    with suppress(ObjectConflictError):
         services.buckets.work.put_once(event.key, event.body)
-    except ObjectConflictError:
-        pass  # it was told before a new version put it in other words: what is told stays told
 
 
 def _of_cases(services: Services, entries: Sequence[Entry], entry: Entry) -> list[Event]:
