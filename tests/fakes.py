@@ -475,6 +475,9 @@ class Cloud:
 
     def restore(self, state: State) -> None:
         """Go back to a state."""
-        for name, store in (self.stores | self.others).items():
-            store.objects, store.created = dict(state.objects[name]), list(state.created[name])
+        for name in self.others.keys() - state.objects.keys():
+            del self.others[name]
+        for name, objects in state.objects.items():
+            store = self.stores[name] if name in self.stores else self.has_bucket(name)
+            store.objects, store.created = dict(objects), list(state.created[name])
         self.rows.tables = {name: {key: dict(row) for key, row in rows.items()} for name, rows in state.tables.items()}
