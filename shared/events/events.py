@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.chain.entry import Entry
+from shared.control import months
 from shared.control.approvals import APPROVED, PROPOSED, REJECTED
 from shared.cycle import Cycle, parse_instant, shanghai_day
 from shared.events.types import CASES_CLOSED, CASES_OPENED, OF_ACTS, OF_KINDS, EventType, Fields
@@ -92,11 +93,25 @@ def event_of(entry: Entry) -> Event | None:
         act = OF_ACTS.get(body.get("act", ""))
         if act is None:
             return None
-        type_ = {PROPOSED: act.proposed, APPROVED: act.approved, REJECTED: act.rejected}[entry.kind]
+        type_ = act.of(entry.kind)
         said = {**body.get("what", {}), "proposal": body.get("proposal", entry.seq)}
         return Event(type_, entry, _data(type_, said))
     kind = OF_KINDS.get(entry.kind)
-    return None if kind is None else Event(kind, entry, _data(kind, body))
+    if kind is None:
+        return None
+    told = {**body, "files": files_of(entry)} if entry.kind == months.PUBLISHED else body
+    return Event(kind, entry, _data(kind, told))
+
+
+def files_of(entry: Entry) -> list[dict[str, str]]:
+    """The files that a reseller's month was published as: {key, digest, name}, the name being that in its bucket.
+
+    What else the entry may name is not the reseller's.
+    """
+    cycle, reseller = re.escape(entry.body["cycle"]), re.escape(entry.stream.removeprefix("reseller/"))
+    own = re.compile(rf"(statements/{cycle}/){reseller}/([^/]+)|(journal/{cycle}/)({reseller}-[0-9a-f]{{12}}\.[a-z]+)")
+    found = [(one, own.fullmatch(one["key"])) for one in entry.body["files"]]
+    return [{**one, "name": "".join(filter(None, match.groups()))} for one, match in found if match is not None]
 
 
 def cases_events(entry: Entry, before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[Event]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shared.control import months
-from shared.control.approvals import ENDORSED, GRANT, REFUSED
+from shared.control.approvals import APPROVED, ENDORSED, GRANT, PROPOSED, REFUSED, REJECTED
 from shared.events.destination import DELIVERY_BUCKET
 from shared.payout.batch import PAYOUT
 
@@ -24,6 +24,7 @@ SHAPES: Mapping[str, Mapping[str, object]] = {
     "currency": {"type": "string", "pattern": "^([A-Z]{3})?$"},
     "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     "count": {"type": "integer", "minimum": 0},
+    "flag": {"type": "boolean"},
 }
 
 
@@ -56,6 +57,10 @@ class OfAct:
     approved: EventType
     rejected: EventType
 
+    def of(self, kind: str) -> EventType:
+        """The type of an entry of this kind."""
+        return {PROPOSED: self.proposed, APPROVED: self.approved, REJECTED: self.rejected}[kind]
+
 
 def _fields(*named: str) -> Fields:
     """`name: shape` as a table; where no shape is said it is text."""
@@ -84,9 +89,9 @@ OF_KINDS: Mapping[str, EventType] = {
     ),
     months.PUBLISHED: EventType(
         "statement.published",
-        "the files of a locked month are there",
+        "the files of a locked month are there, by their names in the reseller's bucket",
         _fields("cycle: cycle", "settlement: digest"),
-        _FILES,
+        {"files": _fields("name", "digest: digest")},
         for_reseller=True,
     ),
     months.INSTRUCTED: EventType(
@@ -105,6 +110,21 @@ OF_KINDS: Mapping[str, EventType] = {
     months.CONTRADICTED: EventType(
         "payout.contradicted", "the bank's answers on a payment contradict each other", _ANSWER
     ),
+    "rejected_by_bank": EventType(
+        "payout.rejected", "the bank says that it did not make a payment", _ANSWER, for_reseller=True
+    ),
+    "partly_confirmed": EventType(
+        "payout.partly_confirmed",
+        "the bank says that a part of a payment arrived",
+        {**_ANSWER, "paid": "amount?", "missing": "amount?"},
+        for_reseller=True,
+    ),
+    "answer_unknown": EventType(
+        "payout.answer_unknown", "the bank tells of a payment that nobody instructed, or not so",
+        _fields("cycle: cycle", "instruction", "amount: amount", "currency: currency", "reference"),
+    ),
+    "disputed": EventType("case.disputed", "somebody disputes something of a month", _fields("cycle: cycle", "about")),
+    "commented": EventType("case.commented", "somebody said something about a case", _fields("cycle: cycle", "case")),
     "payout_file_written": EventType(
         "batch.written", "the payout file of a batch is there", _fields("cycle: cycle", "batch", "members: count"),
         _FILES,
@@ -141,6 +161,15 @@ OF_ACTS: Mapping[str, OfAct] = {
     months.OPENING: _act("opening", "as_of: cycle"),
     months.INVOICE: _act("invoice", "cycle: cycle", "agreement", "number", "date", "amount: amount",
                          "currency: currency"),
+    "adjustment": _act("adjustment", "cycle: cycle", "agreement", "amount: amount", "currency: currency"),
+    "case": _act("case", "cycle: cycle", "action", for_reseller=False),
+    "reopen": _act("reopen", "cycle: cycle", "agreement", "instruction", "amount: amount", "currency: currency",
+                   "withheld: amount?"),
+    "payee": _act("payee", "payee: digest", "currency: currency"),
+    "payouts_on": _act("payouts_on", "cycle: cycle", "on: flag"),
+    "price_plan": _act("price_plan", "price_plan", "version: count", for_reseller=False),
+    "payout_template": _act("payout_template", "template", "document: digest", for_reseller=False),
+    "tolerance": _act("tolerance", "tolerance", "version: count", for_reseller=False),
     GRANT: _act("grant", "user", "role", for_reseller=False),
     DELIVERY_BUCKET: _act("delivery_bucket", "bucket"),
     PAYOUT: _act("batch", "cycle: cycle", "batch", "members: count", "total: amount", "currency: currency",

@@ -7,8 +7,6 @@ our own bucket says at last that the event was delivered, so that nobody needs t
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
 from typing import Any
 
 from shared.chain.entry import Entry
@@ -16,7 +14,7 @@ from shared.control import months
 from shared.cycle import stamp
 from shared.errors import BadInputError
 from shared.events.destination import Destination, in_force
-from shared.events.events import RESELLERS, Told, event_of, parse_key
+from shared.events.events import RESELLERS, Told, event_of, files_of, parse_key
 from shared.ids import canonical_json, digest
 from shared.ports import ObjectEvent
 from shared.services import Services
@@ -64,31 +62,14 @@ def _copy(services: Services, destination: Destination, told: Told, entry: Entry
     if said["data"]["entry"]["hash"] != entry.hash:
         raise BadInputError(f"event {said['id']}", "names another entry than the chain has", "find out who wrote it")
     theirs, copied = services.buckets_of_others(destination), []
-    for key, expected in _files(entry, told.reseller):
-        found = services.buckets.records.get(key)
-        if digest(found) != expected:
+    for file in files_of(entry) if entry.kind == months.PUBLISHED else ():
+        found, key = services.buckets.records.get(file["key"]), file["key"]
+        if digest(found) != file["digest"]:
             raise BadInputError(f"object {key}", "is not what was published", "find out who changed it, and restore it")
-        theirs.put_once(destination.prefix + _name(key), found)
+        theirs.put_once(destination.prefix + file["name"], found)
         copied.append(key)
     theirs.put_once(f"{destination.prefix}events/{told.month}/{told.seq:06d}-{told.name}.json", body)
     return copied
-
-
-def _files(entry: Entry, reseller: str) -> Iterator[tuple[str, str]]:
-    """The reseller's own files that an entry names, with their digests; whatever else it may name is not for it."""
-    if entry.kind != months.PUBLISHED:
-        return
-    cycle = re.escape(entry.body["cycle"])
-    own = re.compile(rf"statements/{cycle}/{reseller}/[^/]+|journal/{cycle}/{reseller}-[0-9a-f]{{12}}\.[a-z]+")
-    for one in entry.body["files"]:
-        if own.fullmatch(one["key"]):
-            yield one["key"], one["digest"]
-
-
-def _name(key: str) -> str:
-    """The name of a file in the reseller's bucket: kind, cycle, name."""
-    kind, cycle, *_, name = key.split("/")
-    return f"{kind}/{cycle}/{name}"
 
 
 def _done(services: Services, event: ObjectEvent, told: Told, outcome: str, files: int) -> dict[str, Any]:
