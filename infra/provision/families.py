@@ -17,6 +17,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         *("again/", "pulling/", "customers/"),
         *("sources/", "ingested/", "parts/", "snapshots/", "controls/", "seals/"),
         *("files/", "comparisons/"),
+        *("outbox/", "delivered/"),
         *("drafts/", "settlements/", "cases/", "quality/", "quarantine/", "stuck/"),
     ),
     "records": ("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "answers/", "anchors/"),

@@ -17,7 +17,7 @@ from shared.money import text
 from shared.payout.batch import Answer, parse_answers
 from shared.ports import ObjectEvent
 from shared.services import Services
-from shared.steps import projections
+from shared.steps import outbox, projections
 
 _ACTOR = "confirm_payouts"
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # of a draft that nobody appends
@@ -47,6 +47,7 @@ def confirm_payouts(services: Services, event: ObjectEvent) -> dict[str, Any]:
             problems.append(f"{event.key}, line {answer.row}: {exc}")
     for cycle, resellers in sorted(shares.items()):
         projections.refresh_all(services, sorted(resellers), cycle)
+        outbox.tell(services, {months.stream_of(one, cycle) for one in resellers}, stamp(event.at))
     if problems:
         kept = {"file": event.key, "digest": digest(body), "problems": problems}
         services.buckets.work.put_again(_refused_key(body), canonical_json(kept))

@@ -17,7 +17,7 @@ from shared.parties.parties import OPERATOR
 from shared.payout.batch import PAYOUT, Member, balance, batch_key, file_csv, parse_batch
 from shared.ports import ObjectEvent
 from shared.services import Services
-from shared.steps import anchoring, projections
+from shared.steps import anchoring, outbox, projections
 
 _ACTOR = "pay_resellers"
 PAID = "payout_file_written"
@@ -68,7 +68,9 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
         return Draft(PAID, _ACTOR, approved.at, body)
 
     services.chain.append(stream, decide, known)
-    projections.refresh_all(services, sorted({member.reseller for member in members}), cycle)
+    resellers = sorted({member.reseller for member in members})
+    projections.refresh_all(services, resellers, cycle)
+    outbox.tell(services, {stream, *(months.stream_of(one, cycle) for one in resellers)}, approved.at)
     outcome = {"batch": batch, "members": len(mine), "of": len(members), "files": list(files)}
     services.record(_ACTOR, event.key, stamp(event.at), json.dumps(outcome))
     return outcome

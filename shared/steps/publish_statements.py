@@ -21,7 +21,7 @@ from shared.ports import ObjectEvent
 from shared.report import statements as report
 from shared.services import Services
 from shared.settlement.statement import parse_statement
-from shared.steps import anchoring, projections, state
+from shared.steps import anchoring, outbox, projections, state
 
 _ACTOR = "publish_statements"
 _ORDER_KEY = re.compile(r"work/publish/(20\d\d-\d\d)/([a-z0-9-]+)\.json", re.ASCII)
@@ -54,6 +54,7 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
 
     services.chain.append(months.stream_of(reseller, cycle), decide)
     projections.refresh(services, reseller, cycle)
+    outbox.tell(services, [months.stream_of(reseller, cycle)], stamp(event.at))
     services.record(_ACTOR, event.key, stamp(event.at), f"{len(files)} files")
     return {"reseller": reseller, "cycle": cycle, "files": list(files)}
 
