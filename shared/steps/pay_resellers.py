@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
 from typing import Any
 
 from shared.chain.entry import Draft, Entry
 from shared.control import approvals, months
-from shared.cycle import parse_instant, shanghai_day, stamp
+from shared.cycle import stamp
 from shared.errors import BadInputError
 from shared.ids import digest
 from shared.parties.parties import OPERATOR
@@ -37,22 +36,18 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
             f"order {event.key}", f"batch {batch} is not approved", "an approved batch writes this order"
         )
     _, members = parse_batch(services.buckets.records.get(batch_key(cycle, batch)))
-    mine = [member for member in members if _instruct(services, member, batch, approved.at)]
+    instructed = [(member, _instruct(services, member, batch, approved.at)) for member in members]
+    mine = [(member, entry) for member, entry in instructed if entry is not None]
     files = {}
     if mine:
-        from shared.journal import postings  # here: the sweep looks at batches and posts nothing
+        from shared.journal.ledger import of_instruction  # here: the sweep looks at batches and posts nothing
+        from shared.journal.postings import to_csv
 
-        day = shanghai_day(parse_instant(approved.at))
-        books = [
-            posting
-            for one in mine
-            for posting in postings.of_payout(
-                one.instruction, one.reseller, Decimal(one.amount), Decimal(one.withheld), one.currency, day
-            )
-        ]
         files = {
-            f"payouts/{cycle}/{batch}.csv": file_csv(mine),
-            f"journal/{cycle}/payout-{batch}.csv": postings.to_csv(books),
+            f"payouts/{cycle}/{batch}.csv": file_csv([member for member, _ in mine]),
+            f"journal/{cycle}/payout-{batch}.csv": to_csv(
+                [posting for _, entry in mine for posting in of_instruction(entry)]
+            ),
         }
     for key, body in files.items():
         services.buckets.records.put_once(key, body)
@@ -77,8 +72,8 @@ def _approval(entries: list[Entry], batch: str) -> Entry | None:
     return None
 
 
-def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
-    """Whether the reseller's stream names this batch for the instruction; the first to come is the only one."""
+def _instruct(services: Services, member: Member, batch: str, at: str) -> Entry | None:
+    """The instruction, if the reseller's stream names this batch for it; the first to come is the only one."""
     stream = months.stream_of(member.reseller, member.cycle)
     body = {
         "cycle": member.cycle,
@@ -110,5 +105,5 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
 
     appended = services.chain.append(stream, decide)
     if appended is not None:
-        return appended.kind == months.INSTRUCTED
-    return standing[0] is not None and standing[0].body["batch"] == batch
+        return appended if appended.kind == months.INSTRUCTED else None
+    return standing[0] if standing[0] is not None and standing[0].body["batch"] == batch else None
