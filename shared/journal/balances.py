@@ -36,7 +36,7 @@ class Balance:
     @property
     def clawback(self) -> Decimal:
         """What the reseller owes back."""
-        return max(Decimal(0), self.balance.copy_negate())
+        return max(Decimal(0), EXACT.minus(self.balance))
 
 
 def balances(postings: Iterable[Posting], upto: str = "") -> list[Balance]:
@@ -67,14 +67,14 @@ def _balance(key: tuple[str, str, str], postings: Sequence[Posting], upto: str) 
     withheld = [one for one in postings if one.account == WITHHOLDING_TAX and not is_carried(one)]
     return Balance(
         *key,
-        carried=_sum(one for one in owed if is_carried(one)).copy_negate(),
-        payable=said(LOCKED).copy_negate(),
+        carried=EXACT.minus(_sum(one for one in owed if is_carried(one))),
+        payable=EXACT.minus(said(LOCKED)),
         forfeited=said(FORFEIT),
         paid=said(PAID),
-        withheld=_sum(withheld).copy_negate(),
-        reopened=said(REOPENED).copy_negate(),
-        in_transit=_sum(one for one in postings if one.account == IN_TRANSIT).copy_negate(),
-        held=_sum(one for one in postings if one.account == held_of(reseller)).copy_negate(),
+        withheld=EXACT.minus(_sum(withheld)),
+        reopened=EXACT.minus(said(REOPENED)),
+        in_transit=EXACT.minus(_sum(one for one in postings if one.account == IN_TRANSIT)),
+        held=EXACT.minus(_sum(one for one in postings if one.account == held_of(reseller))),
     )
 
 

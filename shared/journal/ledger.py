@@ -36,7 +36,7 @@ from shared.journal.postings import (
 )
 from shared.money import EXACT, Mode, rounded, total
 
-PARTLY, REJECTED = "partly_confirmed", "rejected_by_bank"  # kinds of entries: what the bank answers
+PARTLY, REJECTED_BY_BANK = "partly_confirmed", "rejected_by_bank"  # kinds of entries: what the bank answers
 REOPEN, ADJUSTMENT = "reopen", "adjustment"  # acts
 
 # What a transaction is; of these the first six change what is owed.
@@ -106,8 +106,8 @@ def of_instruction(entry: Entry) -> list[Posting]:
     instruction, amount, withheld = body["instruction"], Decimal(body["amount"]), Decimal(body.get("withheld", "0"))
     sides = [
         (owed_to(reseller_of(entry)), EXACT.add(amount, withheld)),
-        (IN_TRANSIT, amount.copy_negate()),
-        (WITHHOLDING_TAX, withheld.copy_negate()),
+        (IN_TRANSIT, EXACT.minus(amount)),
+        (WITHHOLDING_TAX, EXACT.minus(withheld)),
     ]
     return transaction(entry, PAID, _subject(body), instruction, f"payout {instruction}", sides)
 
@@ -119,7 +119,7 @@ def _of_entry(entry: Entry, books: _Books) -> Iterator[list[Posting]]:
         yield of_instruction(entry)
     elif entry.kind in (months.CONFIRMED, PARTLY):
         yield _taken(entry, _payment(entry, entry.body, books))
-    elif entry.kind in (months.RETURNED, REJECTED):
+    elif entry.kind in (months.RETURNED, REJECTED_BY_BANK):
         yield _came_back(entry, _payment(entry, entry.body, books))
     elif _is_act(entry, REOPEN):
         yield from _reopened(entry, entry.body["what"], books)
@@ -151,7 +151,7 @@ def _opening(entries: Sequence[Entry]) -> Iterator[list[Posting]]:
     reseller, as_of = reseller_of(entry), Cycle.parse(what["as_of"])
     for one in what["balances"]:
         amount = Decimal(one["amount"])
-        sides = [(OPENING_EQUITY, amount), (owed_to(reseller), amount.copy_negate())]
+        sides = [(OPENING_EQUITY, amount), (owed_to(reseller), EXACT.minus(amount))]
         of = Subject(one["agreement"], str(as_of), one["currency"])
         memo = f"{reseller} {of.agreement} opening balance"
         yield transaction(entry, OPENED, of, _reference(of, reseller, ".opening"), memo, sides, as_of.first)
@@ -171,7 +171,7 @@ def _statement(lock: Entry, statement: Mapping[str, Any], books: _Books) -> list
         (COMMISSION, EXACT.subtract(net, total([amount for _, amount in others]))),
         *others,
         (INPUT_TAX, tax),
-        (owed_to(reseller), payable.copy_negate()),
+        (owed_to(reseller), EXACT.minus(payable)),
     ]
     memo = f"{reseller} {of.agreement} {of.cycle}"
     return transaction(lock, LOCKED, of, _reference(of, reseller), memo, sides)
@@ -211,7 +211,7 @@ def _forfeit(lock: Entry, statement: Mapping[str, Any], books: _Books) -> list[P
     reseller, owed = reseller_of(lock), books.owed.get(statement["agreement"], Decimal(0))
     lost = owed if 0 < owed < Decimal(statement.get("forfeits_below", "0")) else Decimal(0)
     of = Subject(statement["agreement"], lock.body["what"]["cycle"], statement["currency"])
-    sides = [(owed_to(reseller), lost), (FORFEITED, lost.copy_negate())]
+    sides = [(owed_to(reseller), lost), (FORFEITED, EXACT.minus(lost))]
     memo = f"{reseller} {of.agreement} {of.cycle} below the minimum"
     return transaction(lock, FORFEIT, of, _reference(of, reseller, ".forfeit"), memo, sides)
 
@@ -236,14 +236,14 @@ def _taken(entry: Entry, payment: _Payment) -> list[Posting]:
     left = max(Decimal(0), EXACT.subtract(EXACT.subtract(payment.amount, payment.confirmed), payment.reopened))
     paid = min(left, Decimal(entry.body["amount"])) if entry.kind == PARTLY else left
     payment.confirmed = EXACT.add(payment.confirmed, paid)
-    return _of_payment(entry, CONFIRMED, payment, [(IN_TRANSIT, paid), (BANK, paid.copy_negate())])
+    return _of_payment(entry, CONFIRMED, payment, [(IN_TRANSIT, paid), (BANK, EXACT.minus(paid))])
 
 
 def _came_back(entry: Entry, payment: _Payment) -> list[Posting]:
     """What had been confirmed and came back is at the bank again, and in transit until people reopen it."""
     back = min(payment.confirmed, Decimal(entry.body["amount"]))
     payment.confirmed = EXACT.subtract(payment.confirmed, back)
-    return _of_payment(entry, CAME_BACK, payment, [(BANK, back), (IN_TRANSIT, back.copy_negate())])
+    return _of_payment(entry, CAME_BACK, payment, [(BANK, back), (IN_TRANSIT, EXACT.minus(back))])
 
 
 def _reopened(entry: Entry, what: Mapping[str, Any], books: _Books) -> Iterator[list[Posting]]:
@@ -254,8 +254,8 @@ def _reopened(entry: Entry, what: Mapping[str, Any], books: _Books) -> Iterator[
     too_much = EXACT.subtract(EXACT.add(payment.confirmed, payment.reopened), payment.amount)
     back = min(payment.confirmed, max(Decimal(0), too_much))
     payment.confirmed = EXACT.subtract(payment.confirmed, back)
-    yield _of_payment(entry, CAME_BACK, payment, [(BANK, back), (IN_TRANSIT, back.copy_negate())])
-    sides = [(IN_TRANSIT, amount), (owed_to(reseller_of(entry)), amount.copy_negate())]
+    yield _of_payment(entry, CAME_BACK, payment, [(BANK, back), (IN_TRANSIT, EXACT.minus(back))])
+    sides = [(IN_TRANSIT, amount), (owed_to(reseller_of(entry)), EXACT.minus(amount))]
     yield _of_payment(entry, REOPENED, payment, sides)
 
 

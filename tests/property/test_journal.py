@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shared.chain.entry import Entry
 from shared.control import months
 from shared.journal.balances import balances
-from shared.journal.ledger import PARTLY, REJECTED, ledger, of_instruction, of_lock
+from shared.journal.ledger import PARTLY, REJECTED_BY_BANK, ledger, of_instruction, of_lock
 from shared.journal.postings import IN_TRANSIT, Posting, owed_to
 from shared.payout.batch import balance
 from tests.journals import RESELLER, Stream, statement
@@ -62,7 +62,9 @@ def decisions(draw: st.DrawFn) -> list[Entry]:
                 currency = AGREEMENTS[agreement]
                 paid.append(stream.instruct(cycle, agreement, str(due - withheld), str(withheld), currency))
         elif does == "answer" and paid:
-            kind = draw(st.sampled_from([months.CONFIRMED, PARTLY, months.RETURNED, REJECTED, months.CONTRADICTED]))
+            kind = draw(
+                st.sampled_from([months.CONFIRMED, PARTLY, months.RETURNED, REJECTED_BY_BANK, months.CONTRADICTED])
+            )
             one = draw(st.sampled_from(paid))
             part = Decimal(one.body["amount"]) / 2 if kind == PARTLY else None
             stream.answer(kind, one, None if part is None else str(part))
