@@ -35,15 +35,19 @@ class Stream:
         listed = [{"agreement": one, "currency": currency, "amount": value} for one, currency, value in balances]
         return self.act(months.OPENING, {"document": "d", "as_of": as_of, "balances": listed})
 
-    def lock(self, cycle: str, *statements: Mapping[str, Any]) -> Entry:
-        calculated = self.add(months.CALCULATED, {"cycle": cycle, "settlement": "s"})
+    def lock(self, cycle: str, *statements: Mapping[str, Any], adjustments: Sequence[Entry] = ()) -> Entry:
+        read = [one.body["proposal"] for one in adjustments]
+        calculated = self.add(months.CALCULATED, {"cycle": cycle, "settlement": "s", "adjustments": read})
         what = {"cycle": cycle, "settlement": "s", "calculated": calculated.seq, "statements": list(statements)}
         return self.act(months.LOCK, what)
 
     def instruct(self, cycle: str, agreement: str, amount: str, withheld: str = "0", currency: str = "CNY") -> Entry:
+        again = sum(
+            1 for one in self.entries if one.body.get("agreement") == agreement and one.kind == months.INSTRUCTED
+        )
         body = {
             "cycle": cycle,
-            "instruction": f"{cycle}.{self.reseller}.{agreement}",
+            "instruction": f"{cycle}.{self.reseller}.{agreement}" + (f".{again + 1}" if again else ""),
             "agreement": agreement,
             "batch": "b",
             "amount": amount,
@@ -52,12 +56,14 @@ class Stream:
         }
         return self.add(months.INSTRUCTED, body)
 
-    def answer(self, kind: str, instructed: Entry, amount: str | None = None, reference: str = "bank-1") -> Entry:
-        of = {name: instructed.body[name] for name in ("cycle", "instruction", "currency")}
-        return self.add(kind, {**of, "amount": amount or instructed.body["amount"], "reference": reference})
+    def answer(self, kind: str, instructed: Entry, part: str | None = None, reference: str = "bank-1") -> Entry:
+        of = {name: instructed.body[name] for name in ("cycle", "instruction", "currency", "amount")}
+        return self.add(kind, {**of, **({"paid": part} if part else {}), "reference": reference})
 
     def reopen(self, instructed: Entry, amount: str | None = None) -> Entry:
-        of = {name: instructed.body[name] for name in ("cycle", "instruction", "agreement", "currency")}
+        """Reopen the rest of a payment, or all of it with what was withheld."""
+        names = ["cycle", "instruction", "agreement", "currency"] + ([] if amount else ["withheld"])
+        of = {name: instructed.body[name] for name in names if name in instructed.body}
         return self.act("reopen", {**of, "amount": amount or instructed.body["amount"]})
 
 

@@ -3,8 +3,8 @@
 A lock posts what its statements say: commission by kind, input tax, what is held back and released, and what is owed.
 An instruction turns what is owed into a payment in transit; the bank's answers take it from the bank, or bring it
 back. What is rejected or returned stays in transit until people reopen it: then it is owed again.
-Adjustments that people approved and corrections of earlier months stand apart: an approved one is posted by the first
-lock, of its month or a later one, whose settlement was calculated after the approval.
+Adjustments that people approved and corrections of earlier months stand apart: the settlement that is locked names the
+approved ones that it has read.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class _Payment:
     of: Subject
     amount: Decimal
     confirmed: Decimal = Decimal(0)
+    returned: Decimal = Decimal(0)  # or rejected
     reopened: Decimal = Decimal(0)
 
 
@@ -70,7 +71,8 @@ class _Books:
     postings: list[Posting] = field(default_factory=list)
     owed: dict[str, Decimal] = field(default_factory=dict)  # by agreement
     payments: dict[str, _Payment] = field(default_factory=dict)  # by instruction
-    adjustments: dict[int, Mapping[str, Any]] = field(default_factory=dict)  # approved and not posted, by seq
+    adjustments: dict[int, Mapping[str, Any]] = field(default_factory=dict)  # approved, by the seq of their proposal
+    read: dict[int, Sequence[int]] = field(default_factory=dict)  # which of them a settlement has, by its seq
 
     def post(self, postings: Sequence[Posting]) -> None:
         """Take a transaction in."""
@@ -124,7 +126,9 @@ def _of_entry(entry: Entry, books: _Books) -> Iterator[list[Posting]]:
     elif _is_act(entry, REOPEN):
         yield from _reopened(entry, entry.body["what"], books)
     elif _is_act(entry, ADJUSTMENT):
-        books.adjustments[entry.seq] = entry.body["what"]
+        books.adjustments[entry.body["proposal"]] = entry.body["what"]
+    elif entry.kind == months.CALCULATED:
+        books.read[entry.seq] = entry.body.get("adjustments", ())
     elif _is_act(entry, months.LOCK):
         for statement in entry.body["what"]["statements"]:
             yield _statement(entry, statement, books)
@@ -196,14 +200,11 @@ def _others(lock: Entry, statement: Mapping[str, Any], books: _Books) -> list[tu
 
 
 def _adjusted(lock: Entry, statement: Mapping[str, Any], books: _Books) -> Decimal:
-    """What of a statement are adjustments that people approved: those that its settlement has read, posted once."""
-    what, amounts = lock.body["what"], []
-    places = max(0, -int(Decimal(statement["payable"]).as_tuple().exponent))
-    for seq, one in list(books.adjustments.items()):
-        is_read = seq < what["calculated"] and one["cycle"] <= what["cycle"]
-        if is_read and one["agreement"] == statement["agreement"]:
-            amounts.append(Decimal(books.adjustments.pop(seq)["amount"]))
-    return rounded(total(amounts), places, Mode.HALF_UP)
+    """What of a statement are adjustments that people approved, at the statement's places."""
+    read = [books.adjustments[seq] for seq in books.read.get(lock.body["what"]["calculated"], ())]
+    mine = [Decimal(one["amount"]) for one in read if one["agreement"] == statement["agreement"]]
+    places = max(0, -int(Decimal(statement["total"]).as_tuple().exponent))
+    return rounded(total(mine), places, Mode.HALF_UP)
 
 
 def _forfeit(lock: Entry, statement: Mapping[str, Any], books: _Books) -> list[Posting]:
@@ -232,30 +233,41 @@ def _payment(entry: Entry, body: Mapping[str, Any], books: _Books) -> _Payment:
 
 
 def _taken(entry: Entry, payment: _Payment) -> list[Posting]:
-    """What the bank has paid leaves it: a part of the instruction, or once it is confirmed all that is left of it."""
-    left = max(Decimal(0), EXACT.subtract(EXACT.subtract(payment.amount, payment.confirmed), payment.reopened))
-    paid = min(left, Decimal(entry.body["amount"])) if entry.kind == PARTLY else left
+    """What the bank has paid leaves it: a part of the instruction, or once it is confirmed all that is left of it.
+
+    The answer that it came back may have come first: then nothing has left.
+    """
+    gone = EXACT.add(payment.confirmed, max(payment.returned, payment.reopened))
+    left = EXACT.subtract(payment.amount, gone)
+    paid = min(left, Decimal(entry.body.get("paid", left)))  # a part is named
     payment.confirmed = EXACT.add(payment.confirmed, paid)
     return _of_payment(entry, CONFIRMED, payment, [(IN_TRANSIT, paid), (BANK, EXACT.minus(paid))])
 
 
 def _came_back(entry: Entry, payment: _Payment) -> list[Posting]:
     """What had been confirmed and came back is at the bank again, and in transit until people reopen it."""
-    back = min(payment.confirmed, Decimal(entry.body["amount"]))
+    returned = Decimal(entry.body["amount"])
+    payment.returned = EXACT.add(payment.returned, returned)
+    back = min(payment.confirmed, returned)
     payment.confirmed = EXACT.subtract(payment.confirmed, back)
     return _of_payment(entry, CAME_BACK, payment, [(BANK, back), (IN_TRANSIT, EXACT.minus(back))])
 
 
 def _reopened(entry: Entry, what: Mapping[str, Any], books: _Books) -> Iterator[list[Posting]]:
-    """What people reopen is owed again. What of it the bank had confirmed, with no answer that took it back, is at the
-    bank again by their word."""
-    payment, amount = _payment(entry, what, books), Decimal(what["amount"])
+    """What people reopen is owed again, with what was withheld of it. What of it the bank had confirmed, with no answer
+    that took it back, is at the bank again by their word."""
+    payment, amount, withheld = (
+        _payment(entry, what, books),
+        Decimal(what["amount"]),
+        Decimal(what.get("withheld", "0")),
+    )
     payment.reopened = EXACT.add(payment.reopened, amount)
     too_much = EXACT.subtract(EXACT.add(payment.confirmed, payment.reopened), payment.amount)
     back = min(payment.confirmed, max(Decimal(0), too_much))
     payment.confirmed = EXACT.subtract(payment.confirmed, back)
     yield _of_payment(entry, CAME_BACK, payment, [(BANK, back), (IN_TRANSIT, EXACT.minus(back))])
-    sides = [(IN_TRANSIT, amount), (owed_to(reseller_of(entry)), EXACT.minus(amount))]
+    owed = EXACT.minus(EXACT.add(amount, withheld))
+    sides = [(IN_TRANSIT, amount), (WITHHOLDING_TAX, withheld), (owed_to(reseller_of(entry)), owed)]
     yield _of_payment(entry, REOPENED, payment, sides)
 
 

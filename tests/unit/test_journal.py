@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from beancount import loader
-from beancount.core import data, realization
+from beancount.core import data
 
 from infra.clearbook import journal as command
 from infra.clearbook import main
@@ -82,10 +82,13 @@ def adjustment(cycle: str, amount: str, agreement: str = "main") -> dict[str, st
 
 def test_adjustments_that_people_approved_and_corrections_of_earlier_months_stand_apart() -> None:
     stream = Stream()
-    stream.act("adjustment", adjustment(CYCLE, "5.00"))
-    stream.act("adjustment", adjustment(JULY, "70.00"))  # of a month to come
-    stream.act("adjustment", adjustment(CYCLE, "700.00", "side"))
-    stream.lock(CYCLE, statement("main", "102.00", kinds={"commission": "100.00", "adjustment": "2.00"}))
+    read = [
+        stream.act("adjustment", adjustment(CYCLE, "5.00")),
+        stream.act("adjustment", adjustment(CYCLE, "7", "side")),
+    ]
+    stream.act("adjustment", adjustment(CYCLE, "70.00"))  # approved after it was calculated
+    said = statement("main", "102.00", kinds={"commission": "100.00", "adjustment": "2.00"})
+    stream.lock(CYCLE, said, adjustments=read)
 
     posted = sums(ledger(stream.entries))
     assert posted["Expenses:Commission:Adjustments"] == "5.00"
@@ -93,19 +96,14 @@ def test_adjustments_that_people_approved_and_corrections_of_earlier_months_stan
     assert posted["Expenses:Commission"] == "100.00"
 
 
-def test_an_adjustment_approved_after_the_month_was_calculated_is_posted_by_the_next_lock_and_once() -> None:
+def test_an_adjustment_with_more_places_than_the_statement_is_rounded_and_what_it_leaves_is_a_correction() -> None:
     stream = Stream()
-    calculated = stream.add(months.CALCULATED, {"cycle": CYCLE, "settlement": "s"})
-    stream.act("adjustment", adjustment(CYCLE, "5.00"))
-    what = {"cycle": CYCLE, "settlement": "s", "calculated": calculated.seq}
-    stream.act(months.LOCK, {**what, "statements": [statement("main", "1.00", kinds={"commission": "1.00"})]})
-    assert "Expenses:Commission:Adjustments" not in sums(ledger(stream.entries))
-    for cycle in (JULY, "2025-08"):
-        stream.lock(cycle, statement("main", "5.00", kinds={"adjustment": "5.00"}))
+    read = stream.act("adjustment", adjustment(CYCLE, "5.005"))
+    stream.lock(CYCLE, statement("main", "5.00", kinds={"adjustment": "5.00"}), adjustments=[read])
 
     posted = sums(ledger(stream.entries))
-    assert posted["Expenses:Commission:Adjustments"] == "5.00"
-    assert posted["Expenses:Commission:Corrections"] == "5.00"  # of August: nobody approved it
+    assert posted["Expenses:Commission:Adjustments"] == "5.01"
+    assert posted["Expenses:Commission:Corrections"] == "-0.01"
 
 
 def test_kinds_that_are_not_the_total_are_refused() -> None:
@@ -163,14 +161,46 @@ def test_what_the_bank_rejects_or_returns_is_owed_again_only_when_people_reopen_
     assert [one.balance for one in balances(ledger(stream.entries))] == [Decimal("160.00")]
 
 
-def test_a_returned_payment_that_had_been_confirmed_is_at_the_bank_again() -> None:
+@pytest.mark.parametrize("kind", [months.RETURNED, REJECTED_BY_BANK])
+def test_a_payment_that_comes_back_after_it_was_confirmed_is_at_the_bank_again(kind: str) -> None:
     stream, one = paid()
     stream.answer(months.CONFIRMED, one)
-    stream.answer(months.RETURNED, one)
+    stream.answer(kind, one)
 
     assert settled(stream) == {"Assets:PayoutsInTransit": "-160.00"}
     stream.reopen(one)
     assert settled(stream) == {OWED: "-160.00"}
+
+
+def test_the_answer_that_a_payment_came_back_may_come_before_the_one_that_it_was_made() -> None:
+    stream, one = paid()
+    stream.answer(months.RETURNED, one)
+    stream.answer(months.CONFIRMED, one)
+
+    assert settled(stream) == {"Assets:PayoutsInTransit": "-160.00"}
+    stream.reopen(one)
+    assert settled(stream) == {OWED: "-160.00"}
+
+
+def test_what_was_withheld_of_a_payment_that_is_reopened_is_owed_again_too() -> None:
+    stream, one = paid("150.00", "10.00")
+    stream.answer(months.RETURNED, one)
+    stream.reopen(one)
+
+    assert settled(stream) == {OWED: "-160.00"}
+    [left] = balances(ledger(stream.entries))
+    assert (left.balance, left.withheld, left.reopened) == (Decimal("160.00"), Decimal(0), Decimal("160.00"))
+
+
+def test_a_payment_that_was_made_again_is_another() -> None:
+    stream, one = paid()
+    stream.answer(months.RETURNED, one)
+    stream.reopen(one)
+    two = stream.instruct(CYCLE, "main", "160.00")
+    stream.answer(months.CONFIRMED, two)
+
+    assert two.body["instruction"] == f"{CYCLE}.aurora.main.2"
+    assert settled(stream) == {"Assets:Bank": "-160.00"}
 
 
 def test_a_part_that_the_bank_has_paid_leaves_it_and_the_rest_stays_in_transit() -> None:
@@ -187,6 +217,8 @@ def test_the_rest_of_a_partly_confirmed_payment_can_be_reopened() -> None:
     stream.answer(PARTLY, one, "100.00")
     stream.reopen(one, "60.00")
 
+    assert settled(stream) == {"Assets:Bank": "-100.00", OWED: "-60.00"}
+    stream.answer(months.CONFIRMED, one)  # of what is left of it: nothing
     assert settled(stream) == {"Assets:Bank": "-100.00", OWED: "-60.00"}
 
 
@@ -232,6 +264,14 @@ def test_balances_say_what_is_carried_paid_and_owed_back_as_of_a_month_and_now()
     assert figures("", *named) == ["40.00", "30.00", "100.00", "5.00", "-30.00", "30.00"]
 
 
+def test_of_openings_the_last_counts() -> None:
+    stream = Stream()
+    stream.opening(("main", "CNY", "40.00"))
+    stream.opening(("main", "CNY", "41.00"))
+
+    assert sums(ledger(stream.entries)) == {"Equity:Opening": "41.00", OWED: "-41.00"}
+
+
 def test_agreements_and_currencies_are_not_added_up() -> None:
     stream = Stream()
     stream.lock(CYCLE, statement("main", "60.00"), statement("side", "-1.00"), statement("abroad", "9.00", "0", "USD"))
@@ -250,13 +290,14 @@ def checked(body: bytes) -> tuple[Sequence[Any], list[str]]:
 
 
 def accounts(entries: Sequence[Any]) -> dict[tuple[str, str], Decimal]:
-    """The balances of accounts as Beancount adds them up."""
-    root = realization.realize(entries)
-    return {
-        (one.account, position.units.currency): position.units.number
-        for one in realization.iter_children(root, leaf_only=False)
-        for position in one.balance
-    }
+    """The balances of accounts by what Beancount has read; those of 0 are left out."""
+    found: dict[tuple[str, str], Decimal] = {}
+    for posting in (one for entry in entries if isinstance(entry, data.Transaction) for one in entry.postings):
+        assert posting.units is not None
+        assert isinstance(posting.units.number, Decimal)
+        key = (posting.account, posting.units.currency)
+        found[key] = found.get(key, Decimal(0)) + posting.units.number
+    return {key: amount for key, amount in found.items() if amount}
 
 
 def lived() -> Stream:
@@ -442,4 +483,4 @@ def test_a_balance_is_a_plain_sum() -> None:
     figures = [Decimal(value) for value in ("1", "2", "0.5", "4", "1", "8", "0", "0")]
     one = Balance("aurora", "main", "CNY", *figures)
 
-    assert (one.balance, one.clawback) == (Decimal("6.5"), 0)  # 1 + 2 + 8 less 0.5 and 4
+    assert (one.balance, one.clawback) == (Decimal("6.5"), Decimal(0))  # 1 + 2 + 8 less 0.5 and 4
