@@ -77,6 +77,9 @@ def transaction(
     day: date | None = None,
 ) -> list[Posting]:
     """The postings of one transaction, on the day of its entry unless another is given; sides of 0 are left out."""
+    sides = [(account, amount) for account, amount in sides if amount != 0]
+    if not sides:
+        return []
     day = day or shanghai_day(parse_instant(entry.at))
     reseller, name, hash_ = reseller_of(entry), f"{entry.stream}#{entry.seq}", entry.hash
     return _balanced(
@@ -86,7 +89,6 @@ def transaction(
                 *(act, reseller, of.agreement, of.cycle, name, hash_),
             )
             for account, amount in sides
-            if amount != 0
         ]
     )
 
