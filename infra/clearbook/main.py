@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Literal, NoReturn, Optional
 
 import typer
 
@@ -39,6 +39,7 @@ reference_import = typer.Typer(
     help="Check a file and propose it; it is in force once somebody else approves it.", no_args_is_help=True
 )
 audit = typer.Typer(help="The chain: checked, taken away, asked who did what, when and why.", no_args_is_help=True)
+journal = typer.Typer(invoke_without_command=True)
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
 app.add_typer(local, name="local")
 app.add_typer(bench, name="bench")
@@ -47,6 +48,7 @@ app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
 app.add_typer(bill, name="bill")
 app.add_typer(reference, name="reference")
+app.add_typer(journal, name="journal")
 reference.add_typer(reference_import, name="import")
 
 Home = Annotated[
@@ -720,6 +722,49 @@ def reconcile(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
     from infra.clearbook.lists import show_reconciliation
 
     show_reconciliation(cycle, home, json)
+
+
+@journal.callback()
+def journal_(
+    context: typer.Context,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="One month's transactions, YYYY-MM.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    format_: Annotated[Literal["csv", "beancount"], typer.Option("--format", help="What to write.")] = "beancount",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", metavar="FILE", help="Where to. Default: standard output."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """The books as a Beancount file or CSV: what was decided, as transactions that balance; and what is owed to whom.
+
+    Each transaction names the entry of the chain that it comes from. A whole journal also asserts the balances that it
+    comes to; one month's, by --cycle, holds that month's statements, payments and the bank's answers alone.
+    """
+    if context.invoked_subcommand is None:
+        from infra.clearbook.journal import show_journal
+
+        show_journal(cycle, reseller or [], format_, output, home, json)
+    elif any(one is not None for one in (cycle, reseller, output, home, json)):
+        raise typer.BadParameter(f"write options after {context.invoked_subcommand}")
+
+
+@journal.command("balances")
+def journal_balances(
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="As of this month, YYYY-MM. Default: now.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What is owed by reseller, agreement and currency: carried, by statements, paid, reopened; in transit, held back.
+
+    Below 0 the reseller owes it, and later months are set off against it. As of a month, what earlier ones left is
+    carried, and all that was paid since counts.
+    """
+    from infra.clearbook.journal import show_balances
+
+    show_balances(cycle, reseller or [], home, json)
 
 
 @app.command()

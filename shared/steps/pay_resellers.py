@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any
 
 from shared.chain.entry import Draft, Entry, Head
 from shared.control import approvals, months
-from shared.cycle import parse_instant, shanghai_day, stamp
+from shared.cycle import stamp
 from shared.errors import BadInputError
 from shared.ids import digest
 from shared.parties.parties import OPERATOR
@@ -39,22 +38,17 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
         )
     _, members = parse_batch(services.buckets.records.get(batch_key(cycle, batch)))
     taken = {member: _instruct(services, member, batch, approved.at) for member in members}
-    mine = [member for member, entry in taken.items() if entry is not None]
+    mine = [(member, entry) for member, entry in taken.items() if entry is not None]
     files = {}
     if mine:
-        from shared.journal import postings  # here: the sweep looks at batches and posts nothing
+        from shared.journal.ledger import of_instruction  # here: the sweep looks at batches and posts nothing
+        from shared.journal.postings import to_csv
 
-        day = shanghai_day(parse_instant(approved.at))
-        books = [
-            posting
-            for one in mine
-            for posting in postings.of_payout(
-                one.instruction, one.reseller, Decimal(one.amount), Decimal(one.withheld), one.currency, day
-            )
-        ]
         files = {
-            f"payouts/{cycle}/{batch}.csv": file_csv(mine),
-            f"journal/{cycle}/payout-{batch}.csv": postings.to_csv(books),
+            f"payouts/{cycle}/{batch}.csv": file_csv([member for member, _ in mine]),
+            f"journal/{cycle}/payout-{batch}.csv": to_csv(
+                [posting for _, entry in mine for posting in of_instruction(entry)]
+            ),
         }
     for key, body in files.items():
         services.buckets.records.put_once(key, body)
