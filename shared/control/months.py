@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.chain.entry import Entry
-from shared.control.approvals import in_force
+from shared.control.approvals import APPROVED, PROPOSED, REJECTED, in_force
 from shared.parties.parties import OPERATOR
 
 CALCULATED, LATE, PUBLISHED, INSTRUCTED = "calculated", "arrived_after_lock", "published", "instructed"
 CONFIRMED, RETURNED, CONTRADICTED = "confirmed", "returned", "contradicted"
 NOT_INSTRUCTED = "not_instructed"
-REJECTED, PARTLY_CONFIRMED = "rejected_by_bank", "partly_confirmed"
+REJECTED_BY_BANK, PARTLY_CONFIRMED = "rejected_by_bank", "partly_confirmed"
 UNKNOWN_ANSWER = "answer_unknown"  # the bank tells of a payment that nobody instructed, or not so
 REOPEN = "reopen"  # people say that what a payment did not bring is owed again
 AGREEMENT, LOCK, OPENING, INVOICE = "agreement", "lock", "opening", "invoice"
 # The kinds of entries about one instruction are also the names of what a month knows of them.
 _OF_AN_INSTRUCTION = (
-    INSTRUCTED, CONFIRMED, RETURNED, CONTRADICTED, NOT_INSTRUCTED, REJECTED, PARTLY_CONFIRMED, UNKNOWN_ANSWER
+    INSTRUCTED, CONFIRMED, RETURNED, CONTRADICTED, NOT_INSTRUCTED, REJECTED_BY_BANK, PARTLY_CONFIRMED,
+    UNKNOWN_ANSWER,
 )  # fmt: skip
 OF_A_MONTH = (CALCULATED, LATE, PUBLISHED, *_OF_AN_INSTRUCTION)
 
@@ -37,6 +38,7 @@ class Month:
     calculated: Entry | None = None  # the newest
     locked: Mapping[str, Any] | None = None  # what was approved: {"cycle", "settlement", ...}
     published: Entry | None = None
+    proposed: set[int] = field(default_factory=set)  # locks of its newest settlement that wait for an approval
     instructed: dict[str, Entry] = field(default_factory=dict)  # by instruction
     confirmed: dict[str, Entry] = field(default_factory=dict)
     returned: dict[str, Entry] = field(default_factory=dict)
@@ -60,18 +62,19 @@ class Month:
         """Where the month stands."""
         standing = self.instructed.keys() - self.reopened.keys()
         outcomes = {self.outcome(instruction) for instruction in standing}
-        if outcomes & {RETURNED, REJECTED, CONTRADICTED}:
+        if outcomes & {RETURNED, REJECTED_BY_BANK, CONTRADICTED}:
             return "returned"
         if standing:
             return "confirmed" if outcomes == {CONFIRMED} else "paid"
         if self.locked is not None:
-            return "locked"
+            return "locked" if self.published is not None else "approved"
+        if self.proposed:
+            return "in_review"
         return "calculated" if self.calculated else "open"
-
 
     def outcome(self, instruction: str) -> str:
         """What the bank's answers on an instruction come to, in whatever order they came; else `instructed`."""
-        told = (CONTRADICTED, RETURNED, REJECTED, PARTLY_CONFIRMED, CONFIRMED)
+        told = (CONTRADICTED, RETURNED, REJECTED_BY_BANK, PARTLY_CONFIRMED, CONFIRMED)
         return next((kind for kind in told if instruction in getattr(self, kind)), INSTRUCTED)
 
 
@@ -81,6 +84,8 @@ def months(entries: list[Entry]) -> dict[str, Month]:
     for entry in entries:
         if entry.kind in OF_A_MONTH:
             _apply(found.setdefault(entry.body["cycle"], Month(entry.body["cycle"])), entry)
+        elif is_about_a_lock(entry) and (month := found.get(entry.body["what"]["cycle"])) is not None:
+            _review(month, entry)
     for what in in_force(entries, LOCK):
         found.setdefault(what["cycle"], Month(what["cycle"])).locked = what
     for what in in_force(entries, REOPEN):
@@ -123,9 +128,23 @@ def invoices(entries: list[Entry]) -> list[Mapping[str, Any]]:
     return list(in_force(entries, INVOICE))
 
 
+def is_about_a_lock(entry: Entry) -> bool:
+    """Whether it proposes, approves or rejects to lock a month."""
+    return entry.kind in (PROPOSED, APPROVED, REJECTED) and entry.body["act"] == LOCK
+
+
+def _review(month: Month, entry: Entry) -> None:
+    """A lock is in review while it waits, for the settlement that was last calculated."""
+    if entry.kind != PROPOSED:
+        month.proposed.discard(entry.body["proposal"])
+    elif month.calculated is not None and month.calculated.seq == entry.body["what"]["calculated"]:
+        month.proposed.add(entry.seq)
+
+
 def _apply(month: Month, entry: Entry) -> None:
     if entry.kind == CALCULATED:
         month.calculated = entry
+        month.proposed.clear()
     elif entry.kind == PUBLISHED:
         month.published = entry
     elif entry.kind == LATE:

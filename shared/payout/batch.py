@@ -13,11 +13,11 @@ from shared.control import months
 from shared.control.approvals import APPROVED, in_force
 from shared.ids import canonical_json, digest_of
 from shared.money import EXACT, total
+from shared.parties.payees import BANK
 from shared.report.cells import csv_bytes
 
 FILE_COLUMNS = ("instruction", "payee", "account", "bank", "amount", "currency", "reference", "approval")
 PAYOUT = "payout_batch"  # the act that proposes one
-BANK, WALLET = "bank", "wallet"  # what a payee is paid through
 _ID_MOST = 35  # of an id that a bank carries (ISO 20022, Max35Text)
 
 
@@ -94,7 +94,7 @@ def end_to_end_key(end_to_end: str) -> str:
 def attempts(entries: Sequence[Entry], cycle: str, agreement: str) -> int:
     """How often an agreement's payment in a cycle was reopened, and once more: the number of the next payment."""
     reopened = (one for one in in_force(list(entries), months.REOPEN) if one["agreement"] == agreement)
-    return 1 + sum(one["cycle"] == cycle for one in reopened)
+    return 1 + len([one for one in reopened if one["cycle"] == cycle])
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ AGREED = "answer_agreed"  # another form of file says the same once more
 KINDS: Mapping[str, str] = {
     CONFIRMED: months.CONFIRMED,
     PARTIAL: months.PARTLY_CONFIRMED,
-    REJECTED: months.REJECTED,
+    REJECTED: months.REJECTED_BY_BANK,
     RETURNED: months.RETURNED,
 }
 _ANSWERS = (*KINDS.values(), months.CONTRADICTED, AGREED)
@@ -129,7 +129,7 @@ def missing(month: months.Month, instruction: str) -> Decimal | None:
     outcome = month.outcome(instruction)
     if outcome == months.PARTLY_CONFIRMED:
         return EXACT.subtract(instructed, _paid(month.partly_confirmed[instruction]))
-    return instructed if outcome in (months.RETURNED, months.REJECTED, months.CONTRADICTED) else None
+    return instructed if outcome in (months.RETURNED, months.REJECTED_BY_BANK, months.CONTRADICTED) else None
 
 
 def _standing(month: months.Month, entry: Entry) -> Standing:
@@ -141,7 +141,7 @@ def _standing(month: months.Month, entry: Entry) -> Standing:
         months.CONFIRMED: instructed,
         months.PARTLY_CONFIRMED: Decimal(answer.get("paid", "0")),
     }.get(outcome, none)
-    returned = instructed if outcome in (months.RETURNED, months.REJECTED) else none
+    returned = instructed if outcome in (months.RETURNED, months.REJECTED_BY_BANK) else none
     reopened = month.reopened.get(instruction)
     return Standing(
         instruction, month.cycle, body["agreement"], body["batch"], body["currency"], entry.at, instructed,

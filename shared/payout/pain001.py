@@ -13,13 +13,13 @@ from typing import Any
 
 from shared.errors import ClearbookError
 from shared.money import total
-from shared.payout.batch import BANK, Member, remittance
+from shared.parties.payees import BANK, bare, is_iban
+from shared.payout.batch import Member, remittance
 from shared.reference import currencies
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 _SCHEMA = Path(__file__).parent / "schemas/pain.001.001.09.xsd"
 _TEXT_MOST, _ACCOUNT_MOST = 140, 34
-_IBAN = re.compile(r"[A-Z]{2}\d{2}[A-Za-z0-9]{1,30}", re.ASCII)
 # XML 1.0 has no way to write these; a space takes their place.
 _UNWRITABLE = re.compile("[^\u0021-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 
@@ -49,7 +49,7 @@ def obstacles(members: Sequence[Member], debtor: Mapping[str, str] | None, curre
     for one in members:
         if one.kind != BANK:
             continue
-        if len(_bare(one.account)) > _ACCOUNT_MOST:
+        if len(bare(one.account)) > _ACCOUNT_MOST:
             found.append(f"{one.instruction}: the account has more than {_ACCOUNT_MOST} characters")
         places = currencies.minor_units(currency) if currencies.known(currency) else 2
         if -int(Decimal(one.amount).normalize().as_tuple().exponent) > places:
@@ -73,15 +73,6 @@ def invalid(root: Any) -> str:
     """What of a document does not fit the schema; "" where it fits."""
     schema = _schema()
     return "" if schema.validate(root) else str(schema.error_log.last_error)
-
-
-def is_iban(account: str) -> bool:
-    """Whether it is an IBAN, by its form and check digits."""
-    bare = _bare(account)
-    if not _IBAN.fullmatch(bare):
-        return False
-    digits = "".join(str(int(one, 36)) for one in bare[4:] + bare[:4])
-    return int(digits) % 97 == 1
 
 
 def clean(value: str, most: int = _TEXT_MOST) -> str:
@@ -135,17 +126,13 @@ def _transfer(member: Member, approval: str) -> dict[str, Any]:
 
 
 def _account(account: str) -> dict[str, Any]:
-    bare = _bare(account)
-    return {"Id": {"IBAN": bare} if is_iban(bare) else {"Othr": {"Id": bare}}}
+    number = bare(account)
+    return {"Id": {"IBAN": number} if is_iban(number) else {"Othr": {"Id": number}}}
 
 
 def _agent(bank: str, bic: str) -> dict[str, Any]:
     found = {"BICFI": bic} if bic else {}
     return {"FinInstnId": {**found, "Nm": clean(bank)} if bank or not bic else found}
-
-
-def _bare(account: str) -> str:
-    return account.replace(" ", "")
 
 
 def _fill(etree: Any, parent: Any, content: Mapping[str, Any]) -> None:

@@ -99,13 +99,17 @@ def newest_seq(entries: list[Entry], cycle: str) -> int:
     decided = (one.seq for one in entries if one.kind in months.OF_A_MONTH and one.body["cycle"] == cycle)
     known = months.months(entries)
     locks = {cycle, months.last_adjusted(known, cycle)[1]} if cycle in known else {cycle}
-    acts = ((one.seq, one.body["act"], one.body["what"]) for one in entries if one.kind == APPROVED)
-    approved = (
-        seq
-        for seq, act, what in acts
-        if (act == months.LOCK and what["cycle"] in locks) or (act == months.REOPEN and what["cycle"] == cycle)
+    locked = (
+        one.seq
+        for one in entries
+        if months.is_about_a_lock(one) and one.body["what"]["cycle"] in (locks if one.kind == APPROVED else {cycle})
     )
-    return max((*decided, *approved), default=0)
+    reopened = (
+        one.seq
+        for one in entries
+        if one.kind == APPROVED and one.body["act"] == months.REOPEN and one.body["what"]["cycle"] == cycle
+    )
+    return max((*decided, *locked, *reopened), default=0)
 
 
 def _shows(there: Row, wanted: Columns, newest: int) -> bool:
