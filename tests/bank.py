@@ -50,11 +50,7 @@ def pain002(
     said = "".join(
         f"<TxInfAndSts><OrgnlEndToEndId>{one['id']}</OrgnlEndToEndId><TxSts>{one['status']}</TxSts>"
         + (f"<StsRsnInf><Rsn><Cd>{one['reason']}</Cd></Rsn></StsRsnInf>" if "reason" in one else "")
-        + (
-            f"<OrgnlTxRef><Amt><InstdAmt Ccy='{one.get('currency', 'CNY')}'>{one['amount']}</InstdAmt></Amt></OrgnlTxRef>"
-            if "amount" in one
-            else ""
-        )
+        + (f"<OrgnlTxRef><Amt>{_amount(one)}</Amt></OrgnlTxRef>" if "amount" in one else "")
         + "</TxInfAndSts>"
         for one in transfers
     )
@@ -70,6 +66,10 @@ def pain002(
         f"{f'<PmtInfSts>{payment}</PmtInfSts>' if payment else ''}{said}</OrgnlPmtInfAndSts>"
         "</CstmrPmtStsRpt></Document>"
     ).encode()
+
+
+def _amount(one: Mapping[str, str]) -> str:
+    return f"<InstdAmt Ccy='{one.get('currency', 'CNY')}'>{one['amount']}</InstdAmt>"
 
 
 def booking(

@@ -40,7 +40,7 @@ def newest(acts: Iterable[tuple[date, Mapping[str, Any]]], currency: str) -> Cha
 
 
 def is_on(acts: Iterable[Mapping[str, Any]], cycle: str) -> bool:
-    """Whether a reseller is paid in a cycle, by what was approved in order; it is not before somebody switches it on."""
+    """Whether a reseller is paid in a cycle, by what was approved in order; not before somebody switches it on."""
     on = False
     for what in acts:
         if what["cycle"] <= cycle:

@@ -72,9 +72,7 @@ def _of_all(element: Any, says: str, batch: str, besides: frozenset[str]) -> Ans
     count = text_of(element, "OrgnlNbOfTxs")
     number = int(count) if count.isascii() and count.isdecimal() and len(count) <= 15 else None
     sum_ = money_text(text_of(element, "OrgnlCtrlSum"))
-    return Answer(
-        f"all of {batch}", PAIN002, says, "", sum_, "", batch, _reason(element), batch, besides, number
-    )
+    return Answer(f"all of {batch}", PAIN002, says, "", sum_, "", batch, _reason(element), batch, besides, number)
 
 
 def money_text(value: str) -> Any:

@@ -15,7 +15,7 @@ from shared.control import months
 from shared.errors import BadInputError
 from shared.payout.answers import ANSWER_BYTES_MAX, BOOKED, CSV, PAIN002, RETURNED, Answer, parse_answers
 from shared.payout.batch import balance
-from shared.payout.outcomes import kind_of, status_of_payouts, told
+from shared.payout.outcomes import AnswerRefusedError, kind_of, status_of_payouts, told
 from shared.ports import ObjectEvent
 from shared.steps.confirm_payouts import confirm_payouts, is_taken
 from tests.bank import batch_booking, booking, camt053, due, pain002
@@ -270,15 +270,21 @@ def stream(*drafts: Draft) -> list[Entry]:
 
 def heard(order: list[Answer]) -> months.Month:
     """The month once answers on one instruction came in this order."""
-    body = {"cycle": CYCLE, "instruction": AURORA, "agreement": "a", "batch": "b", "amount": "160.00", "currency": "CNY"}
+    body = {
+        "cycle": CYCLE,
+        "instruction": AURORA,
+        "agreement": "a",
+        "batch": "b",
+        "amount": "160.00",
+        "currency": "CNY",
+    }
     drafts = [Draft(months.INSTRUCTED, "x", "2025-07-04T01:00:00Z", body)]
     for answer in order:
         entries = stream(*drafts)
         try:
             said = told(answer, entries[0])
             kind = kind_of(entries, AURORA, answer, said, is_reopened=False)
-        except Exception as exc:
-            assert "is already" in str(exc) or "ask the bank" in str(exc)
+        except AnswerRefusedError:
             continue
         if kind:
             part = {} if said.paid == 160 else {"paid": str(said.paid), "missing": str(160 - said.paid)}
@@ -295,7 +301,14 @@ def test_answers_in_any_order_and_twice_come_to_one_outcome(seed: int) -> None:
     every = [
         Answer("", form, says, AURORA, Decimal(amount), "CNY", reference)
         for form in (CSV, PAIN002, "camt.053")
-        for says, amount in ((BOOKED, 160), (BOOKED, 60), (BOOKED, 100), ("rejected", 160), (RETURNED, 160), (BOOKED, 161))
+        for says, amount in (
+            (BOOKED, 160),
+            (BOOKED, 60),
+            (BOOKED, 100),
+            ("rejected", 160),
+            (RETURNED, 160),
+            (BOOKED, 161),
+        )
         for reference in ("A1", "A2")
     ]
     some = chance.sample(every, chance.randint(1, 5))

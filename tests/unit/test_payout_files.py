@@ -77,7 +77,17 @@ def test_an_iban_is_written_as_one_and_a_number_like_it_is_not() -> None:
 
 @pytest.mark.parametrize(
     "odd",
-    ["<b>&amp;\"'</b>", "]]>", "株式会社 北極星 🌌", "a\x00b\x01\x0b\x1f", "\ufffe\uffff", "\x85\u2028", " ", "é" * 300, "=1+1"],
+    [
+        "<b>&amp;\"'</b>",
+        "]]>",
+        "株式会社 北極星 🌌",
+        "a\x00b\x01\x0b\x1f",
+        "\ufffe\uffff",
+        "\x85\u2028",
+        " ",
+        "é" * 300,
+        "=1+1",
+    ],
 )
 def test_a_file_with_any_odd_character_fits_its_schema(odd: str) -> None:
     debtor = {**DEBTOR, "name": odd}
@@ -116,7 +126,10 @@ def test_what_a_payment_file_cannot_carry_is_said() -> None:
 
 
 def test_a_batch_of_before_reads_as_ever_and_its_terms_are_part_of_its_name() -> None:
-    plain, with_terms = batch_body("2025-06", "CNY", [member()]), batch_body("2025-06", "CNY", [member()], Terms(DEBTOR))
+    plain, with_terms = (
+        batch_body("2025-06", "CNY", [member()]),
+        batch_body("2025-06", "CNY", [member()], Terms(DEBTOR)),
+    )
 
     assert b"debtor" not in plain
     assert parse_terms(plain) == Terms()

@@ -58,9 +58,7 @@ def payee_for(
 ) -> Payee | str:  # fmt: skip
     """Whom to pay on a day; or why nobody, in words. `history` is that of the party documents: where people have
     approved a payee by itself, that one counts."""
-    acts = [
-        (_day(one), one.body["what"]) for one in entries if one.kind == APPROVED and one.body["act"] == PAYEE
-    ]
+    acts = [(_day(one), one.body["what"]) for one in entries if one.kind == APPROVED and one.body["act"] == PAYEE]
     change = newest(acts, currency)
     payee = None if change is None else parse_payee(services, change.payee)
     if change is None and reseller in history:
@@ -173,9 +171,7 @@ def is_paid(entries: list[Entry], cycle: str) -> bool:
 
 def _propose_on(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
     given = fields(asked, {"reseller": str, "on": bool, "cycle": str})
-    return Proposed(
-        [propose_payouts_on(services, given["reseller"], given["cycle"], on=given["on"], **who.named())]
-    )
+    return Proposed([propose_payouts_on(services, given["reseller"], given["cycle"], on=given["on"], **who.named())])
 
 
 def _show_on(services: Services, proposal: Proposal) -> list[str]:

@@ -172,7 +172,11 @@ def _show(services: Services, proposal: Proposal) -> list[str]:
         f"{withheld.get(one.instruction, '')}"
         for one in members
     ]
-    return [*payments, f"together {body['total']} {body['currency']}", *_forms(services, members, terms, body["currency"])]
+    return [
+        *payments,
+        f"together {body['total']} {body['currency']}",
+        *_forms(services, members, terms, body["currency"]),
+    ]
 
 
 def _forms(services: Services, members: list[Member], terms: Terms, currency: str) -> list[str]:

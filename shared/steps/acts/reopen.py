@@ -36,7 +36,9 @@ def _body(entries: list[Entry], cycle: str, instruction: str, because: str) -> d
     """What a reopening of the instruction says as things stand; refused where there is nothing to reopen."""
     month = months.months(entries).get(cycle)
     if month is None or instruction not in month.instructed:
-        raise BadInputError("instruction", f"{instruction[:80]!r} was never instructed", "write it as in the payout file")
+        raise BadInputError(
+            "instruction", f"{instruction[:80]!r} was never instructed", "write it as in the payout file"
+        )
     if instruction in month.reopened:
         raise BadInputError("instruction", f"{instruction} is reopened already", "propose the payout")
     left = missing(month, instruction)
