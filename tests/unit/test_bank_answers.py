@@ -84,7 +84,7 @@ def test_what_is_said_of_a_whole_file_is_said_of_each_payment_that_it_does_not_n
     transfers = [{"id": AURORA, "status": "ACSC"}]
     said = {level: "RJCT", "count": "2", "total": "175.00"}
 
-    assert answers(paid, pain002(batch_of(paid), transfers, **said))["refused"] == []  # type: ignore[arg-type]
+    assert answers(paid, pain002(batch_of(paid), transfers, **said))["refused"] == []
     assert outcomes(paid) == ["confirmed", "rejected_by_bank"]
 
 

@@ -59,7 +59,7 @@ def _body(entries: list[Entry], cycle: str, instruction: str, because: str) -> d
 
 
 def _withheld(withheld: Decimal, left: Decimal, instructed: Decimal) -> Decimal:
-    """The part of what was withheld that goes with the part that did not arrive: it is withheld anew when it is paid."""
+    """The part of what was withheld that goes with what did not arrive: it is withheld anew when that is paid."""
     if left == instructed or not withheld:
         return withheld
     places = max(decimals(withheld), decimals(left), decimals(instructed))
