@@ -41,6 +41,8 @@ reference_import = typer.Typer(
 audit = typer.Typer(help="The chain: checked, taken away, asked who did what, when and why.", no_args_is_help=True)
 journal = typer.Typer(invoke_without_command=True)
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
+payout = typer.Typer(help="Payments: proposed, followed, and whom they go to.", invoke_without_command=True)
+app.add_typer(payout, name="payout")
 app.add_typer(local, name="local")
 app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
@@ -617,12 +619,128 @@ def lock(
     propose_locks(cycle, reseller or [], by, why, home, json)
 
 
-@app.command()
-def payout(cycle: CycleOption, by: By = "paula", why: Why = "", home: Home = None, json: Json = None) -> None:
-    """Propose to pay what is due; an approval writes the payout file."""
+@payout.callback()
+def payout_propose(
+    ctx: typer.Context,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="The billing cycle, YYYY-MM.")] = None,  # noqa: UP045
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay what is due (--cycle); an approval writes the payout files. Or one of the commands below."""
+    if ctx.invoked_subcommand is not None:
+        if cycle is not None:
+            raise typer.BadParameter(f"--cycle goes behind {ctx.invoked_subcommand}")
+        return
+    if cycle is None:
+        raise typer.BadParameter("give --cycle, or one of the commands (--help lists them)")
     from infra.clearbook.decisions import propose_payouts
 
     propose_payouts(cycle, by, why, home, json)
+
+
+@payout.command("status")
+def payout_status(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
+    """Where each payment of a cycle stands: what was instructed, what the bank paid, what came back, what is open."""
+    from infra.clearbook.payouts import show_status
+
+    show_status(cycle, home, json)
+
+
+@payout.command("on")
+def payout_on(
+    reseller: Annotated[list[str], typer.Argument(metavar="RESELLER...", help="Who is to be paid.")],
+    cycle: Annotated[str, typer.Option("--cycle", help="The first month, YYYY-MM.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay resellers from a cycle on; before that they only see statements."""
+    from infra.clearbook.payouts import switch
+
+    switch(reseller, cycle, by, why, home, json, on=True)
+
+
+@payout.command("off")
+def payout_off(
+    reseller: Annotated[list[str], typer.Argument(metavar="RESELLER...", help="Who is not to be paid.")],
+    cycle: Annotated[str, typer.Option("--cycle", help="The first month without payment, YYYY-MM.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay resellers no longer; their statements go on."""
+    from infra.clearbook.payouts import switch
+
+    switch(reseller, cycle, by, why, home, json, on=False)
+
+
+@payout.command("payee")
+def payout_payee(
+    reseller: Annotated[str, typer.Argument(help="Whose money it is.")],
+    name: Annotated[str, typer.Option(help="The account's holder, as the bank knows it.")],
+    account: Annotated[str, typer.Option(help="The account's number, or IBAN; of a wallet its id.")],
+    bank: Annotated[str, typer.Option(help="The bank's name; of a wallet who runs it.")],
+    bic: Annotated[str, typer.Option(help="The bank's BIC.")] = "",
+    currency: Annotated[str, typer.Option(help="Only payments in this currency. Default: all.")] = "",
+    wallet: Annotated[bool, typer.Option("--wallet", help="It is a wallet, and no bank account.")] = False,
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose whom a reseller's money goes to; once approved, nothing is paid until its waiting period is over."""
+    from infra.clearbook.decisions import propose_act
+
+    asked = {"reseller": reseller, "name": name, "account": account, "bank": bank, "bic": bic, "currency": currency}
+    propose_act("payee", {**asked, "kind": "wallet" if wallet else "bank"}, by, why, home, json)
+
+
+@payout.command("template")
+def payout_template(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The document of its columns, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Check the form of payout file that a bank or wallet asks for, and propose it."""
+    from infra.clearbook.payouts import template
+
+    template(file, by, why, home, json)
+
+
+@payout.command("reopen")
+def payout_reopen(
+    instruction: Annotated[str, typer.Argument(help="The payment that came back, was rejected or paid in part.")],
+    why: Annotated[str, typer.Option("--why", help="What is known of it, such as what the bank said.")],
+    by: By = "paula",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose that what a payment did not bring is owed again; once approved it may be paid, under a new id."""
+    from infra.clearbook.decisions import propose_act
+
+    propose_act("reopen", {"instruction": instruction}, by, why, home, json)
+
+
+@app.command()
+def confirm(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="pain.002, camt.053 or CSV.")],
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow it until it is taken, or only hand it in.")
+    ] = True,
+    timeout: Annotated[int, typer.Option(min=1, help="How many seconds to wait.")] = 120,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Hand in what the bank answers: a payment's confirmation, rejection, return, or part."""
+    from infra.clearbook.payouts import confirm as hand_in
+
+    hand_in(file, home, json, wait=wait, timeout=timeout)
 
 
 @app.command()
