@@ -649,6 +649,27 @@ def settle(
 
 
 @app.command()
+def statement(
+    cycle: CycleOption,
+    reseller: Annotated[str, typer.Option(help="Whose.")],
+    format_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--format", metavar="pdf|xlsx|csv|json", help="Only this; may be repeated. Default: all."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="The folder to write into.")] = Path("."),
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write a reseller's statements of a month: as it was locked, else a draft of the newest settlement, marked so.
+
+    PDFs come in Chinese and in English, a workbook holds both. Nothing is locked or sent by it.
+    """
+    from infra.clearbook.statement import write_statements
+
+    write_statements(cycle, reseller, format_ or [], output, home, json)
+
+
+@app.command()
 def settlements(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
     """The settlements of a cycle and where they stand."""
     from infra.clearbook.lists import show_settlements

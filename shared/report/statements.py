@@ -37,6 +37,7 @@ COLUMNS = (
     *("cycle", "reseller", "agreement", "customer", "product", "rule", "version", "kind", "lines"),
     *("basis", "exact", "amount", "currency"),
 )
+FORMATS = ("csv", "json", "xlsx", "pdf")
 _KINDS = ("commission", "retroactive", "cap", "floor", "holdback", "release", "adjustment")  # as people read them
 PDF_LINES_MAX = 400  # ten pages; more are a table for machines, and setting 20,000 would take 1.5 GB
 _SUMS_MAX = 40  # customers, products that have a row of their own; the others share one
@@ -180,6 +181,17 @@ def to_pdf(document: Document, language: str) -> bytes:
     from shared.report import pdf
 
     return pdf.render(page(document, language), document.made_at)
+
+
+def files(document: Document, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
+    """The statement in each format, by what the names of its files end with."""
+    found: dict[str, bytes] = {}
+    for one in formats:
+        if one == "pdf":
+            found |= {f"-{language}.pdf": to_pdf(document, language) for language in LANGUAGES}
+        else:
+            found[f".{one}"] = {"csv": to_csv, "json": to_json, "xlsx": to_xlsx}[one](document)
+    return found
 
 
 # -- what is read ---------------------------------------------------------------------------------------------------

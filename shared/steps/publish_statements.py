@@ -15,7 +15,6 @@ from shared.ids import digest
 from shared.journal import postings
 from shared.ports import ObjectEvent
 from shared.report import statements as report
-from shared.report.language import LANGUAGES
 from shared.services import Services
 from shared.steps import projections, stating
 
@@ -73,11 +72,7 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
     for document in stating.locked_documents(services, reseller, cycle, entries, lock):
         statement = document.statement
         stem = f"statements/{cycle}/{reseller}/{statement.agreement}-{settlement[:12]}"
-        files[f"{stem}.csv"] = report.to_csv(document)
-        files[f"{stem}.json"] = report.to_json(document)
-        files[f"{stem}.xlsx"] = report.to_xlsx(document)
-        for language in LANGUAGES:
-            files[f"{stem}-{language}.pdf"] = report.to_pdf(document, language)
+        files |= {stem + end: body for end, body in report.files(document).items()}
         books += postings.of_statement(statement, reseller, cycle, day)
         books += postings.of_forfeit(statement, reseller, cycle, document.forfeited, day)
     files[f"journal/{cycle}/{reseller}-{settlement[:12]}.csv"] = postings.to_csv(books)
