@@ -670,6 +670,26 @@ def statement(
 
 
 @app.command()
+def summary(
+    cycle: CycleOption,
+    format_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--format", metavar="pdf|xlsx|json", help="Only this; may be repeated. Default: all."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="The folder to write into.")] = Path("."),
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the summary of a month: all resellers, what is payable, paid and open, cases, and what has changed.
+
+    Changes are against the run before, and against the month before.
+    """
+    from infra.clearbook.statement import write_summary
+
+    write_summary(cycle, format_ or [], output, home, json)
+
+
+@app.command()
 def settlements(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
     """The settlements of a cycle and where they stand."""
     from infra.clearbook.lists import show_settlements

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from infra.clearbook.context import services
+from infra.clearbook.context import now, services
 from infra.clearbook.main import write_json
+from shared.cycle import stamp
 from shared.errors import BadInputError
-from shared.report import statements
+from shared.report import statements, summary
+from shared.report.language import figure
 from shared.services import Services
 from shared.steps.drafting import statement_documents
+from shared.steps.summarising import month_summary
 
 STATEMENT_FORMATS = ("pdf", "xlsx", "csv", "json")
 
@@ -61,6 +65,26 @@ def statements_of(work: Services, cycle: str, reseller: str, formats: Sequence[s
             }
         )
     return found
+
+
+def write_summary(cycle: str, formats: Sequence[str], output: Path, home: Path | None, json_to: str | None) -> None:
+    """Write the summary of a month into a folder, and say what is read first."""
+    _check_formats(formats, summary.FORMATS)
+    with Console(stderr=True).status(f"summary {cycle}"):
+        found = month_summary(services(home), cycle, stamp(now(home)))
+        made = {f"summary-{cycle}{end}": body for end, body in summary.files(found, formats or summary.FORMATS).items()}
+        _write(output, made)
+    if json_to is not None:
+        write_json(json.loads(summary.to_json(found)), json_to)
+    if json_to == "-":
+        return
+    for name, value, *remark in summary.page(found, "en").headline:
+        print(f"{name}: {value}" + "".join(f" ({one})" for one in remark if one))
+    for one in found.compared:
+        print(f"Unexplained: {figure(one.unexplained)} {one.currency}")
+    if found.missing:
+        print(f"Not settled yet: {', '.join(found.missing)}")
+    print("\n".join(f"  {output / name}" for name in made))
 
 
 def _check_formats(given: Sequence[str], known: Sequence[str]) -> None:
