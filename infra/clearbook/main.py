@@ -654,7 +654,7 @@ def statement(
     reseller: Annotated[str, typer.Option(help="Whose.")],
     format_: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--format", metavar="pdf|xlsx|csv|json", help="Only this; may be repeated. Default: all."),
+        typer.Option("--format", metavar="pdf|xlsx|csv|json|own", help="Only this; may be repeated. Default: all."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", file_okay=False, help="The folder to write into.")] = Path("."),
     home: Home = None,

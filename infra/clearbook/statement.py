@@ -19,16 +19,14 @@ from shared.services import Services
 from shared.steps.drafting import statement_documents
 from shared.steps.summarising import month_summary
 
-STATEMENT_FORMATS = ("pdf", "xlsx", "csv", "json")
-
 
 def write_statements(
     cycle: str, reseller: str, formats: Sequence[str], output: Path, home: Path | None, json_to: str | None
 ) -> None:
     """Write a reseller's statements of a month into a folder, and say what they come to."""
-    _check_formats(formats, STATEMENT_FORMATS)
+    _check_formats(formats, statements.FORMATS)
     with Console(stderr=True).status(f"{reseller} {cycle}"):
-        found = statements_of(services(home), cycle, reseller, formats or STATEMENT_FORMATS)
+        found = statements_of(services(home), cycle, reseller, formats or statements.FORMATS)
         _write(output, {name: body for one in found for name, body in one["files"].items()})
     shown = [{**one, "files": [str(output / name) for name in one["files"]]} for one in found]
     if json_to is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.ids import canonical_json
 from shared.money import EXACT, decimals, fixed, rounded, total
-from shared.report import xlsx
+from shared.report import layout, xlsx
 from shared.report.cells import csv_bytes
 from shared.report.language import (
     EN,
@@ -27,6 +27,7 @@ from shared.report.language import (
     named,
     percent,
 )
+from shared.report.layout import Layout
 from shared.report.page import GROUP, TOTAL, Column, Page, Row, Section
 from shared.settlement.statement import Statement, StatementLine
 
@@ -37,7 +38,7 @@ COLUMNS = (
     *("cycle", "reseller", "agreement", "customer", "product", "rule", "version", "kind", "lines"),
     *("basis", "exact", "amount", "currency"),
 )
-FORMATS = ("csv", "json", "xlsx", "pdf")
+FORMATS = ("csv", "json", "xlsx", "pdf", "own")
 _KINDS = ("commission", "retroactive", "cap", "floor", "holdback", "release", "adjustment")  # as people read them
 PDF_LINES_MAX = 400  # ten pages; more are a table for machines, and setting 20,000 would take 1.5 GB
 _SUMS_MAX = 40  # customers, products that have a row of their own; the others share one
@@ -72,6 +73,7 @@ class Document:
     product_names: Mapping[str, Names]
     opening: Decimal | None = None  # what of it is the opening balance, on the first statement
     forfeited: Decimal = Decimal(0)  # of the balance with this month, for it is below the minimum
+    layout: Layout | None = None  # of the reseller's own file
     adjusted: Sequence[Mapping[str, Any]] = ()  # locked cycles: {"cycle", "lines", "amount", "because"}
 
     @property
@@ -189,6 +191,9 @@ def files(document: Document, formats: Sequence[str] = FORMATS) -> dict[str, byt
     for one in formats:
         if one == "pdf":
             found |= {f"-{language}.pdf": to_pdf(document, language) for language in LANGUAGES}
+        elif one == "own":
+            own = document.layout
+            found |= {} if own is None else {f"-own.{own.format}": layout.write(document, own)}
         else:
             found[f".{one}"] = {"csv": to_csv, "json": to_json, "xlsx": to_xlsx}[one](document)
     return found

@@ -184,6 +184,8 @@ def _headline(summary: Summary, language: str) -> list[tuple[str, ...]]:
         remark += f"{label('open_balance', language)} {figure(open_, PLACES)}"
         payable = summary.sum_of(one, lambda share: share.payable)
         found.append((label("payable", language), f"{figure(payable, PLACES)} {one}", remark))
+    unexplained = [f"{figure(one.unexplained, PLACES)} {one.currency}" for one in summary.compared if one.unexplained]
+    found.append((label("unexplained", language), " · ".join(unexplained) or "0"))
     count = sum(one.count for one in summary.cases)
     held = " · ".join(f"{figure(amount, PLACES)} {one}" for one, amount in _held(summary).items())
     found.append((label("cases", language), f"{count:,}", held))

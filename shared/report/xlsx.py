@@ -40,8 +40,8 @@ def workbook(pages: Sequence[Sheet], table: Table | None, at: datetime) -> bytes
     out = io.BytesIO()
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with xlsxwriter.Workbook(out, options) as book:
-        first = pages[0].page
-        book.set_properties({"title": f"{first.title} {first.subtitle}", "created": at})
+        # Without a time the file holds the one at which it was made, and no two are alike.
+        book.set_properties({"title": pages[0].page.title if pages else "", "created": at})
         formats = _Formats(book)
         for one in pages:
             _page(book.add_worksheet(one.name), formats, one.page)

@@ -16,6 +16,7 @@ from shared.errors import BadInputError
 from shared.ids import digest
 from shared.money import EXACT, text
 from shared.payout.batch import balance, forfeited, opening_balance
+from shared.report.layout import LAYOUT, Layout, parse_layout
 from shared.report.statements import Document, Lock
 from shared.services import Services
 from shared.settlement.statement import parse_statement
@@ -96,6 +97,7 @@ def documents(
                 product_names=_products(services, catalogue),
                 opening=None if opening is None else opening_balance(entries, statement.agreement, cycle),
                 forfeited=forfeited(_forfeits(versions[-1]), EXACT.add(carried, Decimal(statement.payable))),
+                layout=_layout(services, entries),
                 adjusted=[one for one in summary.get("adjusted", ()) if one["agreement"] == statement.agreement],
             )
         )  # fmt: skip
@@ -114,6 +116,14 @@ def _versions(found: Sequence[Agreement], id_: str, named: set[int], cycle: str)
     month = Cycle.parse(cycle)
     mine = begun([one for one in found if one.id == id_], month)[id_]
     return [one for one in mine[:-1] if one.version in named or one.touches(month)] + mine[-1:]
+
+
+def _layout(services: Services, entries: list[Entry]) -> Layout | None:
+    """The reseller's own layout, as it was approved last."""
+    approved = list(approvals.in_force(entries, LAYOUT))
+    if not approved:
+        return None
+    return parse_layout(state.kept(services, services.buckets.records, state.document_key(approved[-1]["document"])))
 
 
 def _forfeits(last: Agreement) -> dict[str, str]:
