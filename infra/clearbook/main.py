@@ -176,6 +176,20 @@ def bench_month(
     show(sizes, seed, bundled=bundle, json_to=json)
 
 
+@bench.command("publish")
+def bench_publish(
+    resellers: Annotated[int, typer.Option(help="Resellers of the month, 1 to 5,000.")] = 500,
+    json: Json = None,
+) -> None:
+    """The statements of a month in every format: what each takes, and the most memory of all of them.
+
+    Beside them one statement of 20,000 lines.
+    """
+    from infra.clearbook.bench.publish import show
+
+    show(resellers, json)
+
+
 @bench.command("settle")
 def bench_settle(
     lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
