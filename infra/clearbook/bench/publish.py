@@ -78,7 +78,8 @@ def show(resellers: int, json_to: str | None) -> None:
         return
     console.print(
         f"{resellers:,} statements of {LINES} lines in {figures['seconds']:,.2f} s, "
-        f"CPU {figures['cpu_seconds']:,.2f} s, at most {figures['peak_rss_mb']} MB: {figures['statement_ms']:,.1f} ms of CPU each"
+        f"CPU {figures['cpu_seconds']:,.2f} s, at most {figures['peak_rss_mb']} MB: "
+        f"{figures['statement_ms']:,.1f} ms of CPU each"
     )
     for one, spent in figures["format_ms"].items():
         size, large = figures["format_bytes"].get(one, 0), figures["large_format_ms"].get(one)
