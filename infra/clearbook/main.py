@@ -38,9 +38,11 @@ reference = typer.Typer(
 reference_import = typer.Typer(
     help="Check a file and propose it; it is in force once somebody else approves it.", no_args_is_help=True
 )
+audit = typer.Typer(help="The chain: checked, taken away, asked who did what, when and why.", no_args_is_help=True)
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
 app.add_typer(local, name="local")
 app.add_typer(bench, name="bench")
+app.add_typer(audit, name="audit")
 app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
 app.add_typer(bill, name="bill")
@@ -205,6 +207,17 @@ def bench_settle(
     from infra.clearbook.bench.settle import show
 
     show(lines, runs, json)
+
+
+@bench.command("chain")
+def bench_chain(
+    entries: Annotated[int, typer.Option(min=10_000, help="Entries of the bundle that is checked.")] = 1_000_000,
+    json: Json = None,
+) -> None:
+    """The chain: appends beside bare put_row, 500 approvals on a stream of 5,000 entries, a bundle checked offline."""
+    from infra.clearbook.bench.chain import show
+
+    show(entries, json)
 
 
 @app.command()
@@ -413,6 +426,20 @@ def reference_import_repair(
     import_repair(file, by, why, home, json)
 
 
+@reference_import.command("layout")
+def reference_import_layout(
+    file: Annotated[Path, typer.Argument(help="The layout of one reseller, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose a reseller's own layout: one more file of each statement, in the columns that its systems read."""
+    from infra.clearbook.references.commands import import_layout
+
+    import_layout(file, by, why, home, json)
+
+
 @reference.command("list")
 def reference_list(home: Home = None, json: Json = None) -> None:
     """What is in force, by kind; the digest names exactly what it says."""
@@ -562,6 +589,43 @@ def approve(
     from infra.clearbook.decisions import approve as approve_
 
     approve_(names, by, home, json)
+
+
+@app.command()
+def reject(
+    name: Annotated[str, typer.Argument(help="A proposal, such as reseller/aurora#3.")],
+    why: Annotated[str, typer.Option(help="Why; the proposer is told.")],
+    by: By = "amir",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Reject a proposal of somebody else, or withdraw one's own."""
+    from infra.clearbook.decisions import reject as reject_
+
+    reject_(name, by, why, home, json)
+
+
+@app.command()
+def grant(
+    user: Annotated[str, typer.Argument(help="The subject that the person's tokens name.")],
+    role: Annotated[
+        str,
+        typer.Option(
+            help="preparer, approver, operator, admin, auditor, analyst, reseller, customer_viewer; none takes it."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Who it is.")] = "",
+    of: Annotated[str, typer.Option(help="Whose: the id of the reseller or customer, for those roles.")] = "",
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to give somebody a role, or to take it."""
+    from infra.clearbook.decisions import propose_act
+
+    asked = {"user": user, "role": "" if role == "none" else role, "name": name, "of": of}
+    propose_act("grant", asked, by, why, home, json)
 
 
 @app.command()
@@ -804,6 +868,78 @@ def explain(
         raise typer.BadParameter("--find goes with --cycle")
     else:
         show_found(str(find), cycle, reseller, home, json, raw=raw)
+
+
+@audit.command("verify")
+def audit_verify(
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--bundle", metavar="FILE", exists=True, dir_okay=False, help="Instead: a bundle, and it alone."),
+    ] = None,
+    hash_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--hash", help="A hash that a statement or payout prints: it must be there; may be repeated."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Check every entry of every stream: its hash, its place, what it names of others, and all anchors.
+
+    It ends with 1 where an entry was changed, is missing, was put in, moved or cut off, and names it.
+    """
+    from infra.clearbook.audit import verify as verify_
+
+    verify_(bundle, hash_ or [], home, json)
+
+
+@audit.command("export")
+def audit_export(
+    file: Annotated[Path, typer.Argument(help="The bundle to write, such as chain.zip.")],
+    stream: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--stream", help="Only this stream, such as reseller/aurora; may be repeated."),
+    ] = None,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Also the documents and files that entries name by digest.")
+    ] = False,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the chain with its anchors as one file, which can be checked without Clearbook (shared/chain/README.md)."""
+    from infra.clearbook.audit import export
+
+    export(file, stream or [], home, json, with_objects=objects)
+
+
+@audit.command("show")
+def audit_show(
+    object_: Annotated[
+        str,
+        typer.Argument(
+            metavar="OBJECT",
+            help="A stream, entry (reseller/aurora#3), reseller, user, settlement, instruction, batch, case or digest.",
+        ),
+    ],
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="Of one billing cycle alone, YYYY-MM.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Who did what about something, when and why, oldest first."""
+    from infra.clearbook.audit import show
+
+    show(object_, cycle, home, json)
+
+
+@audit.command("rebuild")
+def audit_rebuild(
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="One billing cycle, YYYY-MM. Default: all.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the lists (settlements, cases, payouts) anew from the chain, whatever they say, or where they are gone."""
+    from infra.clearbook.audit import rebuild
+
+    rebuild(cycle, home, json)
 
 
 @app.command()

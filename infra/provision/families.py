@@ -19,7 +19,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         *("files/", "comparisons/"),
         *("drafts/", "settlements/", "cases/", "quality/", "quarantine/", "stuck/"),
     ),
-    "records": ("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "answers/"),
+    "records": ("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "answers/", "anchors/"),
     "reports": ("reports/",),
 }
 

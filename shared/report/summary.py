@@ -99,7 +99,7 @@ class Summary:
     @property
     def is_final(self) -> bool:
         """Whether nothing of it may change any more: all of it is locked, and every amount is explained."""
-        is_locked = all(one.state not in ("draft", "calculated", "in_review", "approved") for one in self.shares)
+        is_locked = all(one.state not in ("draft", "calculated", "in_review") for one in self.shares)
         return is_locked and not self.missing and not any(one.unexplained for one in self.compared)
 
 

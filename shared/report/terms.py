@@ -19,7 +19,7 @@ from shared.agreement.agreement import (
     Refunds,
     Scale,
 )
-from shared.agreement.words import DOCUMENT, EXCLUDED, PAYOUT, REFUNDS, RULE, SCALE, Facts, figure
+from shared.agreement.words import APPROVALS, DOCUMENT, EXCLUDED, PAYOUT, REFUNDS, RULE, SCALE, Facts, figure
 from shared.money import Mode
 from shared.report import language as languages
 from shared.report.language import EN, ZH
@@ -52,7 +52,9 @@ _BOUNDS = {"cap": "封顶", "floor": "保底"}
 def terms(agreement: Agreement, language: str) -> list[Term]:
     """Everything that a version says about what is earned and paid."""
     facts = words.facts(agreement) if language == EN else _facts(agreement)
-    return [(_part(part, language), thing, says) for (part, thing), says in facts.items() if thing != "reseller"]
+    # Whose it is stands above; who has to approve is the operator's own affair.
+    shown = {key: says for key, says in facts.items() if key[0] != APPROVALS and key != (DOCUMENT, "reseller")}
+    return [(_part(part, language), thing, says) for (part, thing), says in shown.items()]
 
 
 def _percent(rate: Decimal) -> str:

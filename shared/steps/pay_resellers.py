@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from shared.chain.entry import Draft, Entry
+from shared.chain.entry import Draft, Entry, Head
 from shared.control import approvals, months
 from shared.cycle import parse_instant, shanghai_day, stamp
 from shared.errors import BadInputError
@@ -16,7 +17,7 @@ from shared.parties.parties import OPERATOR
 from shared.payout.batch import PAYOUT, Member, balance, batch_key, file_csv, parse_batch
 from shared.ports import ObjectEvent
 from shared.services import Services
-from shared.steps import projections
+from shared.steps import anchoring, projections
 
 _ACTOR = "pay_resellers"
 PAID = "payout_file_written"
@@ -37,7 +38,8 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
             f"order {event.key}", f"batch {batch} is not approved", "an approved batch writes this order"
         )
     _, members = parse_batch(services.buckets.records.get(batch_key(cycle, batch)))
-    mine = [member for member in members if _instruct(services, member, batch, approved.at)]
+    taken = {member: _instruct(services, member, batch, approved.at) for member in members}
+    mine = [member for member, entry in taken.items() if entry is not None]
     files = {}
     if mine:
         from shared.journal import postings  # here: the sweep looks at batches and posts nothing
@@ -56,12 +58,14 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
         }
     for key, body in files.items():
         services.buckets.records.put_once(key, body)
+    anchoring.anchor(services, anchoring.PAYOUT, batch, approved.at, _heads(approved, taken.values()))
 
     def decide(entries: list[Entry]) -> Draft | None:
         if any(entry.kind == PAID and entry.body["batch"] == batch for entry in entries):
             return None
         listed = [{"key": key, "digest": digest(body)} for key, body in files.items()]
-        return Draft(PAID, _ACTOR, approved.at, {"cycle": cycle, "batch": batch, "members": len(mine), "files": listed})
+        body = {"cycle": cycle, "batch": batch, "members": len(mine), "files": listed, "chain_head": approved.hash}
+        return Draft(PAID, _ACTOR, approved.at, body)
 
     services.chain.append(stream, decide, known)
     projections.refresh_all(services, sorted({member.reseller for member in members}), cycle)
@@ -77,8 +81,17 @@ def _approval(entries: list[Entry], batch: str) -> Entry | None:
     return None
 
 
-def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
-    """Whether the reseller's stream names this batch for the instruction; the first to come is the only one."""
+def _heads(approved: Entry, instructed: Iterable[Entry | None]) -> dict[str, Head]:
+    """What the file rests on: the approval of the batch, and in each reseller's stream the last entry that took it."""
+    heads = {approved.stream: approved.head}
+    for entry in instructed:
+        if entry is not None and entry.seq > heads.get(entry.stream, Head()).seq:
+            heads[entry.stream] = entry.head
+    return heads
+
+
+def _instruct(services: Services, member: Member, batch: str, at: str) -> Entry | None:
+    """The entry that names this batch for the instruction, if one does; the first to come is the only one."""
     stream = months.stream_of(member.reseller, member.cycle)
     body = {
         "cycle": member.cycle,
@@ -110,5 +123,5 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
 
     appended = services.chain.append(stream, decide)
     if appended is not None:
-        return appended.kind == months.INSTRUCTED
-    return standing[0] is not None and standing[0].body["batch"] == batch
+        return appended if appended.kind == months.INSTRUCTED else None
+    return standing[0] if standing[0] is not None and standing[0].body["batch"] == batch else None

@@ -16,7 +16,7 @@ from shared.journal import postings
 from shared.ports import ObjectEvent
 from shared.report import statements as report
 from shared.services import Services
-from shared.steps import projections, stating
+from shared.steps import anchoring, projections, stating
 
 _ACTOR = "publish_statements"
 _ORDER_KEY = re.compile(r"work/publish/(20\d\d-\d\d)/([a-z0-9-]+)\.json", re.ASCII)
@@ -34,6 +34,7 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
     lock = stating.lock_of(entries, cycle)
     if lock is None:
         raise BadInputError(f"order {event.key}", f"{reseller} {cycle} is not locked", "a lock writes this order")
+    anchoring.anchor(services, anchoring.LOCK, f"{cycle}-{reseller}-{lock.seq}", lock.at, {lock.stream: lock.head})
     if _is_done(services, entries, cycle):
         projections.refresh(services, reseller, cycle)
         services.record(_ACTOR, event.key, stamp(event.at), "published before")

@@ -45,6 +45,7 @@ def locked_documents(
     what = lock.body["what"]
     summary = _summary(services, cycle, reseller, what["settlement"], what["summary"])
     proposer = next(entry.actor for entry in entries if entry.seq == lock.body["proposal"])
+    approved_by = [*approvals.endorsed(entries, lock.body["proposal"]), lock.actor]
     calculated = next((entry for entry in entries if entry.seq == what["calculated"]), None)
     # The names as they were when the month was calculated: a later party document changes no published file.
     return documents(
@@ -55,7 +56,7 @@ def locked_documents(
         catalogue=str(calculated.body.get("catalogue", "")) if calculated else "",
         as_of=parse_instant(calculated.at if calculated else lock.at),
         is_bill_final=True,
-        lock=Lock(proposer, lock.actor, parse_instant(lock.at), lock.hash),
+        lock=Lock(proposer, ", ".join(approved_by), parse_instant(lock.at), lock.hash),
     )  # fmt: skip
 
 

@@ -9,12 +9,11 @@ from typing import Any
 import openpyxl
 import pytest
 
-from shared.control import approvals
 from shared.documents import DocumentRefusedError, read_yaml
 from shared.report import layout
 from shared.report.layout import FIELDS, LAYOUT, parse_layout
 from shared.report.layout_document import layout_document
-from shared.steps import state
+from shared.steps import decide
 from shared.steps.drafting import statement_documents
 from tests.builders import CYCLE
 from tests.pump import World, go_live, small_month
@@ -105,9 +104,9 @@ def test_a_layout_in_force_is_published_beside_the_others_until_it_ends(tmp_path
     go_live(world)
     world.final()
     for text, is_there in ((ERP, True), (ERP + "ends: true\n", False), (ERP, True)):
-        body = layout_document(read_yaml(text.encode(), "layout"), "layout", ["aurora"])
-        what = {"reseller": "aurora", "document": state.keep_document(world.services, body)}
-        decide(world, what)
+        asked = {"name": "layout", "text": text}
+        [proposal] = decide.propose(world.services, LAYOUT, asked, by="paula", why="", at=world.at).proposals
+        world.approve(proposal)
         [draft] = statement_documents(world.services, "aurora", CYCLE)
         assert (draft.layout is not None) == is_there
     world.lock()
@@ -117,10 +116,3 @@ def test_a_layout_in_force_is_published_beside_the_others_until_it_ends(tmp_path
     published = world.month().published
     assert published is not None
     assert key in [one["key"] for one in published.body["files"]]
-
-
-def decide(world: World, what: dict[str, str]) -> None:
-    """Put a layout in force."""
-    chain, stream = world.services.chain, "reseller/aurora"
-    proposal = approvals.propose(chain, stream, LAYOUT, what, by="paula", why="", at=world.at)
-    approvals.approve(chain, stream, proposal.seq, by="amir", at=world.at, check=lambda entries, one: None)
