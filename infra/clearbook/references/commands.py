@@ -12,13 +12,13 @@ from infra.clearbook.decisions import say
 from infra.clearbook.main import write_json
 from shared.control import approvals, months
 from shared.cycle import Cycle, stamp
-from shared.documents import read_yaml
+from shared.documents import read_yaml, reading
 from shared.errors import BadInputError
 from shared.money import text
 from shared.parties.parties import NoPartiesError
 from shared.services import Services
 from shared.steps import state
-from shared.steps.acts import references
+from shared.steps.acts import layouts, references
 
 
 def import_fx(file: Path, by: str, why: str, home: Path | None, json_to: str | None, *, backdate: bool) -> None:
@@ -55,6 +55,14 @@ def import_repair(file: Path, by: str, why: str, home: Path | None, json_to: str
     """Propose a version of a repair rule."""
     work, data, at = services(home), read_yaml(file.read_bytes(), str(file)), stamp(now(home))
     say(work, [references.propose_repair(work, data, str(file), by=by, why=why, at=at)], json_to)
+
+
+def import_layout(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
+    """Propose a reseller's own layout."""
+    work, at = services(home), stamp(now(home))
+    with reading(file.read_bytes(), str(file)) as data:
+        proposal = layouts.propose_layout(work, data, str(file), by=by, why=why, at=at)
+    say(work, [proposal], json_to)
 
 
 def show_list(home: Path | None, json_to: str | None) -> None:
