@@ -50,6 +50,10 @@ class WrongMethodError(ClearbookError):
     code = "wrong_method"
 
 
+_OURS = (
+    *("bad_setting", "service_error", "object_missing", "object_conflict", "chain_broken"),
+    *("contradiction", "unbalanced", "unexplained", "unholdable_amount"),
+)
 # What is not here is the request's fault where a person can mend it (400), else ours (500) or passing (503).
 STATUS: Mapping[str, HTTPStatus] = {
     "not_signed_in": HTTPStatus.UNAUTHORIZED,
@@ -65,11 +69,7 @@ STATUS: Mapping[str, HTTPStatus] = {
     "not_json": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "document_refused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "bad_condition": HTTPStatus.UNPROCESSABLE_ENTITY,
-    **dict.fromkeys(
-        ("bad_setting", "service_error", "object_missing", "object_conflict", "chain_broken", "contradiction")
-        + ("unbalanced", "unexplained", "unholdable_amount"),
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-    ),
+    **dict.fromkeys(_OURS, HTTPStatus.INTERNAL_SERVER_ERROR),
 }
 
 
@@ -134,7 +134,7 @@ def answer(event: bytes, routes: Sequence[Route], log: StepLog) -> str:
         "X-Content-Type-Options": "nosniff",
         **found.headers,
     }
-    body = json.dumps(found.body, ensure_ascii=False, default=str)
+    body = json.dumps(found.body, ensure_ascii=False)
     return json.dumps(
         {"statusCode": int(found.status), "headers": headers, "isBase64Encoded": False, "body": body},
         ensure_ascii=False,
@@ -162,7 +162,7 @@ def problem(exc: Exception, request_id: str, log: StepLog) -> Answer:
         said["findings"] = [{"place": place, "problem": what} for place, what in exc.findings]
     headers = {}
     if status is HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = 'Bearer realm="clearbook", error="invalid_token"'
+        headers["WWW-Authenticate"] = 'Bearer realm="clearbook"'
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "1"
     if isinstance(exc, WrongMethodError):
@@ -234,7 +234,7 @@ def _routed(data: Mapping[str, Any], routes: Sequence[Route], log: StepLog) -> A
             raise WrongMethodError(f"{request.method} is not answered here, only {','.join(there)}")
         raise NoSuchAddressError("there is nothing at this address; GET /v1/openapi.json says what there is")
 
-    @app.exception_handler(Exception)
+    @app.exception_handler(Exception)  # type: ignore[untyped-decorator]
     def failed(exc: Exception) -> Response[str]:
         answers.append(problem(exc, request.id, log))
         return Response(status_code=200)

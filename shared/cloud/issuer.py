@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import http.client
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from shared.cloud.patience import PassingError, Patience
+from shared.access.tokens import SignIn
+from shared.cloud.patience import PassingError, Patience, from_settings
 from shared.errors import SettingError
 from shared.ports import ServiceError
 
 _BYTES_MAX = 1024 * 1024
+_TOTAL_S = 10.0  # somebody waits for the answer
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def sign_in(environ: Mapping[str, str]) -> SignIn:
+    """What verifies people's tokens by the settings; raises SettingError for what is missing.
+
+    It is wired here and not in `shared.bootstrap`, whose every import goes into the bundle of every function.
+    """
+    for name in ("CLEARBOOK_OIDC_ISSUER", "CLEARBOOK_OIDC_AUDIENCE"):
+        if not environ.get(name):
+            raise SettingError(name, "is not set", "set it in the function's environment (s.yaml)")
+    issuer = Issuer(replace(from_settings(environ), total_s=_TOTAL_S))
+    return SignIn(
+        environ["CLEARBOOK_OIDC_ISSUER"], environ["CLEARBOOK_OIDC_AUDIENCE"], issuer.fetch, lambda: datetime.now(UTC)
+    )
 
 
 class Issuer:
