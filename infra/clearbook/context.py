@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from infra.clearbook.people import OWNER, SEEDED
 from infra.localcloud import common
 from infra.localcloud.cloud import LocalCloud, has_ended
 from infra.localcloud.cloud import start as start_cloud
 from infra.localcloud.faults.plan import Plan
+from infra.localcloud.issuer.wire import AUDIENCE
 from shared.bootstrap import build_services
 from shared.errors import SettingError
 from shared.services import Services

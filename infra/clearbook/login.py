@@ -13,13 +13,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from infra.clearbook.context import DEMO_HOME, environment
 from infra.clearbook.main import write_json
 from infra.clearbook.remote import RefusedError, UnreachableError, exchange
-from infra.localcloud.common import write_atomically
-from shared.errors import BadInputError, ClearbookError, SettingError
+from infra.localcloud.common import load_keys, write_atomically
+from shared.errors import ClearbookError, SettingError
 
 _DISCOVERY = "/.well-known/openid-configuration"
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
@@ -74,15 +74,11 @@ def token_of(home: Path | None, settings: Mapping[str, str], by: str) -> str:
     raise SignedOutError(f"{by} is not signed in, {there} is; {remedy}")
 
 
-def _by_password(settings: Mapping[str, str], home: Path | None, user: str | None) -> str:
-    try:
-        passwords = json.loads(((home or DEMO_HOME) / "issuer" / "people.json").read_bytes())
-    except FileNotFoundError:
-        passwords = {}
-    if user not in passwords:
-        known = ", ".join(passwords) or "nobody"
-        raise BadInputError("user", f"the local issuer does not know {user!r}", f"it knows {known}")
-    asked = {"grant_type": "password", "username": user, "password": passwords[user]}
+def _by_password(settings: Mapping[str, str], home: Path | None, user: str) -> str:
+    # The issuer of a local cloud lets in whoever holds its keys, and makes a password for a new person.
+    control = {"Authorization": f"Bearer {load_keys(home or DEMO_HOME).control_token}"}
+    made = _json(*exchange("POST", f"{_issuer(settings)}/people/{quote(user, safe='')}", control, b""))
+    asked = {"grant_type": "password", "username": user, "password": made["password"]}
     return _token(settings, asked)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from shared.control.approvals import APPROVER as MAY_APPROVE
 from shared.control.approvals import PREPARER as MAY_PROPOSE
 from shared.errors import BadInputError
-from shared.steps.acts.grants import USER
 
 # Of a local cloud: enough for two people to decide.
 SEEDED = {
@@ -40,6 +39,8 @@ def name_first(preparers: Iterable[str], approvers: Iterable[str], by: str, home
 
 def people(preparers: Iterable[str], approvers: Iterable[str]) -> Mapping[str, dict[str, str]]:
     """ID=NAME of each role as users; raises BadInputError where one cannot be right, or a role has nobody."""
+    from shared.steps.acts.grants import USER
+
     found: dict[str, dict[str, str]] = {}
     for role, said in ((MAY_PROPOSE, preparers), (MAY_APPROVE, approvers)):
         for one in said:

@@ -27,9 +27,9 @@ Send = Callable[[str, str, bytes], tuple[int, bytes]]  # method, path and body t
 class RefusedError(ClearbookError):
     """The portal says no: its code and its reason."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, *, retryable: bool = False) -> None:
         super().__init__(detail)
-        self.code = code
+        self.code, self.retryable = code, retryable
 
 
 class UnreachableError(ClearbookError):
@@ -67,7 +67,7 @@ class Portal:
             found = json.loads(answered)
             if status == 200:
                 return dict(found)
-            refused = RefusedError(found["code"], found["detail"])
+            refused = RefusedError(found["code"], found["detail"], retryable=status in _AGAIN)
         except (ValueError, TypeError, LookupError) as exc:
             said = answered[:200].decode(errors="replace")
             raise UnreachableError(f"the portal answers {status} {said!r}; check CLEARBOOK_PORTAL") from exc
