@@ -13,6 +13,8 @@ from infra.clearbook.people import OWNER
 from infra.clearbook.remote import Portal
 from shared.access.tokens import SignIn
 from shared.services import Services
+from tests.granted import granted
+from tests.pump import World
 
 ROOT = Path(__file__).parents[1]
 EVENT: Mapping[str, Any] = json.loads((ROOT / "events" / "portal-proposals.json").read_bytes())
@@ -61,3 +63,8 @@ def desk(services: Callable[[], Services], at: Callable[[], str]) -> Callable[[s
         return Portal(send)
 
     return ask
+
+
+def of_world(world: World) -> Callable[[str], Portal]:
+    """The portal of a world, under the policy of its function."""
+    return desk(lambda: granted(world.services, "portal"), lambda: world.at)

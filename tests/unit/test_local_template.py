@@ -359,4 +359,4 @@ def test_the_product_can_be_deployed_before_its_endpoints_are_known(monkeypatch:
     for name in (*deploying.SETTINGS, *deploying.ENVIRONMENT):
         monkeypatch.delenv(name, raising=False)
 
-    assert len(deploying.checked().functions) == 9
+    assert len(deploying.checked().functions) == 10
