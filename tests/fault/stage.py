@@ -138,7 +138,7 @@ class Stage:
             yield partial(self._timer, "plan_pulls", "final", self._first_final + timedelta(hours=3 * number))
         for reseller in self.month.resellers:
             yield partial(self._people, f"lock {reseller.id}", partial(self._lock, reseller.id))
-        yield partial(self._people, "pay", lambda: acts.pay(self._ask, CYCLE))
+        yield partial(self._people, "pay", lambda: acts.pay(self._ask, self._work(), CYCLE))
         yield partial(self._people, "the bank answers", lambda: acts.answer(self._work(), CYCLE))
         yield partial(self._people, "spoil the lists", lambda: spoil(self._work()))
         yield partial(self._timer, "sweep", "nightly", self._first_final.replace(hour=22, minute=15))

@@ -165,7 +165,7 @@ def play(world: World, *, daily: bool) -> None:
         until_done(lambda owner=reseller: acts.lock(ask, world.services, CYCLE, owner))  # type: ignore[misc]
     world.pump.drain()
     nights(world, lambda month: month is not None and month.published is not None, 4)
-    until_done(lambda: acts.pay(ask, CYCLE))
+    until_done(lambda: acts.pay(ask, world.services, CYCLE))
     world.pump.drain()
     nights(world, lambda month: month is not None and bool(month.instructed), 5)
     until_done(lambda: acts.answer(world.services, CYCLE))

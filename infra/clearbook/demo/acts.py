@@ -19,11 +19,14 @@ from shared.documents import read_yaml
 from shared.ids import digest
 from shared.parties.document import party_document
 from shared.parties.parties import STREAM
-from shared.payout.batch import ANSWER_COLUMNS, PAYOUT, parse_batch
+from shared.parties.payees import PAYOUTS_ON
+from shared.payout.answers import ANSWER_COLUMNS
+from shared.payout.batch import PAYOUT, parse_batch
 from shared.reference.catalogue import read_catalogue
 from shared.report.cells import csv_bytes
 from shared.services import Services
 from shared.steps import state
+from shared.steps.acts import payees
 
 # Knows every product of the demo's bills but one, so that there is a case to look at.
 PRODUCTS = ROOT / "shared/reference/products.csv"
@@ -54,9 +57,18 @@ def lock(ask: Ask, work: Services, cycle: str, reseller: str) -> None:
         _decide(ask, months.LOCK, {"cycle": cycle, "reseller": reseller}, _CLOSED)
 
 
-def pay(ask: Ask, cycle: str) -> None:
-    """Pay what is due."""
+def pay(ask: Ask, work: Services, cycle: str) -> None:
+    """Pay what is due, now that every reseller is paid."""
+    switch_on(ask, work, cycle)
     _decide(ask, PAYOUT, {"cycle": cycle}, _CLOSED)
+
+
+def switch_on(ask: Ask, work: Services, cycle: str) -> None:
+    """Switch payouts on for every reseller, unless they are."""
+    parties, _ = state.parties(work)
+    for reseller in sorted(parties.resellers):
+        if not payees.is_paid(work.chain.read(months.stream_of(reseller, "")), cycle):
+            _decide(ask, PAYOUTS_ON, {"reseller": reseller, "on": True, "cycle": cycle}, _LIVE)
 
 
 def answer(work: Services, cycle: str) -> None:

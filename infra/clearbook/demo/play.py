@@ -266,7 +266,7 @@ def close(stage: Stage) -> None:
     stage.cloud.host.idle()
     _await(stage, lambda: all(one is not None and one.published is not None for one in _months(stage)))
     stage.step(f"{cycle} locked and its statements published")
-    acts.pay(stage.ask, cycle)
+    acts.pay(stage.ask, stage.work, cycle)
     stage.cloud.host.idle()
     _await(stage, lambda: _batches_paid(stage))
     acts.answer(stage.work, cycle)
