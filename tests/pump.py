@@ -77,14 +77,15 @@ class Function:
 
 @functools.cache
 def functions() -> Mapping[str, Function]:
-    """Every function of s.yaml by its name."""
+    """Every function of s.yaml that events wake, by its name; the portal is asked by people."""
     text = (ROOT / "s.yaml").read_text(encoding="utf-8").replace("${vars.buckets}", PREFIX)
     template = yaml.safe_load(re.sub(r"\$\{[^}]*\}", "given", text))
     found = {}
     for resource in template["resources"].values():
         props = resource["props"]
         name = props["functionName"]
-        found[name] = Function(name, props["handler"], tuple(_trigger(name, one) for one in props["triggers"]))
+        if all(one["triggerType"] != "http" for one in props["triggers"]):
+            found[name] = Function(name, props["handler"], tuple(_trigger(name, one) for one in props["triggers"]))
     return found
 
 

@@ -57,7 +57,13 @@ Home = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
     typer.Option("--home", help="A local cloud's folder. Default: the CLEARBOOK_* settings, else .clearbook/demo."),
 ]
-By = Annotated[str, typer.Option("--by", help="Who acts, such as paula (a preparer) or amir (an approver).")]
+By = Annotated[
+    str, typer.Option("--by", envvar="CLEARBOOK_USER", help="Who acts: somebody who signed in with `clearbook login`.")
+]
+User = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--user", envvar="CLEARBOOK_USER", help="Who signs in; at a local cloud anybody, with no password."),
+]
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the chain.")]
 CycleOption = Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")]
 Payer = Annotated[str, typer.Option("--account", help="The payer account whose bill it is.")]
@@ -269,12 +275,40 @@ def init(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="ID=NAME", help="Somebody who may approve; again for more."),
     ] = None,
+    by: By = "owner",
     home: Home = None,
 ) -> None:
-    """Name the first people who may propose and approve, once. A local cloud has four of its own."""
+    """Name the first people who may propose and approve, once; who may do that CLEARBOOK_OWNER of the portal says.
+
+    An ID is the subject that the person's tokens name. A local cloud has an owner and four people of its own.
+    """
     from infra.clearbook.people import name_first
 
-    name_first(preparer or [], approver or [], home)
+    name_first(preparer or [], approver or [], by, home)
+
+
+@app.command()
+def login(user: User = None, home: Home = None, json: Json = None) -> None:
+    """Sign in: at the issuer in a browser, wherever that is; the token is kept until it ends."""
+    from infra.clearbook.login import sign_in
+
+    sign_in(user, home, json)
+
+
+@app.command()
+def logout(user: User = None, home: Home = None) -> None:
+    """Forget the token of one person, or of all who signed in here."""
+    from infra.clearbook.login import sign_out
+
+    sign_out(user, home)
+
+
+@app.command()
+def me(by: By = "paula", home: Home = None, json: Json = None) -> None:
+    """Who is signed in, and what they may propose and approve."""
+    from infra.clearbook.decisions import show_me
+
+    show_me(by, home, json)
 
 
 @party.command("import")
@@ -575,11 +609,11 @@ def bill_quality(
 
 
 @app.command()
-def proposals(home: Home = None, json: Json = None) -> None:
+def proposals(by: By = "amir", home: Home = None, json: Json = None) -> None:
     """The proposals that wait for an approval."""
     from infra.clearbook.decisions import show_proposals
 
-    show_proposals(home, json)
+    show_proposals(by, home, json)
 
 
 @app.command()
@@ -786,12 +820,9 @@ def invoice(
 ) -> None:
     """Propose to enter a reseller's invoice; an agreement may ask for one before it pays."""
     from infra.clearbook.decisions import propose_invoice
-    from shared.cycle import parse_date
-    from shared.money import amount as exact
-    from shared.steps.decide import Invoice
 
-    given = Invoice(reseller, agreement, cycle, number, parse_date(date, "--date"), exact(amount))
-    propose_invoice(given, by, why, home, json)
+    of = {"reseller": reseller, "agreement": agreement, "cycle": cycle}
+    propose_invoice({**of, "number": number, "date": date, "amount": amount}, by, why, home, json)
 
 
 @app.command()
