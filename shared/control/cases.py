@@ -78,7 +78,22 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "an approved batch did not pay {key}: what is owed had changed since",
         "propose the payout again",
     ),
+    "dispute": (
+        "somebody disputes it: {key}",
+        "answer it in a comment; adjust what is wrong, or dismiss it with the reason",
+    ),
+    "adjustment": (
+        "an adjustment by hand, {key}, is not in a settlement yet",
+        "approve or reject it; what is approved is in the next settlement",
+    ),
 }
+# Kinds whose lines a settlement holds, which excluding lets go; of all others nothing is held.
+HOLDING = frozenset(
+    {
+        *("unmapped_account", "no_agreement", "no_rule", "bad_condition", "no_fx_rate", "no_figure", "missing_value"),
+        *("refund_sign", "unlinked_refund", "refund_exceeds_charge"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
