@@ -52,6 +52,8 @@ def order_payout(services: Services, stream: str, what: Mapping[str, Any]) -> li
 
 def reorder_everyone(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
     """A change of what everybody is settled by: the cycles that have bills are settled again."""
+    if not sealed(services):
+        return []  # rates may come before anybody is known
     parties, _ = state.parties(services)
     return _reorder(services, {*parties.resellers, OPERATOR})
 
