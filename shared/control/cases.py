@@ -96,6 +96,11 @@ HOLDING = frozenset(
 )
 
 
+def case_id(cycle: str, owner: str, kind: str, key: str, currency: str) -> str:
+    """What names a case."""
+    return f"{cycle}-{kind}-{digest_of([cycle, owner, kind, key, currency])[:12]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """Something for people."""
@@ -111,8 +116,7 @@ class Case:
     @property
     def id(self) -> str:
         """The same for the same (cycle, owner, kind, key, currency), whichever run finds it."""
-        found = [self.cycle, self.owner, self.kind, self.key, self.currency]
-        return f"{self.cycle}-{self.kind}-{digest_of(found)[:12]}"
+        return case_id(self.cycle, self.owner, self.kind, self.key, self.currency)
 
     @property
     def problem(self) -> str:

@@ -47,10 +47,13 @@ def decisions(entries: list[Entry], cycle: str) -> list[Decision]:
     return [_decision(one, ended) for one, ended in _proposals(entries, CASE) if one.body["cycle"] == cycle]
 
 
-def read_by_settlements(entries: list[Entry], cycle: str) -> list[int]:
-    """The decisions in force that a settlement of the cycle reads."""
-    approved = (one for one in decisions(entries, cycle) if one.state == APPROVED)
-    return [one.seq for one in approved if one.action in _READ]
+def read_by_settlements(entries: list[Entry]) -> dict[str, list[int]]:
+    """The decisions in force that settlements read, by the cycle that they are about."""
+    found: dict[str, list[int]] = {}
+    for one in entries:
+        if one.kind == APPROVED and one.body["act"] == CASE and one.body["what"]["action"] in _READ:
+            found.setdefault(one.body["what"]["cycle"], []).append(one.body["proposal"])
+    return {cycle: sorted(seqs) for cycle, seqs in found.items()}
 
 
 def adjustments(entries: list[Entry]) -> list[Decision]:
@@ -61,6 +64,9 @@ def adjustments(entries: list[Entry]) -> list[Decision]:
 def due_adjustments(entries: list[Entry], cycle: str) -> list[int]:
     """The approved adjustments that the settlement of a cycle posts: those of its own cycle, and those of earlier ones
     that no open month before it takes. What is locked keeps what it was locked with."""
+    mine = [one for one in adjustments(entries) if one.state == APPROVED and one.what["cycle"] <= cycle]
+    if not mine:
+        return []
     known, since = months.months(entries), months.since(entries)
     own = known.get(cycle)
     if own is not None and own.locked is not None and own.calculated is not None:
@@ -71,11 +77,8 @@ def due_adjustments(entries: list[Entry], cycle: str) -> list[int]:
     open_ = [one.cycle for one in known.values() if one.calculated is not None and one.locked is None]
     return [
         one.seq
-        for one in adjustments(entries)
-        if one.state == APPROVED
-        and one.what["cycle"] <= cycle
-        and one.seq not in done
-        and not any(max(since, one.what["cycle"]) <= earlier < cycle for earlier in open_)
+        for one in mine
+        if one.seq not in done and not any(max(since, one.what["cycle"]) <= earlier < cycle for earlier in open_)
     ]
 
 

@@ -18,6 +18,7 @@ from shared.services import Services
 from shared.steps import state
 
 Named = tuple[str, str, str]  # kind, key, currency
+NOTHING = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +48,28 @@ def open_cases(services: Services, owner: str, cycle: str, entries: list[Entry])
 
 
 def found_by_runs(services: Services, owner: str, cycle: str, entries: list[Entry]) -> list[Case]:
-    """What the newest run found."""
+    """What the settlement that counts found; of a locked month, what the newest look at it still finds."""
     month = months.months(entries).get(cycle)
     if month is None or month.calculated is None:
         return []
-    listed = month.calculated.body.get("cases", {"count": 0})
-    return kept_list(services, listed, owner, cycle)
+    runs = [one for one in (month.calculated, *month.late[-1:]) if "cases" in one.body]
+    lists = [kept_list(services, one.body["cases"], owner, cycle) for one in runs]
+    still = set.intersection(*({case.id for case in one} for one in lists))
+    return [case for case in lists[0] if case.id in still]
 
 
 def kept_list(services: Services, listed: Mapping[str, Any], owner: str, cycle: str) -> list[Case]:
     """The cases that a run left, as its entry names them."""
     rows = json.loads(services.buckets.work.get(listed["key"])) if listed["count"] else []
-    given = ("kind", "key", "currency", "lines")
-    return [Case(cycle, owner, *(one[name] for name in given), Decimal(one["amount"])) for one in rows]
+    return [
+        Case(cycle, owner, one["kind"], one["key"], one["currency"], one["lines"], Decimal(one["amount"]))
+        for one in rows
+    ]
 
 
 def disputed(owner: str, cycle: str, entries: list[Entry]) -> list[Case]:
     """The disputes about a month, closed or not."""
-    return [
-        Case(cycle, owner, DISPUTE, dispute_key(one), "", 0, Decimal(0)) for one in resolving.disputes(entries, cycle)
-    ]
+    return [Case(cycle, owner, DISPUTE, dispute_key(one), "", 0, NOTHING) for one in resolving.disputes(entries, cycle)]
 
 
 def dispute_key(entry: Entry) -> str:
