@@ -203,8 +203,10 @@ def order_of(
     entries = services.chain.read(months.stream_of(owner, cycle))
     earlier = _earlier(services, now, entries, cycle)
     held = _holding(parties, now, (cycle, *earlier), owner)
-    if not held and (cycle in months.months(entries) or any("locked" in one for one in earlier.values())):
-        held = sorted(now.seals)  # it has lost its last account since it was settled: settled, and without lines
+    adjustments = tuple(resolving.due_adjustments(entries, cycle))
+    is_known = cycle in months.months(entries) or any("locked" in one for one in earlier.values())
+    if not held and (is_known or adjustments):
+        held = sorted(now.seals)  # it has lost its last account, or is adjusted by hand: settled, and without lines
     if not held:
         return None
     is_due = not now.missing and all(now.seals[payer].status == FINAL for payer in held)
@@ -234,7 +236,7 @@ def order_of(
         state.tables(config, state.FIGURES).get(cycle, "") if any(one.has_gates for one in found) else "",
         "" if owner == OPERATOR else state.opening_digest(services, entries, cycle),
         earlier,
-        tuple(resolving.due_adjustments(entries, cycle)),
+        adjustments,
         tuple(resolving.read_by_settlements(entries).get(cycle, ())),
     )
 
