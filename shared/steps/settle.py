@@ -91,9 +91,14 @@ def _decided_before(services: Services, order: Order, entries: list[Entry]) -> s
 
 def settlement_of(services: Services, order: Order) -> str:
     """The settlement that the order makes, told from its inputs without computing it."""
+    return digest_of(manifest_for(services, order))
+
+
+def manifest_for(services: Services, order: Order) -> dict[str, Any]:
+    """What the settlement of an order is a function of."""
     sealed, _ = _sealed(services, order)
     snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
-    return digest_of(inputs.manifest_of(services, order, snapshots))
+    return inputs.manifest_of(services, order, snapshots)
 
 
 def _done(

@@ -289,7 +289,8 @@ def assignments(draw: st.DrawFn) -> list[Assignment]:
 def closings(draw: st.DrawFn, rows: Sequence[Mapping[str, Any]], months: int) -> list[tuple[int, Closed]]:
     """Cases that lines may be in, closed without settling, each with the month that first knows it."""
     found: dict[tuple[str, str, str], int] = {}
-    for row in draw(st.lists(st.sampled_from(rows), max_size=4)) if rows and draw(st.booleans()) else []:
+    is_any = bool(rows) and draw(st.booleans())
+    for row in draw(st.lists(st.sampled_from(rows), max_size=4)) if is_any else []:
         account, product = row["account"], row["product_code"] or ""
         keys = {"unmapped_account": account, "no_agreement": account, "no_rule": f"aurora-main/{product}"}
         keys |= {"no_fx_rate": f"{row['currency']}/CNY"}

@@ -155,9 +155,9 @@ class Books:
         for closed in self.inputs.closed:
             if before is None or closed not in before.closed:
                 case = {"kind": closed.kind, "key": closed.key, "currency": closed.currency}
-                what = {"cycle": closed.cycle, "action": EXCLUDE, "because": "let go", "cases": [case]}
+                let_go = {"cycle": closed.cycle, "action": EXCLUDE, "because": "let go", "cases": [case]}
                 for stream in ("reseller/aurora", months.stream_of(OPERATOR, closed.cycle)):
-                    self.decide(CASE, stream, what)
+                    self.decide(CASE, stream, let_go)
 
     def outcome(self, connection: duckdb.DuckDBPyConnection, kept: Kept) -> Outcome:
         """The lines and cases of a settlement."""

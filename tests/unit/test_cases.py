@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.clearbook.cases import case_text
 from infra.clearbook.people import APPROVER, PREPARER
 from shared.control.approvals import NotAllowedError, Proposal, StaleProposalError
 from shared.control.months import stream_of
 from shared.errors import BadInputError
 from shared.parties.parties import OPERATOR
-from shared.steps import casework, decide, verifying
+from shared.steps import caselist, casework, decide, verifying
+from shared.steps.effects import effects
+from shared.steps.effects import words as effect_words
 from shared.steps.explaining.asking import explain
 from shared.steps.explaining.words import words
 from shared.steps.inputs import Kept
@@ -413,3 +415,104 @@ def test_amounts_of_cases_are_exact(world: Worked) -> None:
 
     assert (case.lines, case.amount) == (1, Decimal("100"))
     assert case.id == world.cases()[0]["id"]
+
+
+# -- as people see them -------------------------------------------------------------------------------------------
+
+
+def states(world: Worked, cycle: str = JUNE) -> dict[str, str]:
+    """Where the cases of a month stand, by kind."""
+    return {one.case.kind: one.state for one in caselist.listed(world.services, cycle)}
+
+
+def test_a_case_goes_from_pending_to_settled_as_people_and_runs_take_it(world: Worked) -> None:
+    assert states(world) == {"no_rule": "pending"}
+    first = world.resolve("exclude", kind="no_rule")
+    assert states(world) == {"no_rule": "proposed"}
+    decide.reject(world.services, first.name, by=APPROVER, why="ask first", at=world.at)
+    assert states(world) == {"no_rule": "rejected"}
+    world.approve(world.resolve("exclude", kind="no_rule"), drain=False)
+    assert states(world) == {"no_rule": "approved"}
+
+    world.pump.drain()
+
+    [one] = caselist.listed(world.services, JUNE)
+    assert (one.state, one.closed_by) == ("settled", world.month().settlement)
+    assert not one.is_open
+
+
+def test_an_adjustment_goes_from_proposed_to_settled(world: Worked) -> None:
+    proposal = world.adjust("5")
+    assert states(world)["adjustment"] == "proposed"
+    world.approve(proposal, drain=False)
+    assert states(world)["adjustment"] == "approved"
+    world.pump.drain()
+    assert states(world)["adjustment"] == "applied"
+    accepted(world)
+    world.lock("aurora")
+    assert states(world) == {"adjustment": "settled", "no_rule": "applied"}
+
+
+def test_cases_are_listed_by_kind_owner_and_state(world: Worked) -> None:
+    world.say(JUNE, line("a", "2025-06-10", "1000"), line("x", "2025-06-12", "50", account=STRANGER))
+    decide.propose(world.services, "dispute", _dispute(), by=PREPARER, why="", at=world.at)
+
+    def found(**which: str) -> list[str]:
+        return [one.case.kind for one in caselist.listed(world.services, JUNE, **which)]
+
+    assert found() == ["dispute", "no_rule", "unmapped_account"]
+    assert found(kind="dispute") == ["dispute"]
+    assert found(reseller="aurora") == ["dispute", "no_rule"]
+    assert found(in_state="settled") == ["no_rule"]  # the bill has no such line any more
+    assert found(reseller=OPERATOR, in_state="pending") == ["unmapped_account"]
+    for wrong in ({"kind": "odd"}, {"reseller": "nobody"}, {"in_state": "odd"}):
+        with pytest.raises(BadInputError):
+            found(**wrong)
+
+
+def test_a_case_is_shown_with_its_lines_its_age_what_was_decided_and_said(world: Worked) -> None:
+    [case] = world.cases()
+    begun = world.at
+    said = {"case": case["id"], "text": "who sells this?", "reseller": "aurora"}
+    decide.propose(world.services, "comment", said, by=APPROVER, why="", at=world.at)
+    world.resolve("exclude", cases=[case["id"]])
+
+    found = caselist.shown(world.services, str(case["id"]))
+
+    assert found["line_ids"] == ["o"]
+    assert found["since"] == begun
+    assert found["actions"] == ["rule", "exclude", "accept"]
+    assert [one["text"] for one in found["comments"]] == ["who sells this?"]
+    assert [(one["action"], one["state"], one["by"]) for one in found["decisions"]] == [
+        ("exclude", "proposed", "paula")
+    ]
+    assert case_text(found)[0] == f"{case['id']}, aurora: proposed"
+
+
+def test_the_effect_of_a_proposal_is_shown_before_anybody_approves_it(world: Worked) -> None:
+    before = world.heads()
+    adjustment, exclusion = world.adjust("-12.5"), world.resolve("exclude", kind="no_rule")
+
+    def lines(proposal: Proposal) -> list[str]:
+        return [said for one in effects(world.services, proposal.name) for said in effect_words(one)]
+
+    assert lines(adjustment) == ["aurora 2025-06", "  aurora-2025, total: 100.00 -> 87.50 CNY (-12.5)"]
+    assert lines(exclusion) == [
+        "aurora 2025-06",
+        "  aurora-2025, total: 100.00 -> 100.00 CNY (0)",
+        "  no_rule, in cases: 100 -> 0 CNY (-100)",
+    ]
+    assert {name for name, head in world.heads().items() if before[name] != head} == {"reseller/aurora"}
+    assert world.total() == "100.00"
+
+
+def test_what_the_effect_says_is_what_the_approval_brings(world: Worked) -> None:
+    world.say(JUNE, line("a", "2025-06-10", "1000"), line("x", "2025-06-12", "50", account=STRANGER))
+    [proposal] = world.propose(
+        "case", action="assign", account=STRANGER, customer="acme", reseller="aurora", **{"from": "2025-06-01"}
+    )
+    found = {one.owner: one for one in effects(world.services, proposal.name)}
+    world.approve(proposal)
+
+    assert str(found["aurora"].statements[0].after) == world.total() == "105.00"
+    assert [(one.name, str(one.after)) for one in found[OPERATOR].held] == [("unmapped_account", "0")]
