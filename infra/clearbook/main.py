@@ -40,6 +40,7 @@ reference_import = typer.Typer(
 )
 audit = typer.Typer(help="The chain: checked, taken away, asked who did what, when and why.", no_args_is_help=True)
 journal = typer.Typer(invoke_without_command=True)
+cases = typer.Typer(help="What Clearbook does not guess: what is open, and what people decide about it.")
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
 payout = typer.Typer(help="Payments: proposed, followed, and whom they go to.", invoke_without_command=True)
 app.add_typer(payout, name="payout")
@@ -49,6 +50,7 @@ app.add_typer(audit, name="audit")
 app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
 app.add_typer(bill, name="bill")
+app.add_typer(cases, name="cases")
 app.add_typer(reference, name="reference")
 app.add_typer(journal, name="journal")
 reference.add_typer(reference_import, name="import")
@@ -926,12 +928,153 @@ def settlements(cycle: CycleOption, home: Home = None, json: Json = None) -> Non
     show_settlements(cycle, home, json)
 
 
-@app.command()
-def cases(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
-    """The open cases of a cycle and what would resolve each."""
-    from infra.clearbook.lists import show_cases
+Because = Annotated[str, typer.Option("--because", help="The reason, kept with what it decides.")]
+OfReseller = Annotated[Optional[str], typer.Option("--reseller", help="Of this reseller alone.")]  # noqa: UP045
+OfKind = Annotated[Optional[str], typer.Option("--kind", help="Of this kind alone, such as no_rule.")]  # noqa: UP045
 
-    show_cases(cycle, home, json)
+
+@cases.callback(invoke_without_command=True)
+def cases_list(
+    context: typer.Context,
+    cycle: Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")] = "",
+    kind: OfKind = None,
+    reseller: OfReseller = None,
+    state: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="pending, proposed, approved, rejected, applied or settled. Default: all but settled."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """The open cases of a cycle and what would resolve each."""
+    if context.invoked_subcommand is not None:
+        return
+    if not cycle:
+        raise typer.BadParameter("give the billing cycle, YYYY-MM", param_hint="--cycle")
+    from infra.clearbook.cases import show_cases
+
+    show_cases(cycle, {"kind": kind, "reseller": reseller, "state": state}, home, json)
+
+
+@cases.command("show")
+def cases_show(case: Annotated[str, typer.Argument()], home: Home = None, json: Json = None) -> None:
+    """All that is known of a case: its lines, what was decided, what people say."""
+    from infra.clearbook.cases import show_case
+
+    show_case(case, home, json)
+
+
+@cases.command("comment")
+def cases_comment(
+    case: Annotated[str, typer.Argument()],
+    text: Annotated[str, typer.Argument()],
+    by: By,
+    reseller: OfReseller = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Say something about a case; --reseller names whose it is, and is left out where it is nobody's yet."""
+    from infra.clearbook.cases import propose
+
+    propose("comment", {"case": case, "text": text, "reseller": reseller}, by, "", home, json)
+
+
+@cases.command("dispute")
+def cases_dispute(
+    reseller: Annotated[str, typer.Option("--reseller", help="Whose month it is about.")],
+    cycle: CycleOption,
+    about: Annotated[str, typer.Option(help="The settlement, statement or lines.")],
+    because: Because,
+    by: By,
+    line: Annotated[Optional[list[str]], typer.Option(help="The id of a line. May be given again.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Open a dispute about a month; its lock waits until two people have dismissed or accepted it."""
+    from infra.clearbook.cases import propose
+
+    asked = {"reseller": reseller, "cycle": cycle, "about": about, "text": because, "lines": line}
+    propose("dispute", asked, by, "", home, json)
+
+
+@cases.command("resolve")
+def cases_resolve(
+    action: Annotated[str, typer.Argument(help="exclude, accept or dismiss.")],
+    cycle: CycleOption,
+    because: Because,
+    by: By,
+    case: Annotated[Optional[list[str]], typer.Option(help="The id of a case. May be given again.")] = None,  # noqa: UP045
+    kind: OfKind = None,
+    reseller: OfReseller = None,
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to decide about the open cases that are named, or all of a kind."""
+    from infra.clearbook.cases import propose
+
+    which = {"cases": case, "kind": kind, "reseller": reseller}
+    propose("case", {"action": action, "cycle": cycle, "because": because, **which}, by, why, home, json)
+
+
+@cases.command("assign")
+def cases_assign(
+    account: Annotated[str, typer.Argument()],
+    since: Annotated[str, typer.Option("--from", help="The first day, YYYY-MM-DD.")],
+    by: By,
+    until: Annotated[Optional[str], typer.Option(help="The last day.")] = None,  # noqa: UP045
+    customer: Annotated[Optional[str], typer.Option(help="Whose account it is.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[str], typer.Option(help="Who sells it.")] = None,  # noqa: UP045
+    direct: Annotated[bool, typer.Option("--direct", help="The operator sells it itself.")] = False,
+    own_use: Annotated[bool, typer.Option("--own-use", help="The operator uses it itself.")] = False,
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose the party document in force with one assignment more."""
+    from infra.clearbook.cases import propose
+
+    whose = {"customer": customer, "reseller": reseller, "direct": direct, "own_use": own_use}
+    propose(
+        "case", {"action": "assign", "account": account, "from": since, "until": until, **whose}, by, why, home, json
+    )
+
+
+@cases.command("adjust")
+def cases_adjust(
+    reseller: Annotated[str, typer.Argument()],
+    agreement: Annotated[str, typer.Argument()],
+    cycle: CycleOption,
+    amount: Annotated[str, typer.Option(help="What is owed besides; below 0 what is taken back.")],
+    currency: Annotated[str, typer.Option(help="That of the agreement.")],
+    because: Because,
+    by: By,
+    customer: Annotated[Optional[str], typer.Option(help="The customer that it is of.")] = None,  # noqa: UP045
+    product: Annotated[Optional[str], typer.Option(help="The product that it is of.")] = None,  # noqa: UP045
+    case: Annotated[Optional[str], typer.Option(help="The open case that it answers.")] = None,  # noqa: UP045
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose an amount by hand; it is posted once, in its month or, where that is locked, the next open one."""
+    from infra.clearbook.cases import propose
+
+    on = {"customer": customer, "product": product, "case": case}
+    asked = {"reseller": reseller, "agreement": agreement, "cycle": cycle, "amount": amount, "currency": currency}
+    propose("adjustment", {**asked, "cause": because, **on}, by, why, home, json)
+
+
+@cases.command("effect")
+def cases_effect(
+    proposal: Annotated[str, typer.Argument(help="STREAM#SEQ, as `clearbook proposals` lists it.")],
+    cycle: Annotated[Optional[str], typer.Option(help="Only this cycle.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What the settlements of open months would come to with a proposal approved, beside what they come to now."""
+    from infra.clearbook.cases import show_effect
+
+    show_effect(proposal, cycle, home, json)
 
 
 @app.command()

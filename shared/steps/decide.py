@@ -18,12 +18,15 @@ from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
 from shared.steps import outbox, projections, state
 from shared.steps.acts import (
+    adjustments,
     agreements,
+    cases,
     deliveries,
     grants,
     invoices,
     layouts,
     locks,
+    notes,
     parties,
     payees,
     payout_templates,
@@ -57,6 +60,9 @@ ACTS: Mapping[str, Act] = {
         reopen.ACT,
         payout_templates.ACT,
         *payees.ACTS,
+        adjustments.ACT,
+        cases.ACT,
+        *notes.ACTS,
         *references.ACTS,
     )
 }

@@ -24,13 +24,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.clearbook.bills.pull import Asked, order_rounds
+from infra.clearbook.cases import case_table, cases_of
 from infra.clearbook.context import environment, start_local
 from infra.clearbook.demo import acts
 from infra.clearbook.demo.month import LINES_MIN, Month, month
 from infra.clearbook.demo.provider import load_afterwards, load_bills
 from infra.clearbook.lists import (
-    case_table,
-    cases_of,
     reconciliation_of,
     reconciliation_text,
     settlement_table,
