@@ -282,6 +282,8 @@ def _decide(
         "cases": {"key": cases_key, "count": len(cases)},
         "catalogue": order.catalogue,  # "": no code was checked
         **({"earlier": dict(order.earlier)} if order.earlier else {}),
+        **({"adjustments": list(order.adjustments)} if order.adjustments else {}),
+        **({"decided": list(order.decided)} if order.decided else {}),
         "statements": [
             {name: one[name] for name in ("agreement", "currency", "total", "tax", "payable")}
             | _forfeits(services, order, one["agreement"])
