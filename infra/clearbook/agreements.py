@@ -86,7 +86,7 @@ def propose_agreement(file: Path, by: str, why: str, home: Path | None, json_to:
         document = check(AgreementDocument, data, name)
     _, warnings = agreement_findings(document)
     known = [one.version for one in _of_reseller(work, document.reseller) if one.version.id == document.agreement]
-    version = parse_agreement(canonical_json(document.model_dump(mode="json", by_alias=True)))
+    version = parse_agreement(document.canonical())
     warnings = [*warnings, *gaps([*known, version])]
     say(work, [proposal], json_to, [f"warning: {place}: {problem}" for place, problem in warnings])
 
@@ -233,7 +233,7 @@ def _read(file: Path) -> Version:
             return parse_price_plan(canonical_json(plan.model_dump(mode="json", by_alias=True)))
         document = check(AgreementDocument, data, name)
         _refuse(name, agreement_findings(document)[0])
-        return parse_agreement(canonical_json(document.model_dump(mode="json", by_alias=True)))
+        return parse_agreement(document.canonical())
 
 
 def _refuse(name: str, findings: list[Finding]) -> None:

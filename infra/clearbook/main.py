@@ -551,6 +551,43 @@ def approve(
 
 
 @app.command()
+def reject(
+    name: Annotated[str, typer.Argument(help="A proposal, such as reseller/aurora#3.")],
+    why: Annotated[str, typer.Option(help="Why; the proposer is told.")],
+    by: By = "amir",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Reject a proposal of somebody else, or withdraw one's own."""
+    from infra.clearbook.decisions import reject as reject_
+
+    reject_(name, by, why, home, json)
+
+
+@app.command()
+def grant(
+    user: Annotated[str, typer.Argument(help="The subject that the person's tokens name.")],
+    role: Annotated[
+        str,
+        typer.Option(
+            help="preparer, approver, operator, admin, auditor, analyst, reseller, customer_viewer; none takes it."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Who it is.")] = "",
+    of: Annotated[str, typer.Option(help="Whose: the id of the reseller or customer, for those roles.")] = "",
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to give somebody a role, or to take it."""
+    from infra.clearbook.decisions import propose_act
+
+    asked = {"user": user, "role": "" if role == "none" else role, "name": name, "of": of}
+    propose_act("grant", asked, by, why, home, json)
+
+
+@app.command()
 def lock(
     cycle: CycleOption,
     reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,8 @@ GRADUATED, ALL_UNITS = "graduated", "all_units"
 ORIGINAL, RERATE = "original", "rerate"
 USAGE = "usage"
 PER_LINE, PER_UNIT = "line", "usage_unit"
+# Acts whose amount decides how many approve them, and what their limit is called in a document.
+APPROVED_OVER = {"adjustment": "adjustment_over", "payout_batch": "payout_over"}
 PER_MONTH = ("instance_month", "customer_month")  # fixed amounts that are earned once a month
 
 
@@ -141,6 +143,23 @@ class Payout:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """Somebody of a role who has to approve an act besides the approvers."""
+
+    act: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """Who has to approve what is decided under the agreement."""
+
+    approvers: int = 1
+    over: Mapping[str, Decimal] = field(default_factory=dict)  # act -> amount up to which one approver is enough
+    also: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """One version of an agreement."""
 
@@ -163,6 +182,7 @@ class Agreement:
     bounds: tuple[Bound, ...] = ()
     refunds: Refunds = Refunds()
     holdback: Holdback | None = None
+    approvals: Approvals = field(default_factory=Approvals)
 
     def touches(self, cycle: Cycle) -> bool:
         """Whether it is in force on a day of the cycle."""
@@ -229,6 +249,7 @@ def parse_agreement(body: bytes) -> Agreement:
         bounds=_bounds(data),
         refunds=as_refunds(data["refunds"]),
         holdback=Holdback(rate(holdback["percent"]), holdback["months"]) if holdback else None,
+        approvals=_approvals(data.get("approvals")),
     )
 
 
@@ -284,6 +305,13 @@ def _payout(data: Mapping[str, Any]) -> Payout:
         data["requires_invoice"],
         rate(withholding["percent"]) if withholding else None,
     )
+
+
+def _approvals(data: Mapping[str, Any] | None) -> Approvals:
+    if data is None:
+        return Approvals()
+    over = {act: amount(data[name]) for act, name in APPROVED_OVER.items() if data[name] is not None}
+    return Approvals(data["approvers"], over, tuple(Step(one["act"], one["role"]) for one in data["also"]))
 
 
 def _amount(value: str | None) -> Decimal | None:

@@ -166,6 +166,18 @@ class PayoutModel(Model):
     withholding: WithholdingModel | None = None
 
 
+class StepModel(Model):
+    act: Literal["lock", "payout_batch", "adjustment", "agreement", "case"]
+    role: Literal["preparer", "approver", "operator", "admin", "auditor", "analyst"]
+
+
+class ApprovalsModel(Model):
+    approvers: Annotated[int, Field(ge=1, le=9)] = 1
+    adjustment_over: Annotated[AmountText, AfterValidator(_not_below_zero)] | None = None
+    payout_over: Annotated[AmountText, AfterValidator(_not_below_zero)] | None = None
+    also: list[StepModel] = Field(default_factory=list)
+
+
 class ExampleLine(Model):
     customer: str | None = None
     payer: str | None = None
@@ -226,7 +238,15 @@ class AgreementDocument(Model):
     refunds: RefundsModel = RefundsModel()
     holdback: HoldbackModel | None = None
     payout: PayoutModel = PayoutModel()
+    approvals: ApprovalsModel | None = None
     examples: Annotated[list[Example], Field(min_length=1)]
+
+    def canonical(self) -> bytes:
+        """What is kept of it; without what it does not say of approvals, so that its digest is that of before."""
+        data = self.model_dump(mode="json", by_alias=True)
+        if data["approvals"] is None:
+            del data["approvals"]
+        return canonical_json(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +279,7 @@ def checked_agreement(data: Any, name: str, settle_example: SettleExample) -> Ch
     """The checked document with warnings and the results of its examples; DocumentRefusedError as above."""
     document = check(AgreementDocument, data, name)
     findings, warnings = agreement_findings(document)
-    body = canonical_json(document.model_dump(mode="json", by_alias=True))
+    body = document.canonical()
     agreement = parse_agreement(body)
     if findings:
         raise DocumentRefusedError(name, findings)

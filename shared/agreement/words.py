@@ -18,6 +18,7 @@ from shared.agreement.agreement import (
     PER_LINE,
     PER_UNIT,
     Agreement,
+    Approvals,
     Bound,
     Earning,
     Payout,
@@ -32,6 +33,14 @@ Facts = dict[tuple[str, str], str]  # (part, thing) -> what it says, in the orde
 
 DOCUMENT, PLAN, REFUNDS, PAYOUT, EXCLUDED = "agreement", "price plan", "refunds", "payout", "excluded"
 RULE, SCALE = "rule ", "scale "
+APPROVALS = "approvals"
+ACTS = {
+    "lock": "locks",
+    "payout_batch": "payouts",
+    "adjustment": "adjustments",
+    "agreement": "versions",
+    "case": "cases",
+}
 _BASES = {
     "gross": "gross (the list total)",
     "discounted": "discounted (after discounts, before coupons)",
@@ -97,7 +106,20 @@ def _of_agreement(one: Agreement) -> Facts:
         found[part, "where"] = condition_words(rule.when)
         found |= {(part, thing): says for thing, says in _earning(rule.earn)}
         found |= {(part, thing): says for thing, says in _bounds(rule.bounds)}
-    return found | _of_scales(one.scales, "") | _of_refunds(one.refunds) | _of_payout(one.payout)
+    found |= _of_scales(one.scales, "") | _of_refunds(one.refunds) | _of_payout(one.payout)
+    return found | _of_approvals(one.approvals)
+
+
+def _of_approvals(one: Approvals) -> Facts:
+    """Nothing where one other person approves everything."""
+    found: Facts = {}
+    if one.approvers > 1:
+        found[APPROVALS, "approvers"] = f"{one.approvers} people beside the proposer"
+    for act, limit in one.over.items():
+        found[APPROVALS, ACTS[act]] = f"one approver up to {figure(limit)}"
+    for step in one.also:
+        found[APPROVALS, f"{ACTS[step.act]}, also"] = f"one {step.role}"
+    return found
 
 
 def _of_plan(one: PricePlan) -> Facts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.chain.entry import Entry
-from shared.control.approvals import in_force
+from shared.control.approvals import APPROVED, PROPOSED, REJECTED, in_force
 from shared.parties.parties import OPERATOR
 
 CALCULATED, LATE, PUBLISHED, INSTRUCTED = "calculated", "arrived_after_lock", "published", "instructed"
@@ -32,6 +32,7 @@ class Month:
     calculated: Entry | None = None  # the newest
     locked: Mapping[str, Any] | None = None  # what was approved: {"cycle", "settlement", ...}
     published: Entry | None = None
+    proposed: set[int] = field(default_factory=set)  # locks of its newest settlement that wait for an approval
     instructed: dict[str, Entry] = field(default_factory=dict)  # by instruction
     confirmed: dict[str, Entry] = field(default_factory=dict)
     returned: dict[str, Entry] = field(default_factory=dict)
@@ -54,7 +55,9 @@ class Month:
         if self.instructed:
             return "confirmed" if self.confirmed.keys() >= self.instructed.keys() else "paid"
         if self.locked is not None:
-            return "locked"
+            return "locked" if self.published is not None else "approved"
+        if self.proposed:
+            return "in_review"
         return "calculated" if self.calculated else "open"
 
 
@@ -64,6 +67,8 @@ def months(entries: list[Entry]) -> dict[str, Month]:
     for entry in entries:
         if entry.kind in OF_A_MONTH:
             _apply(found.setdefault(entry.body["cycle"], Month(entry.body["cycle"])), entry)
+        elif is_about_a_lock(entry) and (month := found.get(entry.body["what"]["cycle"])) is not None:
+            _review(month, entry)
     for what in in_force(entries, LOCK):
         found.setdefault(what["cycle"], Month(what["cycle"])).locked = what
     return dict(sorted(found.items()))
@@ -104,9 +109,23 @@ def invoices(entries: list[Entry]) -> list[Mapping[str, Any]]:
     return list(in_force(entries, INVOICE))
 
 
+def is_about_a_lock(entry: Entry) -> bool:
+    """Whether it proposes, approves or rejects to lock a month."""
+    return entry.kind in (PROPOSED, APPROVED, REJECTED) and entry.body["act"] == LOCK
+
+
+def _review(month: Month, entry: Entry) -> None:
+    """A lock is in review while it waits, for the settlement that was last calculated."""
+    if entry.kind != PROPOSED:
+        month.proposed.discard(entry.body["proposal"])
+    elif month.calculated is not None and month.calculated.seq == entry.body["what"]["calculated"]:
+        month.proposed.add(entry.seq)
+
+
 def _apply(month: Month, entry: Entry) -> None:
     if entry.kind == CALCULATED:
         month.calculated = entry
+        month.proposed.clear()
     elif entry.kind == PUBLISHED:
         month.published = entry
     elif entry.kind == LATE:

@@ -6,29 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.control import months
-from shared.control.months import AGREEMENT, INVOICE, LOCK, OPENING
 from shared.cycle import Cycle
 from shared.ids import canonical_json
 from shared.parties.parties import OPERATOR
-from shared.payout.batch import PAYOUT
 from shared.services import Services
 from shared.steps import projections, state
 from shared.steps.route_settlements import later_cycles, order_shares, sealed
-
-
-def carry_out(services: Services, act: str, stream: str, what: Mapping[str, Any]) -> list[str]:
-    """Write the orders that an approved act calls for; those that are there already are left."""
-    if act == LOCK:
-        return _order_publication(services, stream, what)
-    if act == PAYOUT:
-        key = pay_order(what["cycle"], what["batch"])
-        return [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
-    if act == INVOICE:
-        return []  # it allows a payment, and orders none
-    if act == state.CATALOGUE:
-        return _reorder(services, OPERATOR)  # whose cases name the codes that nobody knows
-    owner = stream.removeprefix("reseller/") if act in (AGREEMENT, OPENING) else None
-    return _reorder(services, owner)
 
 
 def publish_order(cycle: str, reseller: str) -> str:
@@ -41,7 +24,8 @@ def pay_order(cycle: str, batch: str) -> str:
     return f"work/pay/{cycle}/{batch}.json"
 
 
-def _order_publication(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
+def order_publication(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
+    """A lock publishes its month, and lets the cycles after it be settled."""
     reseller = stream.removeprefix("reseller/")
     key = publish_order(what["cycle"], reseller)
     written = [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
@@ -60,11 +44,30 @@ def _adjusted(services: Services, stream: str, locked: str) -> list[str]:
     return [cycle for cycle in known if months.last_adjusted(known, cycle)[1] == locked]
 
 
-def _reorder(services: Services, owner: str | None) -> list[str]:
-    """A change of parties or agreements is a change of inputs: settle the cycles that have bills again."""
-    cycles = sealed(services)
-    if not cycles:
-        return []
+def order_payout(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
+    """An approved batch is paid."""
+    key = pay_order(what["cycle"], what["batch"])
+    return [key] if services.buckets.work.put_once(key, canonical_json(dict(what))) else []
+
+
+def reorder_everyone(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
+    """A change of what everybody is settled by: the cycles that have bills are settled again."""
+    if not sealed(services):
+        return []  # rates may come before anybody is known
     parties, _ = state.parties(services)
-    owners = {owner} if owner else {*parties.resellers, OPERATOR}
+    return _reorder(services, {*parties.resellers, OPERATOR})
+
+
+def reorder_owner(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
+    """A change of what one reseller is settled by."""
+    return _reorder(services, {stream.removeprefix("reseller/")})
+
+
+def reorder_operator(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
+    """A change of what the operator's share tells: its cases name the codes that nobody knows."""
+    return _reorder(services, {OPERATOR})
+
+
+def _reorder(services: Services, owners: set[str]) -> list[str]:
+    cycles = sealed(services)
     return [key for cycle in sorted(cycles) for key in order_shares(services, cycle, owners, once_a_day=False)]

@@ -102,7 +102,7 @@ def newest_seq(entries: list[Entry], cycle: str) -> int:
     locked = (
         one.seq
         for one in entries
-        if one.kind == APPROVED and one.body["act"] == months.LOCK and one.body["what"]["cycle"] in locks
+        if months.is_about_a_lock(one) and one.body["what"]["cycle"] in (locks if one.kind == APPROVED else {cycle})
     )
     return max((*decided, *locked), default=0)
 

@@ -2,8 +2,8 @@
 
 The demo's month in small: its cast, documents and troubles, live from the 30th on, without drafts; of the deliveries
 to a function that make the same kinds of calls (the settlements of three resellers, say) the longest, and of its calls
-of one kind to one place the first. `make faults` goes through every call of each such delivery, drafts among them. Each
-half of the cases is one test, so that both processors have something to do.
+of one kind to one place the first; two of seven such cases are tried here, in two tests, so that both processors have
+something to do. `make faults` goes through every call of each such delivery, in every way, drafts among them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HALVES = 2
+TESTS, OF = 2, 7  # a seventh of the cases each; of no common factor with the ways a call can fail
 MONTH = ("--since", "30", "--no-drafts", "--distinct", "--kinds")
 TIMEOUT_S = 1500
 
 
-@pytest.mark.parametrize("half", range(1, HALVES + 1))
+@pytest.mark.parametrize("number", range(1, TESTS + 1))
 def test_whichever_kind_of_call_goes_wrong_in_whichever_way_the_clean_run_comes_of_it(
-    half: int, record_property: Callable[[str, object], None]
+    number: int, record_property: Callable[[str, object], None]
 ) -> None:
-    command = [sys.executable, "-m", "tests.fault.stage", *MONTH, "--shard", f"{half}/{HALVES}"]
+    command = [sys.executable, "-m", "tests.fault.stage", *MONTH, "--shard", f"{number}/{OF}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     said = done.stdout.splitlines()
     assert done.returncode == 0, "\n".join([*said[-20:], done.stderr[-2000:]])
@@ -34,5 +34,5 @@ def test_whichever_kind_of_call_goes_wrong_in_whichever_way_the_clean_run_comes_
     record_property("figures", said[-1])
     assert result["differing"] == result["ungranted"] == 0
     assert {"bad_line", "source_mismatch"} <= set(result["open"])  # what is read of them was granted too
-    assert result["cases"] > 500
+    assert result["cases"] > 150
     assert len(result["by_fault"]) >= 13

@@ -24,7 +24,7 @@ from tests.unit.test_agreement_documents import put, whole
 
 def parsed(document: dict[str, Any]) -> Agreement:
     model = check(AgreementDocument, document, "agreement")
-    return parse_agreement(canonical_json(model.model_dump(mode="json", by_alias=True)))
+    return parse_agreement(model.canonical())
 
 
 def sentences(**changes: object) -> list[str]:

@@ -13,7 +13,8 @@ from infra.clearbook.people import PREPARER
 from shared.columnar import connect
 from shared.control.months import CALCULATED
 from shared.reference.opening import CHARGE_COLUMNS
-from shared.steps import propose_reference, verifying
+from shared.steps import verifying
+from shared.steps.acts import references
 from shared.steps.inputs import Kept
 from tests.builders import ACME, ASSIGNMENTS, ATLAS, CYCLE, DAYS, P1, P2, agreement, assigned, item, parties
 from tests.pump import World, go_live, small_month
@@ -231,7 +232,7 @@ def test_a_refund_of_a_charge_before_the_opening_takes_back_what_it_earned(tmp_p
     body = f"{','.join(CHARGE_COLUMNS)}\n{row}\n".encode()
     data = {"reseller": "aurora", "as_of": CYCLE, "past_charges": "past.csv"}
     named = {"by": PREPARER, "why": "go live", "at": world.at}
-    world.approve(propose_reference.propose_opening(world.services, data, "o", lambda _: body, **named))
+    world.approve(references.propose_opening(world.services, data, "o", lambda _: body, **named))
     world.bill(P1, DAYS[1], item(ACME, "200.00"), item(ACME, "-50.00", Item="Refund", InstanceID="i-9"))
     world.final()
 

@@ -19,7 +19,7 @@ from shared.control.approvals import StaleProposalError
 from shared.cycle import Cycle
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
-from shared.steps import propose_reference
+from shared.steps.acts import references
 from tests.bill_parts import bill_line, write_part
 from tests.builders import ACME, ATLAS, BIRCH, P1, P2, agreement, assigned, parties
 from tests.pump import World
@@ -191,7 +191,7 @@ def test_the_first_month_after_an_opening_does_not_wait_for_one_before_it(world:
     balance = {"agreement": "aurora-2025", "currency": "CNY", "amount": "5"}
     opening = {"reseller": "aurora", "as_of": JULY, "balances": [balance]}
     known = {"by": PREPARER, "why": "test", "at": world.at}
-    world.approve(propose_reference.propose_opening(world.services, opening, "opening", lambda _: b"", **known))
+    world.approve(references.propose_opening(world.services, opening, "opening", lambda _: b"", **known))
     world.say(JUNE, line("a", "2025-06-10", "100"))
     world.say(JULY, line("b", "2025-07-10", "100"))
     with pytest.raises(BadInputError, match="lies before the opening"):

@@ -14,7 +14,7 @@ import yaml
 from infra.clearbook import settling
 from infra.clearbook.main import main
 from infra.clearbook.people import PREPARER
-from shared.steps import propose_reference
+from shared.steps.acts import references
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, agreement, assigned, item, parties
 from tests.fakes import State
 from tests.pump import World, go_live, small_month
@@ -345,7 +345,7 @@ def test_prices_in_another_currency_are_converted_and_compare_with_costs_in_thei
     assert sale["charges"] == []
 
     body = f"currency,to,cycle,rate\nCNY,USD,{CYCLE},0.125\n".encode()
-    world.approve(propose_reference.propose_fx(world.services, body, "f", by=PREPARER, why="test", at=world.at),
+    world.approve(references.propose_fx(world.services, body, "f", by=PREPARER, why="test", at=world.at),
                   drain=False)  # fmt: skip
     [sale] = run(dollars)["sales"]
     assert charges(sale)[0] == ("acme", "ecs", "82.5", "75", "7.5")

@@ -16,7 +16,7 @@ from shared.bill.snapshot import stream_of
 from shared.chain.entry import Entry
 from shared.cycle import SHANGHAI
 from shared.steps import quality as figures
-from shared.steps.propose_reference import propose_repair
+from shared.steps.acts.references import propose_repair
 from tests.builders import ACME, CYCLE, DAYS, P1, P2, item
 from tests.fakes import Item
 from tests.pump import World, go_live, small_month

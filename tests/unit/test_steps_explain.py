@@ -16,7 +16,8 @@ from infra.clearbook import explain as command
 from infra.clearbook.main import main
 from infra.clearbook.people import PREPARER
 from shared.money import text
-from shared.steps import propose_reference, state
+from shared.steps import state
+from shared.steps.acts import references
 from shared.steps.explaining import asking
 from shared.steps.explaining.asking import AmbiguousIdError, UnknownIdError, explain, find
 from shared.steps.explaining.kept import ContradictionError
@@ -261,7 +262,7 @@ def test_a_line_in_another_currency_shows_the_rate_it_was_converted_at(tmp_path:
     world.decide_agreement(agreement("borealis"))
     rates = f"currency,to,cycle,rate\nUSD,CNY,{CYCLE},7.1586\n".encode()
     world.approve(
-        propose_reference.propose_fx(
+        references.propose_fx(
             world.services, rates, "rates.csv", by=PREPARER, why="monthly", at=world.at, backdate=False
         )
     )
@@ -283,7 +284,7 @@ def test_a_line_behind_a_gate_shows_the_figure_it_earned_by(tmp_path: Path) -> N
     world.decide_agreement(agreement("borealis"))
     table = f"reseller,figure,cycle,value\naurora,engineers,{CYCLE},2\n".encode()
     world.approve(
-        propose_reference.propose_figures(world.services, table, "figures.csv", by=PREPARER, why="June", at=world.at)
+        references.propose_figures(world.services, table, "figures.csv", by=PREPARER, why="June", at=world.at)
     )
     world.final()
 

@@ -23,7 +23,8 @@ from shared.errors import BadInputError
 from shared.ids import digest
 from shared.ports import ServiceError
 from shared.reference.opening import CHARGE_COLUMNS
-from shared.steps import decide, propose_reference, state
+from shared.steps import decide, state
+from shared.steps.acts import references
 from tests.builders import ACME, BIRCH, CYCLE, DAYS, P1, P2, agreement, assigned, item, parties
 from tests.fakes import KilledError
 from tests.pump import World, go_live, small_month
@@ -45,22 +46,20 @@ def world(tmp_path: Path) -> World:
 
 def fx(world: World, *rows: str, backdate: bool = False, why: str = "monthly rates") -> Proposal:
     body = ("currency,to,cycle,rate\n" + "\n".join(rows)).encode()
-    return propose_reference.propose_fx(
+    return references.propose_fx(
         world.services, body, "rates.csv", by=PREPARER, why=why, at=world.at, backdate=backdate
     )
 
 
 def catalogue(world: World, text: str = CATALOGUE) -> Proposal:
     services = world.services
-    return propose_reference.propose_catalogue(
-        services, text.encode(), "codes.csv", by=PREPARER, why="test", at=world.at
-    )
+    return references.propose_catalogue(services, text.encode(), "codes.csv", by=PREPARER, why="test", at=world.at)
 
 
 def opening(world: World, past: Mapping[str, bytes] | None = None, **document: Any) -> Proposal:
     given = {"reseller": "aurora", "as_of": CYCLE, **document}
     files = past or {}
-    return propose_reference.propose_opening(
+    return references.propose_opening(
         world.services, given, "opening.yaml", files.__getitem__, by=PREPARER, why="go-live", at=world.at
     )
 
@@ -177,9 +176,7 @@ def test_a_line_in_another_currency_waits_for_its_rate_and_is_settled_at_it(worl
 
 def figures(world: World, *rows: str) -> Proposal:
     body = ("reseller,figure,cycle,value\n" + "\n".join(rows)).encode()
-    return propose_reference.propose_figures(
-        world.services, body, "figures.csv", by=PREPARER, why="the month's", at=world.at
-    )
+    return references.propose_figures(world.services, body, "figures.csv", by=PREPARER, why="the month's", at=world.at)
 
 
 def test_lines_behind_a_gate_wait_for_the_figure_and_earn_by_it(tmp_path: Path) -> None:
@@ -522,9 +519,7 @@ def test_past_charges_are_kept_under_their_digest(world: World) -> None:
 
 def test_only_a_preparer_proposes_and_only_an_approver_approves_reference_data(world: World) -> None:
     with pytest.raises(NotAllowedError, match="may not propose catalogue"):
-        propose_reference.propose_catalogue(
-            world.services, CATALOGUE.encode(), "codes.csv", by=APPROVER, why="", at=world.at
-        )
+        references.propose_catalogue(world.services, CATALOGUE.encode(), "codes.csv", by=APPROVER, why="", at=world.at)
     proposal = opening(world, balances=owed("1.00"))
     with pytest.raises(NotAllowedError, match="may not approve"):
         decide.approve(world.services, proposal.name, by="pavel", at=world.at)

@@ -19,7 +19,7 @@ from shared.chain.chain import Chain
 from shared.ports import Buckets, ObjectStore, Rows
 from shared.services import Services
 from shared.settlement import engine
-from shared.steps import propose_reference
+from shared.steps.acts import references
 from tests.builders import ACME, CYCLE, DAYS, P1, P2, agreement, assigned, item, parties
 from tests.fakes import State
 from tests.pump import World, go_live, small_month
@@ -205,7 +205,7 @@ def test_a_document_may_hold_back_and_ask_for_figures_that_nobody_needed_before(
 
     body = f"reseller,figure,cycle,value\naurora,points,{CYCLE},4\n".encode()
     world.approve(
-        propose_reference.propose_figures(world.services, body, "f", by=PREPARER, why="test", at=world.at), drain=False
+        references.propose_figures(world.services, body, "f", by=PREPARER, why="test", at=world.at), drain=False
     )
     [aurora] = run(gated)["resellers"]
     assert (aurora["held"], aurora["statements"][0]["after"]) == ([], "16")

@@ -20,7 +20,7 @@ from shared.reference.catalogue import read_catalogue
 from shared.report.cells import csv_bytes
 from shared.services import Services
 from shared.steps import decide, state
-from shared.steps.propose_reference import propose_catalogue
+from shared.steps.acts.references import propose_catalogue
 
 # Knows every product of the demo's bills but one, so that there is a case to look at.
 PRODUCTS = ROOT / "shared/reference/products.csv"

@@ -17,27 +17,28 @@ from shared.errors import BadInputError
 from shared.money import text
 from shared.parties.parties import NoPartiesError
 from shared.services import Services
-from shared.steps import propose_reference, state
+from shared.steps import state
+from shared.steps.acts import references
 
 
 def import_fx(file: Path, by: str, why: str, home: Path | None, json_to: str | None, *, backdate: bool) -> None:
     """Propose exchange rates."""
     work, body, at = services(home), file.read_bytes(), stamp(now(home))
-    proposal = propose_reference.propose_fx(work, body, str(file), by=by, why=why, at=at, backdate=backdate)
+    proposal = references.propose_fx(work, body, str(file), by=by, why=why, at=at, backdate=backdate)
     say(work, [proposal], json_to)
 
 
 def import_figures(file: Path, by: str, why: str, home: Path | None, json_to: str | None, *, backdate: bool) -> None:
     """Propose figures of resellers."""
     work, body, at = services(home), file.read_bytes(), stamp(now(home))
-    proposal = propose_reference.propose_figures(work, body, str(file), by=by, why=why, at=at, backdate=backdate)
+    proposal = references.propose_figures(work, body, str(file), by=by, why=why, at=at, backdate=backdate)
     say(work, [proposal], json_to)
 
 
 def import_catalogue(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a catalogue."""
     work, body, at = services(home), file.read_bytes(), stamp(now(home))
-    say(work, [propose_reference.propose_catalogue(work, body, str(file), by=by, why=why, at=at)], json_to)
+    say(work, [references.propose_catalogue(work, body, str(file), by=by, why=why, at=at)], json_to)
 
 
 def import_opening(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
@@ -47,13 +48,13 @@ def import_opening(file: Path, by: str, why: str, home: Path | None, json_to: st
     def past(name: str) -> bytes:
         return (file.parent / name).read_bytes()
 
-    say(work, [propose_reference.propose_opening(work, data, str(file), past, by=by, why=why, at=at)], json_to)
+    say(work, [references.propose_opening(work, data, str(file), past, by=by, why=why, at=at)], json_to)
 
 
 def import_repair(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a version of a repair rule."""
     work, data, at = services(home), read_yaml(file.read_bytes(), str(file)), stamp(now(home))
-    say(work, [propose_reference.propose_repair(work, data, str(file), by=by, why=why, at=at)], json_to)
+    say(work, [references.propose_repair(work, data, str(file), by=by, why=why, at=at)], json_to)
 
 
 def show_list(home: Path | None, json_to: str | None) -> None:

@@ -18,7 +18,7 @@ from shared.control import approvals, months
 from shared.control.approvals import Proposal, StaleProposalError
 from shared.control.months import OPENING
 from shared.cycle import Cycle
-from shared.documents import DocumentRefusedError
+from shared.documents import DocumentRefusedError, reading
 from shared.errors import BadInputError
 from shared.ids import digest
 from shared.money import decimals
@@ -29,6 +29,9 @@ from shared.reference.opening import OpeningDocument, PastCharges, opening_body,
 from shared.reference.table import Finding, refuse
 from shared.services import Services
 from shared.steps import state
+from shared.steps.acts.act import Act, Proposed, Who, fields
+from shared.steps.acts.showing import changed_tables, document_difference
+from shared.steps.carry_out import reorder_everyone, reorder_operator, reorder_owner
 from shared.steps.state import CATALOGUE, CONFIG, FIGURES, FX_TABLES, REPAIR
 
 # -- exchange rates and figures: a table a cycle ----------------------------------------------------------------
@@ -285,10 +288,47 @@ def _of_charges(charges: PastCharges, agreements: Collection[str], parties: Part
     ]
 
 
-CHECKS: Mapping[str, Callable[[Services, list[Entry], Proposal], None]] = {
-    FX_TABLES: _check_tables,
-    FIGURES: _check_tables,
-    CATALOGUE: _check_last,
-    OPENING: _check_opening,
-    REPAIR: _check_repair,
-}
+# -- as acts ----------------------------------------------------------------------------------------------------
+
+
+def _propose_fx(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
+    given = fields(asked, {"name": str, "text": str}, {"backdate": bool})
+    body, backdate = given["text"].encode(), given.get("backdate", False)
+    return Proposed([propose_fx(services, body, given["name"], **who.named(), backdate=backdate)])
+
+
+def _propose_figures(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
+    given = fields(asked, {"name": str, "text": str}, {"backdate": bool})
+    body, backdate = given["text"].encode(), given.get("backdate", False)
+    return Proposed([propose_figures(services, body, given["name"], **who.named(), backdate=backdate)])
+
+
+def _propose_catalogue(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
+    given = fields(asked, {"name": str, "text": str})
+    return Proposed([propose_catalogue(services, given["text"].encode(), given["name"], **who.named())])
+
+
+def _propose_repair(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
+    given = fields(asked, {"name": str, "text": str})
+    with reading(given["text"].encode(), given["name"]) as data:
+        return Proposed([propose_repair(services, data, given["name"], **who.named())])
+
+
+def _propose_opening(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
+    given = fields(asked, {"name": str, "text": str}, {"past_charges": str})
+
+    def past(name: str) -> bytes:
+        if "past_charges" not in given:
+            raise BadInputError("past_charges", f"the document names {name!r}, which was not sent", "send its text")
+        return str(given["past_charges"]).encode()
+
+    with reading(given["text"].encode(), given["name"]) as data:
+        return Proposed([propose_opening(services, data, given["name"], past, **who.named())])
+
+
+FX = Act(FX_TABLES, _propose_fx, _check_tables, reorder_everyone, changed_tables)
+FIGURES_ACT = Act(FIGURES, _propose_figures, _check_tables, reorder_everyone, changed_tables)
+CATALOGUE_ACT = Act(CATALOGUE, _propose_catalogue, _check_last, reorder_operator, document_difference)
+REPAIR_ACT = Act(REPAIR, _propose_repair, _check_repair, reorder_everyone, document_difference)
+OPENING_ACT = Act(OPENING, _propose_opening, _check_opening, reorder_owner, document_difference)
+ACTS = (FX, FIGURES_ACT, CATALOGUE_ACT, REPAIR_ACT, OPENING_ACT)

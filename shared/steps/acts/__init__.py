@@ -1,0 +1,1 @@
+"""Acts: what people decide, one module for each; every one is proposed, shown, approved and carried out alike."""

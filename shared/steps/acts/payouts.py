@@ -1,0 +1,139 @@
+"""Payouts: a batch a currency of all that is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from shared.chain.entry import Entry
+from shared.control import approvals, months
+from shared.control.approvals import Needs, Proposal, StaleProposalError
+from shared.cycle import Cycle
+from shared.ids import digest_of
+from shared.money import EXACT, decimals, fixed, rounded, text
+from shared.parties.parties import OPERATOR, Parties
+from shared.payout.batch import PAYOUT, Member, balance, batch_body, batch_key, instruction_of, parse_batch
+from shared.services import Services
+from shared.steps import state
+from shared.steps.acts.act import Act, Proposed, Who, fields
+from shared.steps.acts.terms import last_versions, needs_of, strictest
+from shared.steps.carry_out import order_payout
+
+
+def propose_payouts(
+    services: Services, cycle: str, *, by: str, why: str, at: str
+) -> tuple[list[Proposal], list[tuple[str, str]]]:
+    """Propose a batch a currency of all that is due up to the cycle; and (reseller, why not) for the rest.
+
+    A batch that is approved and not yet paid is the proposal that it was: approving it again orders it again.
+    """
+    Cycle.parse(cycle)
+    parties, _ = state.parties(services)
+    members: dict[str, list[Member]] = {}
+    left_out: list[tuple[str, str]] = []
+    for reseller in sorted(parties.resellers):
+        due, problem = _due(services, parties, reseller, cycle)
+        for member in due:
+            members.setdefault(member.currency, []).append(member)
+        left_out += [(reseller, one) for one in problem]
+    proposals = []
+    for currency, found in sorted(members.items()):
+        body = batch_body(cycle, currency, found)
+        id_, _ = parse_batch(body)
+        services.buckets.records.put_once(batch_key(cycle, id_), body)
+        total = sum((Decimal(one.amount) for one in found), Decimal(0))
+        what = {"cycle": cycle, "batch": id_, "members": len(found), "total": text(total), "currency": currency}
+        stream = months.stream_of(OPERATOR, cycle)
+        earlier = approvals.approved(services.chain.read(stream), PAYOUT, what)
+        proposals.append(earlier or approvals.propose(services.chain, stream, PAYOUT, what, by=by, why=why, at=at))
+    return proposals, left_out
+
+
+def _propose(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
+    given = fields(asked, {"cycle": str})
+    proposals, left_out = propose_payouts(services, given["cycle"], **who.named())
+    return Proposed(proposals, [f"{reseller}: not paid: {problem}" for reseller, problem in left_out])
+
+
+def _check(services: Services, entries: list[Entry], proposal: Proposal) -> None:
+    parties, _ = state.parties(services)
+    cycle = proposal.body["cycle"]
+    _, members = parse_batch(services.buckets.records.get(batch_key(cycle, proposal.body["batch"])))
+    for member in members:
+        due, _ = _due(services, parties, member.reseller, cycle)
+        if member not in due:
+            problem = f"{member.instruction} is no longer due as it was shown"
+            raise StaleProposalError(f"{proposal.name}: {problem}; propose the payout again")
+
+
+def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tuple[list[Member], list[str]]:
+    """The payments that are due to a reseller, and why there is none where one might be expected."""
+    entries = services.chain.read(months.stream_of(reseller, cycle))
+    known = months.months(entries)
+    month = known.get(cycle)
+    if month is None or month.locked is None:
+        return [], ["the month is not locked"]
+    invoiced = {one["agreement"] for one in months.invoices(entries) if one["cycle"] == cycle}
+    due, problems = [], []
+    for agreement in last_versions(state.all_agreements(services, entries), cycle):
+        owed = balance(entries, agreement.id, cycle)
+        instruction = instruction_of(cycle, reseller, agreement.id)
+        payee = parties.payees.get(reseller)
+        if instruction in month.instructed:
+            problems.append(f"{instruction} is instructed already")
+        elif owed == 0:
+            problems.append(f"{agreement.id}: nothing is owed")
+        elif owed < 0 or owed < agreement.payout.minimum:
+            problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is carried forward")
+        elif agreement.payout.requires_invoice and agreement.id not in invoiced:
+            problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is due, and waits for an invoice")
+        elif payee is None:
+            problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is due, but no payee is known")
+        else:
+            withheld = rounded(
+                EXACT.multiply(owed, agreement.payout.withholding or 0), agreement.places, agreement.mode
+            )
+            due.append(
+                Member(
+                    instruction,
+                    cycle,
+                    reseller,
+                    agreement.id,
+                    # A balance carried from a version with more places keeps them.
+                    fixed(EXACT.subtract(owed, withheld), max(agreement.places, decimals(owed))),
+                    agreement.currency,
+                    digest_of(asdict(payee)),
+                    payee.name,
+                    payee.account,
+                    payee.bank,
+                    fixed(withheld, agreement.places) if withheld else "0",
+                )
+            )
+    return due, problems
+
+
+def _show(services: Services, proposal: Proposal) -> list[str]:
+    body = proposal.body
+    _, members = parse_batch(services.buckets.records.get(batch_key(body["cycle"], body["batch"])))
+    withheld = {one.instruction: f", {one.withheld} withheld" for one in members if one.withheld != "0"}
+    payments = [
+        f"{one.instruction}: {one.amount} {one.currency} to {one.payee_name}, {one.account} at {one.bank}"
+        f"{withheld.get(one.instruction, '')}"
+        for one in members
+    ]
+    return [*payments, f"together {body['total']} {body['currency']}"]
+
+
+def _needs(services: Services, entries: list[Entry], proposal: Proposal) -> Needs:
+    """The strictest of what the members' agreements ask for payments of their amounts."""
+    body = proposal.body
+    _, members = parse_batch(services.buckets.records.get(batch_key(body["cycle"], body["batch"])))
+    streams = {one.reseller: services.chain.read(months.stream_of(one.reseller, body["cycle"])) for one in members}
+    return strictest(
+        needs_of(services, streams[one.reseller], one.agreement, PAYOUT, Decimal(one.amount)) for one in members
+    )
+
+
+ACT = Act(PAYOUT, _propose, _check, order_payout, _show, _needs)
