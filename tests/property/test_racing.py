@@ -33,6 +33,7 @@ from tests.pump import World, go_live, small_month
 EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "15"))
 PREPARERS, APPROVERS = st.sampled_from(["paula", "pavel"]), st.sampled_from(["amir", "anna"])
 STREAM, BATCHES = "reseller/aurora", f"cycle/{CYCLE}"
+WHICH = st.sampled_from([0, 0, 0, 0, 1, 2])  # of the proposals, from the newest back
 INSTRUCTION = f"{CYCLE}.aurora.aurora-2025"
 Act = Callable[[], object]
 
@@ -86,26 +87,8 @@ class Race(RuleBasedStateMachine):
             return partial(decide.reject, work, chosen, by=by, why="no", at=at)
         return partial(decide.approve, work, chosen, by=by, at=at)
 
-    @rule(
-        name=st.sampled_from(["propose lock", "propose payout"]),
-        by=PREPARERS,
-        other=st.sampled_from(["propose lock", "approve", "reject", ""]),
-        approver=APPROVERS,
-        number=st.integers(0, 3),
-    )
-    def propose(self, name: str, by: str, other: str, approver: str, number: int) -> None:
-        self.between = self.acts(other, "pavel" if other.startswith("propose") else approver, number) if other else None
-        quietly(self.acts(name, by, 0))
-        self.between = None
-
-    @rule(
-        by=APPROVERS,
-        number=st.integers(0, 3),
-        other=st.sampled_from(["approve", "approve", "reject", "new bill", "drain", ""]),
-        another=APPROVERS,
-        which=st.integers(0, 3),
-    )
-    def approve(self, by: str, number: int, other: str, another: str, which: int) -> None:
+    def approved(self, by: str, number: int, other: str, another: str, which: int) -> None:
+        """Approve a proposal while something else happens."""
         act = self.acts("approve", by, number)
         if other == "new bill":
             self.between = self.new_bill
@@ -116,11 +99,46 @@ class Race(RuleBasedStateMachine):
         quietly(act)
         self.between = None
 
-    @rule(by=APPROVERS, number=st.integers(0, 3))
+    @rule(
+        name=st.sampled_from(["propose lock", "propose payout"]),
+        by=PREPARERS,
+        other=st.sampled_from(["propose lock", "approve", "reject", ""]),
+        approver=APPROVERS,
+        number=WHICH,
+    )
+    def propose(self, name: str, by: str, other: str, approver: str, number: int) -> None:
+        self.between = self.acts(other, "pavel" if other.startswith("propose") else approver, number) if other else None
+        quietly(self.acts(name, by, 0))
+        self.between = None
+
+    @rule(
+        by=APPROVERS,
+        number=WHICH,
+        other=st.sampled_from(["approve", "approve", "reject", "new bill", "drain", ""]),
+        another=APPROVERS,
+        which=WHICH,
+    )
+    def approve(self, by: str, number: int, other: str, another: str, which: int) -> None:
+        self.approved(by, number, other, another, which)
+
+    @rule(
+        name=st.sampled_from(["propose lock", "propose payout"]),
+        by=PREPARERS,
+        approver=APPROVERS,
+        other=st.sampled_from(["approve", "reject", "new bill", "drain", ""]),
+        another=APPROVERS,
+    )
+    def decide_at_once(self, name: str, by: str, approver: str, other: str, another: str) -> None:
+        """Proposed and approved one after the other, and something happens within the approval."""
+        quietly(self.acts(name, by, 0))
+        self.approved(approver, 0, other, another, 0)
+
+    @precondition(lambda self: self.bills > 0)
+    @rule(by=APPROVERS, number=WHICH)
     def reject(self, by: str, number: int) -> None:
         quietly(self.acts("reject", by, number))
 
-    @precondition(lambda self: self.bills < 2)
+    @precondition(lambda self: self.bills < 2 and self.world.month().state != "calculated")
     @rule()
     def new_bill(self) -> None:
         """The bill moves, and the settlement is run again."""
@@ -140,6 +158,7 @@ class Race(RuleBasedStateMachine):
     def drain(self) -> None:
         self.world.pump.drain()
 
+    @precondition(lambda self: bool(self.world.month().instructed))
     @rule(status=st.sampled_from(["confirmed", "returned"]), amount=st.sampled_from(["160.00", "1.00"]))
     def bank_answers(self, status: str, amount: str) -> None:
         row = (INSTRUCTION, status, amount, "CNY", "R")
