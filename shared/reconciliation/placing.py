@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.bill.line import AMOUNT
 from shared.columnar import insert, quoted
@@ -106,7 +106,9 @@ def _load_bill(connection: duckdb.DuckDBPyConnection, parts: Sequence[str], base
     if not parts:
         names = ("line_id", "payer", "account", "date", "product_code", "currency", "kind", *amounts)
         source = f"(SELECT {', '.join(f'NULL AS {name}' for name in names)} LIMIT 0)"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE bill AS {select} {source}", {"paths": list(parts)} if parts else {})
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE bill AS {select} {source}", {"paths": list(parts)} if parts else {}
+    )
 
 
 def _load_terms(connection: duckdb.DuckDBPyConnection, shares: Sequence[Share]) -> None:
@@ -166,7 +168,7 @@ def _join(
     connection.execute("CREATE OR REPLACE TEMP TABLE waits (account VARCHAR, begins DATE, ends DATE)")
     mine = [one for one in assignments if (one.reseller or OPERATOR) in waiting]
     insert(connection, "waits", [(one.account, one.begins, one.ends or date.max) for one in mine], 3)
-    held = ", ".join(f"p.{place}" for place in PLACED)
+    held = " + ".join(f"p.{place}" for place in PLACED)
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE joined AS
         WITH p AS (
@@ -178,9 +180,9 @@ def _join(
             FROM placed GROUP BY line_id
         ), beside AS (
             SELECT p.* EXCLUDE (line_id, {", ".join(PLACED)}), b.* EXCLUDE (line_id), r.rate,
-                   {", ".join(f"coalesce({one}, 0) AS {place}" for one, place in zip(held.split(", "), PLACED, strict=True))},
+                   {", ".join(f"coalesce(p.{place}, 0) AS {place}" for place in PLACED)},
                    coalesce(b.line_id, p.line_id) AS line_id, b.line_id IS NOT NULL AS is_billed,
-                   p.line_id IS NOT NULL AS is_placed, coalesce({held.replace(",", " +")}, 0) AS got,
+                   p.line_id IS NOT NULL AS is_placed, coalesce({held}, 0) AS got,
                    p.line_id IS NULL AND EXISTS (FROM waits w WHERE w.account = b.account
                                                  AND b.date BETWEEN w.begins AND w.ends) AS is_waiting
             FROM bill b FULL JOIN p ON p.line_id = b.line_id
@@ -231,7 +233,9 @@ def _agrees(bases: set[str]) -> str:
     known = f"CASE WHEN rate IS NULL THEN got = own ELSE {says('own')} END"
     values = [_BASES[name] for name in sorted({"pretax", *bases})]
     either = " OR ".join(f"got = {value} OR (rate IS NOT NULL AND {says(value)})" for value in values)
-    return f"coalesce(CASE WHEN basis_name IS NOT NULL THEN {known} ELSE {either} END OR (is_without AND got = 0), false)"
+    return (
+        f"coalesce(CASE WHEN basis_name IS NOT NULL THEN {known} ELSE {either} END OR (is_without AND got = 0), false)"
+    )
 
 
 # -- what was found ---------------------------------------------------------------------------------------------
@@ -243,12 +247,10 @@ def groups(connection: duckdb.DuckDBPyConnection) -> list[Group]:
     A line that its version counts by another basis, or in another currency, stands with its pretax in one place.
     """
     order = ("cases", "settled", "excluded", "direct", "own_use")
-    counted = " + ".join(PLACED)
-    whole = {
-        place: f"CASE WHEN {' AND '.join([f'{place} <> 0', *(f'{other} = 0' for other in order[:n])])} THEN pretax ELSE 0 END"
-        for n, place in enumerate(order)
-    }
-    whole["netted"] = f"CASE WHEN is_placed AND {' AND '.join(f'{place} = 0' for place in order)} THEN pretax ELSE 0 END"
+    counted, own = " + ".join(PLACED), [f"p.{place}" for place in PLACED]
+    first = {place: [f"{place} <> 0", *(f"{other} = 0" for other in order[:n])] for n, place in enumerate(order)}
+    first["netted"] = ["is_placed", *(f"{place} = 0" for place in order)]
+    whole = {place: f"CASE WHEN {' AND '.join(of)} THEN pretax ELSE 0 END" for place, of in first.items()}
     columns = ", ".join(
         f"CASE WHEN is_plain THEN {place} WHEN is_billed THEN {whole[place]} ELSE 0 END AS {place}" for place in PLACED
     )
@@ -258,8 +260,8 @@ def groups(connection: duckdb.DuckDBPyConnection) -> list[Group]:
                    CASE WHEN is_waiting THEN pretax ELSE 0 END AS waiting
             FROM joined WHERE NOT (shares > 1 AND is_plain AND problem IS NULL)
             UNION ALL  -- pieces of one refund in several shares: each with its own
-            SELECT p.owner, j.account, j.product_code, j.billed_in, j.line_id, {" + ".join(f"p.{one}" for one in PLACED)},
-                   {", ".join(f"p.{place}" for place in PLACED)}, 0
+            SELECT p.owner, j.account, j.product_code, j.billed_in, j.line_id, {" + ".join(own)},
+                   {", ".join(own)}, 0
             FROM placed p JOIN joined j ON j.line_id = p.line_id AND j.shares > 1 AND j.is_plain AND j.problem IS NULL
         )
         SELECT owner, account, product_code, billed_in, count(*), sum(billed),
@@ -267,7 +269,10 @@ def groups(connection: duckdb.DuckDBPyConnection) -> list[Group]:
                sum(billed - ({counted}) - waiting)
         FROM one GROUP BY ALL ORDER BY ALL"""  # noqa: S608
     ).fetchall()
-    return [Group(*row[:6], dict(zip(PLACES, row[6:], strict=True))) for row in rows]
+    return [
+        Group(owner, account, product, currency, count, billed, dict(zip(PLACES, places, strict=True)))
+        for owner, account, product, currency, count, billed, *places in rows
+    ]
 
 
 def differences(connection: duckdb.DuckDBPyConnection, limit: int | None = LINES_KEPT) -> list[Difference]:
@@ -317,7 +322,7 @@ def billed_by_product(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, 
 def lines_of(
     connection: duckdb.DuckDBPyConnection, group: tuple[str, str, str, str], difference: Decimal, limit: int | None
 ) -> tuple[list[str], int]:
-    """The lines of a payer's account, product and currency: first those that are just the difference, then the largest."""
+    """The lines of a payer's account, product and currency; those that are just the difference first."""
     rows = connection.execute(
         """SELECT line_id FROM bill WHERE payer = ? AND account = ? AND product_code IS NOT DISTINCT FROM ?
            AND currency = ? ORDER BY abs(pretax) <> abs(?), abs(pretax) DESC, line_id""",

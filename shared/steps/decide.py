@@ -17,7 +17,7 @@ from shared.payout.batch import PAYOUT as PAYOUT
 from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
 from shared.steps import projections, state
-from shared.steps.acts import agreements, grants, invoices, locks, parties, payouts, references
+from shared.steps.acts import agreements, grants, invoices, locks, parties, payouts, references, tolerances
 from shared.steps.acts.act import Act, Proposed, Who
 from shared.steps.acts.agreements import propose_agreement as propose_agreement
 from shared.steps.acts.invoices import Invoice as Invoice
@@ -29,7 +29,16 @@ from shared.steps.route_settlements import sealed
 
 ACTS: Mapping[str, Act] = {
     act.name: act
-    for act in (parties.ACT, agreements.ACT, locks.ACT, payouts.ACT, invoices.ACT, grants.ACT, *references.ACTS)
+    for act in (
+        parties.ACT,
+        agreements.ACT,
+        locks.ACT,
+        payouts.ACT,
+        invoices.ACT,
+        grants.ACT,
+        tolerances.ACT,
+        *references.ACTS,
+    )
 }
 
 

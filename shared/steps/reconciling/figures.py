@@ -66,10 +66,10 @@ def _stated(
     found = []
     for key in sorted(mine.keys() | said.keys()):
         for name in _STATED[2:]:
-            values = [Decimal(of[key][name]) if key in of else None for of in (mine, said)]
-            if values[0] != values[1]:
+            value, their_value = (Decimal(of[key][name]) if key in of else None for of in (mine, said))
+            if value != their_value:
                 what = f"{_name(look)}: {key[0]}: {name} of the summary is not what {who} says"
-                found.append(Difference(FIGURES, look.owner, what, key[1], *values, reason="amount"))
+                found.append(Difference(FIGURES, look.owner, what, key[1], value, their_value, reason="amount"))
     return found
 
 
@@ -135,7 +135,9 @@ def kept_controls(services: Services, seal: Seal) -> tuple[list[dict[str, str]],
         return [], [Difference(FIGURES, "", f"{key} is missing, or cannot be read", reason="missing")]
     counts = len(rows), sum(not one["cause"] for one in rows)
     if digest(body)[:16] not in key or counts != (seal.control["differences"], seal.control["open"]):
-        return rows, [Difference(FIGURES, "", f"{key} is not what seal {seal.seq} of {seal.account} names", reason="digest")]
+        return rows, [
+            Difference(FIGURES, "", f"{key} is not what seal {seal.seq} of {seal.account} names", reason="digest")
+        ]
     return rows, []
 
 
@@ -160,4 +162,3 @@ def control_difference(
         explained=explained,
         keys=keys,
     )
-

@@ -107,8 +107,7 @@ def summary_of(services: Services, look: Look) -> tuple[dict[str, Any] | None, l
 def snapshots_of(services: Services, gathered: Gathered) -> dict[str, Snapshot]:
     """The snapshot of each payer's newest seal."""
     return {
-        payer: state.snapshot(services, payer, gathered.cycle, seal.snapshot)
-        for payer, seal in gathered.seals.items()
+        payer: state.snapshot(services, payer, gathered.cycle, seal.snapshot) for payer, seal in gathered.seals.items()
     }
 
 
@@ -120,4 +119,3 @@ def cases_of(services: Services, gathered: Gathered) -> dict[tuple[str, str, str
             rows = [] if body is None else json.loads(body)
             return {(one["kind"], one["key"], one["currency"]): (one["id"], Decimal(one["amount"])) for one in rows}
     return {}
-

@@ -215,5 +215,3 @@ def _given(services: Services, seal: Seal) -> dict[str, Any]:
         if found:
             return found
     return {}
-
-

@@ -283,9 +283,7 @@ def _of_payouts(services: Services, gathered: Gathered, found: Published) -> Non
             for who, says in sides:
                 if says != due:
                     what = f"{instruction}: {who} does not say what was instructed"
-                    found.differences.append(
-                        Difference(PAYOUT, look.owner, what, currency, says, due, reason="amount")
-                    )
+                    found.differences.append(Difference(PAYOUT, look.owner, what, currency, says, due, reason="amount"))
             if owed != EXACT.add(due, withheld):
                 what = f"{instruction}: what was paid and withheld is not what the statements left to be paid"
                 paid = EXACT.add(due, withheld)
@@ -336,9 +334,7 @@ def _members(services: Services, cycle: str, batch: str) -> dict[str, Decimal]:
     return {one.instruction: Decimal(one.amount) for one in parse_batch(body)[1]}
 
 
-def _payment(
-    look: Look, instruction: str, currency: str, owed: Decimal, due: Decimal, withheld: Decimal
-) -> Payment:
+def _payment(look: Look, instruction: str, currency: str, owed: Decimal, due: Decimal, withheld: Decimal) -> Payment:
     said = [one for one in look.entries if one.kind in ANSWERS and one.body.get("instruction") == instruction]
     if not said:
         return Payment(instruction, look.owner, currency, owed, due, withheld, OPEN, None)
@@ -361,4 +357,3 @@ def _answered(payment: Payment) -> Iterator[Difference]:
             BANK, payment.reseller, what, payment.currency, *held, reason=payment.state,
             explained=f"case of {payment.instruction}",
         )  # fmt: skip
-
