@@ -27,16 +27,10 @@ from infra.clearbook.context import environment, start_local
 from infra.clearbook.demo import acts
 from infra.clearbook.demo.month import LINES_MIN, Month, month
 from infra.clearbook.demo.provider import load_bills
-from infra.clearbook.lists import (
-    case_table,
-    cases_of,
-    reconciliation_of,
-    reconciliation_text,
-    settlement_table,
-    settlements_of,
-)
+from infra.clearbook.lists import case_table, cases_of, settlement_table, settlements_of
 from infra.clearbook.main import write_json
 from infra.clearbook.people import APPROVER, PREPARER
+from infra.clearbook.reconcile import reconciliation_of, reconciliation_text
 from infra.localcloud import common
 from infra.localcloud.cloud import LocalCloud
 from infra.localcloud.common import LocalCloudError
