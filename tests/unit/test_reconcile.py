@@ -73,9 +73,10 @@ def world(played: tuple[World, State, State]) -> World:
 
 
 @pytest.fixture
-def open_world(played: tuple[World, State, State]) -> World:
+def open_world(played: tuple[World, State, State], monkeypatch: pytest.MonkeyPatch) -> World:
     world, state, _ = played
     world.cloud.restore(state)
+    monkeypatch.setattr(world.cloud.provider, "bills", dict(world.cloud.provider.bills))
     return world
 
 
@@ -461,8 +462,8 @@ def test_an_invoice_of_the_provider_is_matched_by_its_kinds_and_each_difference_
         ("amount", f"{ACME}, debit", "1"),
         ("duplicate", f"{ATLAS}, debit", "-1070"),
         ("missing here", "9999, debit", "-1"),
-        ("missing there", "2001, debit", "150"),
         ("missing there", f"{ACME}, credit", "-40"),
+        ("missing there", "2001, debit", "150"),
     ]
     assert [one["line_count"] for one in found["differences"] if one["reason"] == "amount"] == [5]
     assert found["unexplained"] == {"differences": 5, "amounts": {"CNY": "1262"}}
