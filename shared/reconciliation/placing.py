@@ -1,7 +1,7 @@
 """Every line of a bill beside what became of it: in which share, of which kind, with how much of its basis.
 
-Tables of the connection: `billed` (the lines of the day parts), `placement` (what the settlements say of each line, a row a
-share and line), `joined` (both, a row a line). What a line should carry is worked out from the bill, not from the
+Tables of the connection: `billed` (the lines of the day parts), `placement` (what the settlements say of each line, a
+row a share and line), `joined` (both, a row a line). What a line should carry is worked out from the bill, not from the
 settlement: its amount by the basis of the version that the settlement names, at the cycle's rate. All of it is one
 statement a matter over all lines; nothing is done row by row.
 """
@@ -270,7 +270,8 @@ def groups(connection: duckdb.DuckDBPyConnection) -> list[Group]:
             UNION ALL  -- pieces of one refund in several shares: each with its own
             SELECT p.owner, j.account, j.product_code, j.billed_in, j.line_id, {" + ".join(own)},
                    {", ".join(own)}, 0
-            FROM placement p JOIN joined j ON j.line_id = p.line_id AND j.shares > 1 AND j.is_plain AND j.problem IS NULL
+            FROM placement p JOIN joined j ON j.line_id = p.line_id
+            WHERE j.shares > 1 AND j.is_plain AND j.problem IS NULL
         )
         SELECT owner, account, product_code, billed_in, count(*), sum(billed),
                {", ".join(f"sum({place})" for place in PLACED)}, sum(waiting),

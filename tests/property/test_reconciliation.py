@@ -81,7 +81,7 @@ def settle(connection: duckdb.DuckDBPyConnection, months: Sequence[Inputs], fold
             engine.write(connection, *paths)
             before += connection.execute(f"SELECT {', '.join(engine.LINE_COLUMNS)} FROM settled").fetchall()
             terms = [placing.Terms(one.id, one.version, one.basis, one.currency) for one in share.agreements]
-            month.shares.append(placing.Share(share.owner, *map(str, paths), terms, rates))
+            month.shares.append(placing.Share(share.owner, str(paths[0]), str(paths[1]), terms, rates))
             month.summaries[share.owner] = json.loads(canonical_json(results.summary_of(share, settled, "0" * 64)))
         written.append(month)
     return written

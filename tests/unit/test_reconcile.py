@@ -18,10 +18,11 @@ from infra.clearbook.main import main
 from infra.clearbook.people import APPROVER, PREPARER
 from shared.errors import BadInputError, DocumentRefusedError
 from shared.reconciliation import anomalies
+from shared.reconciliation.placing import PLACES
 from shared.reconciliation.tolerance import tolerance_document
 from shared.steps import decide
 from shared.steps.inputs import counting
-from shared.steps.reconcile import summarise, unexplained
+from shared.steps.reconcile import reconcile, summarise, unexplained
 from tests.builders import ACME, ATLAS, CYCLE, DAYS, P1, P2, agreement, item, parties
 from tests.fakes import State
 from tests.pump import World, small_month
@@ -142,7 +143,7 @@ def test_every_line_has_its_place_and_nothing_is_unexplained(run: Run) -> None:
     assert answer["currencies"] == [{"currency": "CNY", "billed": "1793", "settled": "1793", "unexplained": "0"}]
     groups = {(one["reseller"], one["account"], one["product"]): one for one in answer["groups"]}
     places = {
-        key: {name: value for name, value in one.items() if name in command.PLACES and value != "0"}
+        key: {name: value for name, value in one.items() if name in PLACES and value != "0"}
         for key, one in groups.items()
     }
     assert places == {
@@ -374,7 +375,7 @@ def mismatched(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def test_a_difference_to_the_provider_is_explained_by_its_case_or_by_a_policy(mismatched: World) -> None:
     def controls() -> list[tuple[Decimal, str, int]]:
-        found = command.reconcile(mismatched.services, CYCLE).differences
+        found = reconcile(mismatched.services, CYCLE).differences
         return [(one.amount, one.explained, one.count) for one in found if one.check == "controls"]
 
     [case] = [one["id"] for one in mismatched.cases() if one["kind"] == "source_mismatch"]

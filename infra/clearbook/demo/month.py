@@ -101,6 +101,34 @@ class Month:
         bill = _Bill(rng, self.cycle, self.cast.owners_of(account), self.lines_of(account), self.lines)
         return bill.generate()
 
+    def afterwards(self, account: str, since: date) -> dict[str, list[Line]]:
+        """What the provider bills of the payer `account` once the month is closed, by cycle: on the 4th a refund of a
+        charge of the month, for the first reseller's customer; and the first lines of the next month."""
+        following = date.fromisoformat(f"{self.cycle}-28") + timedelta(days=4)
+        first = following.replace(day=1)
+        held = {one.account for one in self.assignments if one.reseller == self.resellers[0].id}
+        moved = {one.account for one in self.assignments if one.until is not None}
+        charged = [
+            (day, item)
+            for _, _, day, item in self.bill(account)
+            if day >= since.isoformat()
+            and item["OwnerID"] in held - moved
+            and item["ProductCode"] == "ecs"
+            and item["Item"] == "PayAsYouGoBill"
+        ]
+        if not charged:
+            return {}
+        day, item = charged[-1]
+        refund = dict(item) | {name: _negated(value) for name, value in item.items() if name in _TAKEN_BACK}
+        refund["Item"] = "Refund"
+        seen = [(first + timedelta(days=days), one) for days, (_, one) in enumerate(charged[:3])]
+        return {
+            self.cycle: [(f"{first.replace(day=4)}T10:00:00+08:00", None, day, refund)],
+            f"{first:%Y-%m}": [
+                (f"{one + timedelta(days=1)}T08:00:00+08:00", None, f"{one}", dict(of)) for one, of in seen
+            ],
+        }
+
 
 def month(seed: int, cycle: str, lines: int) -> Month:
     """The month of `cycle` ('YYYY-MM') with exactly `lines` bill lines over all its payers."""
@@ -396,6 +424,20 @@ def _paid(gross: int, discount_percent: int, chance: int) -> _Amounts:
             return _Amounts(gross, discount, adjust=pretax // 4)
         case _:
             return _Amounts(gross, discount, coupons)
+
+
+# The figures of a charge that a refund of all of it takes back.
+_TAKEN_BACK = frozenset(
+    {"Usage", "PretaxGrossAmount", "InvoiceDiscount", "AfterDiscountAmount", "DeductedByCoupons", "PretaxAmount"}
+    | {"DeductedByCashCoupons", "DeductedByPrepaidCard", "OutstandingAmount", "PaymentAmount", "AdjustAmount"}
+    | {"CashAmount"}
+)
+
+
+def _negated(value: Decimal | str) -> Decimal | str:
+    if isinstance(value, str):
+        return value if Decimal(value or "0") == 0 else f"-{value}"
+    return -value if value else value
 
 
 _ZERO = Decimal(0)

@@ -23,10 +23,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from infra.clearbook.bills.pull import Asked, order_rounds
 from infra.clearbook.context import environment, start_local
 from infra.clearbook.demo import acts
 from infra.clearbook.demo.month import LINES_MIN, Month, month
-from infra.clearbook.demo.provider import load_bills
+from infra.clearbook.demo.provider import load_afterwards, load_bills
 from infra.clearbook.lists import case_table, cases_of, settlement_table, settlements_of
 from infra.clearbook.main import write_json
 from infra.clearbook.people import APPROVER, PREPARER
@@ -43,7 +44,7 @@ from shared.cycle import SHANGHAI, Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import digest
 from shared.services import Services
-from shared.steps import projections, state
+from shared.steps import inputs, projections, state
 
 LINES_MAX = 5_000_000
 LINK_S = 7 * 24 * 3600
@@ -110,6 +111,7 @@ def play(
         prepare(stage)
         play_time(stage)
         close(stage)
+        go_on(stage)
         result = _result(stage)
         is_unchanged = before is not None and before == _fingerprint(work, stage)
         result["elapsed_s"] = round(time.monotonic() - begun, 1)
@@ -208,7 +210,8 @@ def play_time(stage: Stage) -> None:
             advance((day - seen).days, f"playing {day}")
             seen = day
 
-        host.advance(end, tell)
+        if host.clock() < end:  # a month that was played goes on after it
+            host.advance(end, tell)
     counts = host.idle()
     if counts.get("failed") and not stage.is_misbehaving:
         raise LocalCloudError(_failures(counts["failed"], host.status()["failures"], stage.cloud.home))
@@ -265,6 +268,41 @@ def close(stage: Stage) -> None:
     stage.step("payout file written, and confirmed by the bank's answer")
 
 
+def go_on(stage: Stage) -> None:
+    """The next month begins, and a refund of the locked one comes: it is adjusted in the month that is open.
+
+    The bill is asked for once more at noon, between the rounds of two days: so what the draft reads depends on no race.
+    """
+    load_afterwards(stage.cloud.home, stage.month, stage.since or stage.cycle.first)
+    following = stage.cycle.next()
+    noon = datetime.combine(following.first.replace(day=4), clock_time(12), SHANGHAI)
+    _play_until(stage, noon)
+    for payer in stage.month.payers:
+        order_rounds(stage.work, Asked(payer.account, str(stage.cycle), None, None), noon)
+    stage.cloud.host.idle()
+    _play_until(stage, noon + timedelta(hours=35))
+    _await(stage, lambda: bool(_adjustments(stage)))
+    stage.step(f"a refund came after the lock: {following} adjusts it, as its draft says")
+
+
+def _play_until(stage: Stage, instant: datetime) -> None:
+    if stage.cloud.host.clock() < instant:
+        stage.cloud.host.advance(instant, lambda _: None)
+    stage.cloud.host.idle()
+
+
+def _adjustments(stage: Stage) -> list[dict[str, Any]]:
+    """What the newest drafts of the next month adjust of the one that is locked."""
+    found = []
+    for reseller in stage.month.resellers:
+        drafts = list(stage.work.buckets.work.keys(inputs.drafts_prefix(str(stage.cycle.next()), reseller.id)))
+        if drafts:
+            kept = inputs.counting(stage.work, reseller.id, str(stage.cycle.next()))
+            adjusted = kept.summary(stage.work).get("adjusted", ())
+            found += [{"reseller": reseller.id, "draft": kept.settlement, **one} for one in adjusted]
+    return found
+
+
 # -- what came of it --------------------------------------------------------------------------------------------
 
 
@@ -299,6 +337,7 @@ def _result(stage: Stage) -> dict[str, Any]:
         "snapshots": snapshots,
         "settlements": settlements,
         "payout_files": payouts,
+        "adjustments": _adjustments(stage),
         "cases": cases_of(work, cycle),
         "reconciliation": reconciliation_of(work, cycle),
     }

@@ -44,6 +44,13 @@ def load_bills(
         load.add_items(home, payer.account, month.cycle, items, batch=f"demo-{payer.account}")
 
 
+def load_afterwards(home: Path, month: Month, since: date) -> None:
+    """Put there what the provider bills once the month is closed, once; of the month nothing before ten on the 4th."""
+    for payer in month.payers:
+        for cycle, items in month.afterwards(payer.account, since).items():
+            load.add_items(home, payer.account, cycle, items, batch=f"demo-after-{payer.account}-{cycle}")
+
+
 def _counted(items: Iterator[Line], advance: Callable[[int], None]) -> Iterator[Line]:
     for number, item in enumerate(items, 1):
         if number % _TOLD_EVERY == 0:
