@@ -33,6 +33,7 @@ from shared.steps.acts import (
     payouts,
     references,
     reopen,
+    tolerances,
 )
 from shared.steps.acts.act import Act, Proposed, Who
 from shared.steps.acts.agreements import propose_agreement as propose_agreement
@@ -63,6 +64,7 @@ ACTS: Mapping[str, Act] = {
         adjustments.ACT,
         cases.ACT,
         *notes.ACTS,
+        tolerances.ACT,
         *references.ACTS,
     )
 }

@@ -29,14 +29,10 @@ from infra.clearbook.context import environment, start_local
 from infra.clearbook.demo import acts
 from infra.clearbook.demo.month import LINES_MIN, Month, month
 from infra.clearbook.demo.provider import load_afterwards, load_bills
-from infra.clearbook.lists import (
-    reconciliation_of,
-    reconciliation_text,
-    settlement_table,
-    settlements_of,
-)
+from infra.clearbook.lists import settlement_table, settlements_of
 from infra.clearbook.main import write_json
 from infra.clearbook.people import APPROVER, PREPARER
+from infra.clearbook.reconcile import reconciliation_of, reconciliation_text
 from infra.clearbook.remote import Portal, portal
 from infra.localcloud import common
 from infra.localcloud.cloud import LocalCloud
