@@ -188,6 +188,20 @@ def bench_month(
     show(sizes, seed, bundled=bundle, json_to=json)
 
 
+@bench.command("publish")
+def bench_publish(
+    resellers: Annotated[int, typer.Option(help="Resellers of the month, 1 to 5,000.")] = 500,
+    json: Json = None,
+) -> None:
+    """The statements of a month in every format: what each takes, and the most memory of all of them.
+
+    Beside them one statement of 20,000 lines.
+    """
+    from infra.clearbook.bench.publish import show
+
+    show(resellers, json)
+
+
 @bench.command("settle")
 def bench_settle(
     lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
@@ -448,6 +462,20 @@ def reference_import_repair(
     from infra.clearbook.references.commands import import_repair
 
     import_repair(file, by, why, home, json)
+
+
+@reference_import.command("layout")
+def reference_import_layout(
+    file: Annotated[Path, typer.Argument(help="The layout of one reseller, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose a reseller's own layout: one more file of each statement, in the columns that its systems read."""
+    from infra.clearbook.references.commands import import_layout
+
+    import_layout(file, by, why, home, json)
 
 
 @reference.command("list")
@@ -847,6 +875,47 @@ def settle(
         settling.show_prices(cycle, reseller, prices, home, json, csv)
     else:
         settling.order(cycle, reseller, home, json)
+
+
+@app.command()
+def statement(
+    cycle: CycleOption,
+    reseller: Annotated[str, typer.Option(help="Whose.")],
+    format_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--format", metavar="pdf|xlsx|csv|json|own", help="Only this; may be repeated. Default: all."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="The folder to write into.")] = Path("."),
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write a reseller's statements of a month: as it was locked, else a draft of the newest settlement, marked so.
+
+    PDFs come in Chinese and in English, a workbook holds both. Nothing is locked or sent by it.
+    """
+    from infra.clearbook.statement import write_statements
+
+    write_statements(cycle, reseller, format_ or [], output, home, json)
+
+
+@app.command()
+def summary(
+    cycle: CycleOption,
+    format_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--format", metavar="pdf|xlsx|json", help="Only this; may be repeated. Default: all."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="The folder to write into.")] = Path("."),
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the summary of a month: all resellers, what is payable, paid and open, cases, and what has changed.
+
+    Changes are against the run before, and against the month before.
+    """
+    from infra.clearbook.statement import write_summary
+
+    write_summary(cycle, format_ or [], output, home, json)
 
 
 @app.command()

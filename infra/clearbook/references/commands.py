@@ -18,6 +18,7 @@ from shared.money import text
 from shared.parties.parties import NoPartiesError
 from shared.services import Services
 from shared.steps import state
+from shared.steps.acts import layouts
 
 
 def import_fx(file: Path, by: str, why: str, home: Path | None, json_to: str | None, *, backdate: bool) -> None:
@@ -46,6 +47,11 @@ def import_opening(file: Path, by: str, why: str, home: Path | None, json_to: st
 def import_repair(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a version of a repair rule."""
     propose_file(state.REPAIR, file, by, why, home, json_to)
+
+
+def import_layout(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
+    """Propose a reseller's own layout."""
+    propose_file(layouts.ACT.name, file, by, why, home, json_to)
 
 
 def show_list(home: Path | None, json_to: str | None) -> None:
