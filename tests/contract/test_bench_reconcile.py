@@ -17,7 +17,7 @@ LINES = 2_000
 def test_a_month_that_adds_up_is_measured_beside_settling_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    costs = {reconcile._settle: Cost(4.0, 3.0, 200.0), reconcile._reconcile: Cost(2.0, 1.5, 100.0)}
+    costs = {settle._settle: Cost(4.0, 3.0, 200.0), reconcile._reconcile: Cost(2.0, 1.5, 100.0)}
     said = {"billed": "12.5", "unexplained": "0", "groups": 1}
     monkeypatch.setattr(settle_month, "write", lambda folder, lines: folder.mkdir())
 
