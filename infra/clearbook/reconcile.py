@@ -12,11 +12,10 @@ from typing import Any
 from rich.console import Console
 
 from infra.clearbook.bills.shown import columns, counted, plain_console, say, say_table
-from infra.clearbook.context import now, services
+from infra.clearbook.context import services
 from infra.clearbook.main import write_json
 from shared.agreement.words import figure
-from shared.cycle import Cycle, stamp
-from shared.documents import reading
+from shared.cycle import Cycle
 from shared.errors import BadInputError, ClearbookError
 from shared.money import EXACT, NotAnAmountError, amount, text
 from shared.reconciliation.anomalies import SIGNALS, Anomaly, Policy
@@ -342,13 +341,10 @@ def _months(asked: Asked, policy: Policy) -> None:
 
 def propose_tolerance(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a version of a tolerance."""
-    from infra.clearbook.decisions import say as say_proposals
-    from shared.steps.acts import tolerances
+    from infra.clearbook.decisions import propose_file
+    from shared.steps.reconciling.gathering import TOLERANCE
 
-    work = services(home)
-    with reading(file.read_bytes(), str(file)) as data:
-        proposal = tolerances.propose_tolerance(work, data, str(file), by=by, why=why, at=stamp(now(home)))
-    say_proposals(work, [proposal], json_to)
+    propose_file(TOLERANCE, file, by, why, home, json_to)
 
 
 # -- files ------------------------------------------------------------------------------------------------------
