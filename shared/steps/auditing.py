@@ -161,13 +161,19 @@ def _about(services: Services, asked: str) -> list[Entry]:
     proposal = _PROPOSAL.fullmatch(asked)
     if proposal:
         seq = int(proposal[2])
-        return [one for one in chain.read(proposal[1]) if one.seq == seq or one.body.get("proposal") == seq]
+        return [one for one in chain.read(proposal[1]) if seq in (one.seq, _proposal_of(one))]
     for stream in (asked, _RESELLER + asked):
         own = chain.read(stream)
         if own:
             # What other streams say of a reseller: payout batches, grants.
             return own if stream == asked else [*own, *(one for one in _naming(chain, asked) if one.stream != stream)]
     return list(_naming(chain, asked))
+
+
+def _proposal_of(entry: Entry) -> object:
+    """The seq of the proposal that an entry decides on, or that somebody tried to."""
+    tried = entry.body.get("tried", {})
+    return entry.body.get("proposal", tried.get("proposal") if isinstance(tried, Mapping) else None)
 
 
 def _naming(chain: Chain, asked: str) -> Iterator[Entry]:

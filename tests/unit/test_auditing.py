@@ -14,8 +14,9 @@ import pytest
 from infra.clearbook import audit
 from infra.clearbook.main import main
 from shared.chain.bundle import check_bundle
+from shared.control.approvals import NotAllowedError
 from shared.ids import canonical_json, digest
-from shared.steps import anchoring, projections
+from shared.steps import anchoring, decide, projections
 from tests.builders import ASSIGNMENTS, CYCLE, DAYS, P1, assigned, item, parties
 from tests.fakes import State
 from tests.pump import World, go_live, small_month
@@ -228,6 +229,15 @@ def test_a_proposal_is_who_proposed_and_who_approved_it_and_why(run: Run) -> Non
         ("reseller/aurora#6", "amir", "approved", "lock", "test"),
     ]
     assert "reseller/aurora#6  amir approved lock: test" in run("show", "reseller/aurora#5", text=True)
+
+
+def test_what_somebody_tried_with_a_proposal_and_may_not_do_is_told_with_it(world: World, run: Run) -> None:
+    waits = decide.propose_parties(world.services, parties(), "parties", by="paula", why="back", at=world.at)
+    with pytest.raises(NotAllowedError):
+        decide.approve(world.services, waits.name, by="paula", at=world.at)
+
+    told = run("show", waits.name)["entries"]
+    assert [(one["who"], one["did"]) for one in told] == [("paula", "proposed"), ("paula", "refused")]
 
 
 def test_a_settlement_is_found_by_its_first_digits(world: World, run: Run) -> None:
