@@ -317,7 +317,7 @@ def test_several_processes_come_to_what_one_comes_to(tmp_path: Path, monkeypatch
         check_bundle(with_member(path, members, "entries/000002.txt", lambda body: b"x\n"), 2)
 
 
-CHANGES: tuple[Callable[[bytes], bytes], ...] = (lambda body: body, lambda body: body.replace(b'"x"', b'"y"'))
+CHANGES: tuple[Callable[[bytes], bytes], ...] = (lambda body: body, lambda body: body.replace(b'"noted"', b'"nited"'))
 
 
 def with_member(path: Path, members: Mapping[str, bytes], name: str, change: Callable[[bytes], bytes]) -> Path:
