@@ -284,9 +284,9 @@ def rebuild(services: Services, cycle: str | None, say: Callable[[str], object] 
 
 def _replay(services: Services, owner: str, cycle: str, stream: str, entries: list[Entry]) -> None:
     for number, entry in enumerate(entries, 1):
-        of = (entry.body.get("cycle"), _what(entry).get("cycle"))
-        is_lock = entry.kind == approvals.APPROVED and entry.body["act"] == months.LOCK
-        if is_lock or (entry.kind in months.OF_A_MONTH and cycle in of):
+        # The lock of a later cycle may close what an earlier one holds.
+        is_decided = entry.kind == approvals.APPROVED and "cycle" in _what(entry)
+        if is_decided or (entry.kind in months.OF_A_MONTH and entry.body["cycle"] == cycle):
             then = replace(services, chain=_Then(services.chain, stream, entries[:number]))
             projections.refresh(then, owner, cycle)
     projections.rebuild(services, owner, cycle)
