@@ -15,7 +15,7 @@ import pytest
 from tests.builders import DAYS, agreement, assigned, item, parties
 from tests.fakes import MemoryStore
 from tests.pump import World
-from tests.unit.test_notify import register
+from tests.registered import register
 
 # Words and numbers that occur in nothing else.
 PAYERS = ("7100000000000001", "7100000000000002")

@@ -20,7 +20,7 @@ from shared.events.types import OF_ACTS, OF_KINDS, every
 from shared.steps import decide
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, assigned, item, parties
 from tests.pump import World, go_live, small_month
-from tests.unit.test_notify import month, register
+from tests.registered import month, register
 
 SILENT = {USERS}  # kinds of entries that change nothing for others
 OF_BILLS = "bill/"  # their seals are objects already
