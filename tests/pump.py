@@ -32,6 +32,7 @@ from shared.cycle import SHANGHAI, Cycle, stamp
 from shared.ports import Row
 from shared.services import Services
 from shared.steps import decide, projections, state
+from shared.steps.acts import payees
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, agreement, item, parties
 from tests.fakes import PREFIX, Cloud, Created, Item, KilledError
 from tests.granted import granted
@@ -272,8 +273,17 @@ class World:
         for reseller in resellers or ("aurora", "borealis"):
             self.approve(self.propose_lock(reseller, cycle))
 
+    def switch_on(self, *resellers: str, cycle: str = CYCLE) -> None:
+        """Let resellers be paid from a cycle on, unless they are."""
+        for one in resellers or ("aurora", "borealis"):
+            entries = self.services.chain.read(months.stream_of(one, ""))
+            if not payees.is_paid(entries, cycle):
+                named = {"by": PREPARER, "why": "test", "at": self.at}
+                self.approve(decide.propose_payouts_on(self.services, one, cycle, on=True, **named))
+
     def propose_payouts(self, cycle: str = CYCLE) -> list[Proposal]:
-        """Propose to pay what is due."""
+        """Propose to pay what is due, to resellers that are switched on now at the latest."""
+        self.switch_on(cycle=cycle)
         return decide.propose_payouts(self.services, cycle, by=PREPARER, why="test", at=self.at)[0]
 
     def pay(self, cycle: str = CYCLE) -> None:
@@ -385,3 +395,4 @@ def go_live(world: World, document: Mapping[str, Any] | None = None) -> None:
     world.decide_parties(document or parties())
     for reseller in ("aurora", "borealis"):
         world.decide_agreement(agreement(reseller))
+    world.switch_on()

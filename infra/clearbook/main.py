@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Literal, NoReturn, Optional
 
 import typer
 
@@ -38,13 +38,19 @@ reference = typer.Typer(
 reference_import = typer.Typer(
     help="Check a file and propose it; it is in force once somebody else approves it.", no_args_is_help=True
 )
+audit = typer.Typer(help="The chain: checked, taken away, asked who did what, when and why.", no_args_is_help=True)
+journal = typer.Typer(invoke_without_command=True)
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
+payout = typer.Typer(help="Payments: proposed, followed, and whom they go to.", invoke_without_command=True)
+app.add_typer(payout, name="payout")
 app.add_typer(local, name="local")
 app.add_typer(bench, name="bench")
+app.add_typer(audit, name="audit")
 app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
 app.add_typer(bill, name="bill")
 app.add_typer(reference, name="reference")
+app.add_typer(journal, name="journal")
 reference.add_typer(reference_import, name="import")
 
 Home = Annotated[
@@ -191,6 +197,17 @@ def bench_settle(
     from infra.clearbook.bench.settle import show
 
     show(lines, runs, json)
+
+
+@bench.command("chain")
+def bench_chain(
+    entries: Annotated[int, typer.Option(min=10_000, help="Entries of the bundle that is checked.")] = 1_000_000,
+    json: Json = None,
+) -> None:
+    """The chain: appends beside bare put_row, 500 approvals on a stream of 5,000 entries, a bundle checked offline."""
+    from infra.clearbook.bench.chain import show
+
+    show(entries, json)
 
 
 @app.command()
@@ -602,12 +619,128 @@ def lock(
     propose_locks(cycle, reseller or [], by, why, home, json)
 
 
-@app.command()
-def payout(cycle: CycleOption, by: By = "paula", why: Why = "", home: Home = None, json: Json = None) -> None:
-    """Propose to pay what is due; an approval writes the payout file."""
+@payout.callback()
+def payout_propose(
+    ctx: typer.Context,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="The billing cycle, YYYY-MM.")] = None,  # noqa: UP045
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay what is due (--cycle); an approval writes the payout files. Or one of the commands below."""
+    if ctx.invoked_subcommand is not None:
+        if cycle is not None:
+            raise typer.BadParameter(f"--cycle goes behind {ctx.invoked_subcommand}")
+        return
+    if cycle is None:
+        raise typer.BadParameter("give --cycle, or one of the commands (--help lists them)")
     from infra.clearbook.decisions import propose_payouts
 
     propose_payouts(cycle, by, why, home, json)
+
+
+@payout.command("status")
+def payout_status(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
+    """Where each payment of a cycle stands: what was instructed, what the bank paid, what came back, what is open."""
+    from infra.clearbook.payouts import show_status
+
+    show_status(cycle, home, json)
+
+
+@payout.command("on")
+def payout_on(
+    reseller: Annotated[list[str], typer.Argument(metavar="RESELLER...", help="Who is to be paid.")],
+    cycle: Annotated[str, typer.Option("--cycle", help="The first month, YYYY-MM.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay resellers from a cycle on; before that they only see statements."""
+    from infra.clearbook.payouts import switch
+
+    switch(reseller, cycle, by, why, home, json, on=True)
+
+
+@payout.command("off")
+def payout_off(
+    reseller: Annotated[list[str], typer.Argument(metavar="RESELLER...", help="Who is not to be paid.")],
+    cycle: Annotated[str, typer.Option("--cycle", help="The first month without payment, YYYY-MM.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay resellers no longer; their statements go on."""
+    from infra.clearbook.payouts import switch
+
+    switch(reseller, cycle, by, why, home, json, on=False)
+
+
+@payout.command("payee")
+def payout_payee(
+    reseller: Annotated[str, typer.Argument(help="Whose money it is.")],
+    name: Annotated[str, typer.Option(help="The account's holder, as the bank knows it.")],
+    account: Annotated[str, typer.Option(help="The account's number, or IBAN; of a wallet its id.")],
+    bank: Annotated[str, typer.Option(help="The bank's name; of a wallet who runs it.")],
+    bic: Annotated[str, typer.Option(help="The bank's BIC.")] = "",
+    currency: Annotated[str, typer.Option(help="Only payments in this currency. Default: all.")] = "",
+    wallet: Annotated[bool, typer.Option("--wallet", help="It is a wallet, and no bank account.")] = False,
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose whom a reseller's money goes to; once approved, nothing is paid until its waiting period is over."""
+    from infra.clearbook.decisions import propose_act
+
+    asked = {"reseller": reseller, "name": name, "account": account, "bank": bank, "bic": bic, "currency": currency}
+    propose_act("payee", {**asked, "kind": "wallet" if wallet else "bank"}, by, why, home, json)
+
+
+@payout.command("template")
+def payout_template(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The document of its columns, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Check the form of payout file that a bank or wallet asks for, and propose it."""
+    from infra.clearbook.payouts import template
+
+    template(file, by, why, home, json)
+
+
+@payout.command("reopen")
+def payout_reopen(
+    instruction: Annotated[str, typer.Argument(help="The payment that came back, was rejected or paid in part.")],
+    why: Annotated[str, typer.Option("--why", help="What is known of it, such as what the bank said.")],
+    by: By = "paula",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose that what a payment did not bring is owed again; once approved it may be paid, under a new id."""
+    from infra.clearbook.decisions import propose_act
+
+    propose_act("reopen", {"instruction": instruction}, by, why, home, json)
+
+
+@app.command()
+def confirm(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="pain.002, camt.053 or CSV.")],
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow it until it is taken, or only hand it in.")
+    ] = True,
+    timeout: Annotated[int, typer.Option(min=1, help="How many seconds to wait.")] = 120,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Hand in what the bank answers: a payment's confirmation, rejection, return, or part."""
+    from infra.clearbook.payouts import confirm as hand_in
+
+    hand_in(file, home, json, wait=wait, timeout=timeout)
 
 
 @app.command()
@@ -709,6 +842,49 @@ def reconcile(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
     show_reconciliation(cycle, home, json)
 
 
+@journal.callback()
+def journal_(
+    context: typer.Context,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="One month's transactions, YYYY-MM.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    format_: Annotated[Literal["csv", "beancount"], typer.Option("--format", help="What to write.")] = "beancount",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", metavar="FILE", help="Where to. Default: standard output."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """The books as a Beancount file or CSV: what was decided, as transactions that balance; and what is owed to whom.
+
+    Each transaction names the entry of the chain that it comes from. A whole journal also asserts the balances that it
+    comes to; one month's, by --cycle, holds that month's statements, payments and the bank's answers alone.
+    """
+    if context.invoked_subcommand is None:
+        from infra.clearbook.journal import show_journal
+
+        show_journal(cycle, reseller or [], format_, output, home, json)
+    elif any(one is not None for one in (cycle, reseller, output, home, json)):
+        raise typer.BadParameter(f"write options after {context.invoked_subcommand}")
+
+
+@journal.command("balances")
+def journal_balances(
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="As of this month, YYYY-MM. Default: now.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What is owed by reseller, agreement and currency: carried, by statements, paid, reopened; in transit, held back.
+
+    Below 0 the reseller owes it, and later months are set off against it. As of a month, what earlier ones left is
+    carried, and all that was paid since counts.
+    """
+    from infra.clearbook.journal import show_balances
+
+    show_balances(cycle, reseller or [], home, json)
+
+
 @app.command()
 def verify(
     settlement: Annotated[str, typer.Argument(help="A settlement's id, or its first digits (8 or more).")],
@@ -786,6 +962,78 @@ def explain(
         raise typer.BadParameter("--find goes with --cycle")
     else:
         show_found(str(find), cycle, reseller, home, json, raw=raw)
+
+
+@audit.command("verify")
+def audit_verify(
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--bundle", metavar="FILE", exists=True, dir_okay=False, help="Instead: a bundle, and it alone."),
+    ] = None,
+    hash_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--hash", help="A hash that a statement or payout prints: it must be there; may be repeated."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Check every entry of every stream: its hash, its place, what it names of others, and all anchors.
+
+    It ends with 1 where an entry was changed, is missing, was put in, moved or cut off, and names it.
+    """
+    from infra.clearbook.audit import verify as verify_
+
+    verify_(bundle, hash_ or [], home, json)
+
+
+@audit.command("export")
+def audit_export(
+    file: Annotated[Path, typer.Argument(help="The bundle to write, such as chain.zip.")],
+    stream: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--stream", help="Only this stream, such as reseller/aurora; may be repeated."),
+    ] = None,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Also the documents and files that entries name by digest.")
+    ] = False,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the chain with its anchors as one file, which can be checked without Clearbook (shared/chain/README.md)."""
+    from infra.clearbook.audit import export
+
+    export(file, stream or [], home, json, with_objects=objects)
+
+
+@audit.command("show")
+def audit_show(
+    object_: Annotated[
+        str,
+        typer.Argument(
+            metavar="OBJECT",
+            help="A stream, entry (reseller/aurora#3), reseller, user, settlement, instruction, batch, case or digest.",
+        ),
+    ],
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="Of one billing cycle alone, YYYY-MM.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Who did what about something, when and why, oldest first."""
+    from infra.clearbook.audit import show
+
+    show(object_, cycle, home, json)
+
+
+@audit.command("rebuild")
+def audit_rebuild(
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="One billing cycle, YYYY-MM. Default: all.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the lists (settlements, cases, payouts) anew from the chain, whatever they say, or where they are gone."""
+    from infra.clearbook.audit import rebuild
+
+    rebuild(cycle, home, json)
 
 
 @app.command()

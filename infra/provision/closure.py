@@ -17,6 +17,7 @@ OFFERED = {"bill_api": ("shared.cloud.bss", "shared.cloud.places", "shared.cloud
 _WIRING = ("shared.bootstrap", "shared.services", "shared.ports")
 # Modules of the standard library that read what a package brings.
 BROUGHT = {"zoneinfo": "tzdata"}
+DATA = ("*.toml", "*.xsd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,12 @@ def source(root: Path, module: str) -> Path | None:
 
 
 def data(module: Path) -> list[Path]:
-    """The data files (TOML) of a package: beside its code, and in folders below it that are no packages."""
+    """The data files (TOML, XSD) of a package: beside its code, and in folders below it that are no packages."""
     if module.name != "__init__.py":
         return []
-    found = list(module.parent.glob("*.toml"))
-    for folder in module.parent.iterdir():
-        if folder.is_dir() and not (folder / "__init__.py").exists():
-            found += folder.rglob("*.toml")
-    return sorted(found)
+    folders = [one for one in module.parent.iterdir() if one.is_dir() and not (one / "__init__.py").exists()]
+    beside = [path for kind in DATA for path in module.parent.glob(kind)]
+    return sorted(beside + [path for kind in DATA for folder in folders for path in folder.rglob(kind)])
 
 
 def _reached(root: Path, start: str, without: frozenset[str]) -> set[str]:

@@ -20,7 +20,10 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         *("outbox/", "delivered/"),
         *("drafts/", "settlements/", "cases/", "quality/", "quarantine/", "stuck/"),
     ),
-    "records": ("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "answers/"),
+    "records": (
+        *("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "instructions/", "answers/"),
+        "anchors/",
+    ),
     "reports": ("reports/",),
 }
 

@@ -17,20 +17,44 @@ from shared.payout.batch import PAYOUT as PAYOUT
 from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
 from shared.steps import outbox, projections, state
-from shared.steps.acts import agreements, deliveries, grants, invoices, locks, parties, payouts, references
+from shared.steps.acts import (
+    agreements,
+    deliveries,
+    grants,
+    invoices,
+    locks,
+    parties,
+    payees,
+    payout_templates,
+    payouts,
+    references,
+    reopen,
+)
 from shared.steps.acts.act import Act, Proposed, Who
 from shared.steps.acts.agreements import propose_agreement as propose_agreement
 from shared.steps.acts.invoices import Invoice as Invoice
 from shared.steps.acts.invoices import propose_invoice as propose_invoice
 from shared.steps.acts.locks import propose_lock as propose_lock
 from shared.steps.acts.parties import propose_parties as propose_parties
+from shared.steps.acts.payees import propose_payee as propose_payee
+from shared.steps.acts.payees import propose_payouts_on as propose_payouts_on
 from shared.steps.acts.payouts import propose_payouts as propose_payouts
+from shared.steps.acts.reopen import propose_reopen as propose_reopen
 from shared.steps.route_settlements import sealed
 
 ACTS: Mapping[str, Act] = {
     act.name: act
     for act in (
-        *(parties.ACT, agreements.ACT, locks.ACT, payouts.ACT, invoices.ACT, grants.ACT, deliveries.ACT),
+        parties.ACT,
+        agreements.ACT,
+        locks.ACT,
+        payouts.ACT,
+        invoices.ACT,
+        grants.ACT,
+        deliveries.ACT,
+        reopen.ACT,
+        payout_templates.ACT,
+        *payees.ACTS,
         *references.ACTS,
     )
 }

@@ -25,6 +25,7 @@ from shared.control.cases import Case
 from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
+from shared.journal.kinds import kinds_of
 from shared.money import EXACT, text
 from shared.parties.parties import OPERATOR, Parties
 from shared.ports import ObjectEvent
@@ -286,6 +287,7 @@ def _decide(
         **({"earlier": dict(order.earlier)} if order.earlier else {}),
         "statements": [
             {name: one[name] for name in ("agreement", "currency", "total", "tax", "payable")}
+            | {"kinds": kinds_of(one)}
             | _forfeits(services, order, one["agreement"])
             for one in summary["statements"]
         ],

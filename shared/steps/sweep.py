@@ -22,7 +22,7 @@ from shared.cycle import Cycle, stamp
 from shared.errors import ClearbookError
 from shared.parties.parties import OPERATOR, NoPartiesError
 from shared.services import Services
-from shared.steps import state
+from shared.steps import anchoring, state
 from shared.steps.losses import answers, bills, events, files, given_up, lists, shares, tries
 from shared.steps.losses.books import Books, bill_matters, open_books, shares_matter
 from shared.steps.losses.loss import KINDS, Loss, Losses
@@ -148,6 +148,7 @@ def keep_failed(services: Services, event: Mapping[str, Any], now: datetime) -> 
 def _places(
     services: Services, books: Books, known: Mapping[tuple[str, str], Tried], now: datetime
 ) -> Iterator[tuple[str, Callable[[], Losses]]]:
+    yield "anchor of the chain", partial(_anchored, services, now)
     for cycle in books.cycles:
         for connector in books.parties.connectors.values():
             if bill_matters(books, connector.account, cycle):
@@ -163,6 +164,11 @@ def _places(
     yield "events", partial(events.untold, services, books)
     late = {one.cycle for one in known.values() if one.kind == "delivery"}
     yield "deliveries", partial(events.undelivered, services, books, late.union(books.recent), now)
+
+
+def _anchored(services: Services, now: datetime) -> Losses:
+    anchoring.anchor_day(services, now)
+    yield from ()
 
 
 def _shares(services: Services, books: Books, cycle: str, now: datetime) -> Losses:

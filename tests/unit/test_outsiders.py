@@ -105,7 +105,7 @@ def test_a_file_that_says_returned_makes_nothing_due_again(world: World) -> None
 def test_answers_that_contradict_each_other_are_a_case(world: World) -> None:
     world.lock()
     world.pay()
-    world.bank_answers("forged", (AURORA, "returned", "160.00", "CNY", "made up"))
+    world.bank_answers("forged", (AURORA, "rejected", "160.00", "CNY", "made up"))
     world.bank_answers("true", (AURORA, "confirmed", "160.00", "CNY", "B1"))
     world.bank_answers("again", (AURORA, "confirmed", "160.00", "CNY", "B1"))
 

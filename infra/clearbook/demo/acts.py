@@ -15,11 +15,13 @@ from shared.documents import read_yaml
 from shared.ids import digest
 from shared.parties.document import party_document
 from shared.parties.parties import STREAM
-from shared.payout.batch import ANSWER_COLUMNS, parse_batch
+from shared.payout.answers import ANSWER_COLUMNS
+from shared.payout.batch import parse_batch
 from shared.reference.catalogue import read_catalogue
 from shared.report.cells import csv_bytes
 from shared.services import Services
 from shared.steps import decide, state
+from shared.steps.acts import payees
 from shared.steps.acts.references import propose_catalogue
 
 # Knows every product of the demo's bills but one, so that there is a case to look at.
@@ -50,10 +52,21 @@ def lock(work: Services, cycle: str, reseller: str, at: str) -> None:
 
 
 def pay(work: Services, cycle: str, at: str) -> None:
-    """Pay what is due."""
+    """Pay what is due, now that every reseller is paid."""
+    switch_on(work, cycle, at)
     proposals, _ = decide.propose_payouts(work, cycle, by=PREPARER, why=_CLOSED, at=at)
     for proposal in proposals:
         decide.approve(work, proposal.name, by=APPROVER, at=at)
+
+
+def switch_on(work: Services, cycle: str, at: str) -> None:
+    """Switch payouts on for every reseller, unless they are."""
+    parties, _ = state.parties(work)
+    for reseller in sorted(parties.resellers):
+        if not payees.is_paid(work.chain.read(months.stream_of(reseller, "")), cycle):
+            named = {"by": PREPARER, "why": "go-live", "at": at}
+            proposal = decide.propose_payouts_on(work, reseller, cycle, on=True, **named)
+            decide.approve(work, proposal.name, by=APPROVER, at=at)
 
 
 def answer(work: Services, cycle: str) -> None:
