@@ -165,7 +165,7 @@ def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
     if entry["kind"] in ("published", "payout_file_written"):
         what["body"] = {**entry["body"], "files": [one["key"] for one in entry["body"]["files"]]}
     if entry["kind"] == PAID:
-        what["body"] = {**entry["body"], "chain_head": ""}
+        what["body"] = {**what["body"], "chain_head": ""}
     return what
 
 
