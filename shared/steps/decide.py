@@ -18,17 +18,22 @@ from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
 from shared.steps import outbox, projections, state
 from shared.steps.acts import (
+    adjustments,
     agreements,
+    cases,
     deliveries,
     grants,
     invoices,
+    layouts,
     locks,
+    notes,
     parties,
     payees,
     payout_templates,
     payouts,
     references,
     reopen,
+    tolerances,
 )
 from shared.steps.acts.act import Act, Proposed, Who
 from shared.steps.acts.agreements import propose_agreement as propose_agreement
@@ -51,10 +56,15 @@ ACTS: Mapping[str, Act] = {
         payouts.ACT,
         invoices.ACT,
         grants.ACT,
+        layouts.ACT,
         deliveries.ACT,
         reopen.ACT,
         payout_templates.ACT,
         *payees.ACTS,
+        adjustments.ACT,
+        cases.ACT,
+        *notes.ACTS,
+        tolerances.ACT,
         *references.ACTS,
     )
 }
