@@ -54,14 +54,17 @@ def show_status(cycle: str, home: Path | None, json_to: str | None) -> None:
     if json_to == "-":
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("payment", "amount", "confirmed", "came back", "open", "outcome", "bank's reference", box=None)
+    payment = Column("payment", no_wrap=True)
+    table = Table(payment, "amount", "confirmed", "came back", "open", "outcome", "bank's reference", box=None)
     for row in rows:
         said = row["outcome"].replace("_", " ") + (", reopened" if row["reopened"] != "0" else "")
         amounts = (f"{row['instructed']} {row['currency']}", row["confirmed"], row["returned"], row["open"])
         table.add_row(row["instruction"], *amounts, said, " ".join((row["reference"], row["reason"])).strip())
     console = Console()
+    if not console.is_terminal:
+        console.width = 118  # a log or a file: wide enough that the lines stay whole
     if not rows:
         console.print(f"nothing of {cycle} is instructed")
         return
