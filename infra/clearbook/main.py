@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Literal, NoReturn, Optional
 
 import typer
 
@@ -38,15 +38,19 @@ reference = typer.Typer(
 reference_import = typer.Typer(
     help="Check a file and propose it; it is in force once somebody else approves it.", no_args_is_help=True
 )
+audit = typer.Typer(help="The chain: checked, taken away, asked who did what, when and why.", no_args_is_help=True)
+journal = typer.Typer(invoke_without_command=True)
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
 payout = typer.Typer(help="Payments: proposed, followed, and whom they go to.", invoke_without_command=True)
 app.add_typer(payout, name="payout")
 app.add_typer(local, name="local")
 app.add_typer(bench, name="bench")
+app.add_typer(audit, name="audit")
 app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
 app.add_typer(bill, name="bill")
 app.add_typer(reference, name="reference")
+app.add_typer(journal, name="journal")
 reference.add_typer(reference_import, name="import")
 
 Home = Annotated[
@@ -193,6 +197,17 @@ def bench_settle(
     from infra.clearbook.bench.settle import show
 
     show(lines, runs, json)
+
+
+@bench.command("chain")
+def bench_chain(
+    entries: Annotated[int, typer.Option(min=10_000, help="Entries of the bundle that is checked.")] = 1_000_000,
+    json: Json = None,
+) -> None:
+    """The chain: appends beside bare put_row, 500 approvals on a stream of 5,000 entries, a bundle checked offline."""
+    from infra.clearbook.bench.chain import show
+
+    show(entries, json)
 
 
 @app.command()
@@ -827,6 +842,49 @@ def reconcile(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
     show_reconciliation(cycle, home, json)
 
 
+@journal.callback()
+def journal_(
+    context: typer.Context,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="One month's transactions, YYYY-MM.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    format_: Annotated[Literal["csv", "beancount"], typer.Option("--format", help="What to write.")] = "beancount",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", metavar="FILE", help="Where to. Default: standard output."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """The books as a Beancount file or CSV: what was decided, as transactions that balance; and what is owed to whom.
+
+    Each transaction names the entry of the chain that it comes from. A whole journal also asserts the balances that it
+    comes to; one month's, by --cycle, holds that month's statements, payments and the bank's answers alone.
+    """
+    if context.invoked_subcommand is None:
+        from infra.clearbook.journal import show_journal
+
+        show_journal(cycle, reseller or [], format_, output, home, json)
+    elif any(one is not None for one in (cycle, reseller, output, home, json)):
+        raise typer.BadParameter(f"write options after {context.invoked_subcommand}")
+
+
+@journal.command("balances")
+def journal_balances(
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="As of this month, YYYY-MM. Default: now.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What is owed by reseller, agreement and currency: carried, by statements, paid, reopened; in transit, held back.
+
+    Below 0 the reseller owes it, and later months are set off against it. As of a month, what earlier ones left is
+    carried, and all that was paid since counts.
+    """
+    from infra.clearbook.journal import show_balances
+
+    show_balances(cycle, reseller or [], home, json)
+
+
 @app.command()
 def verify(
     settlement: Annotated[str, typer.Argument(help="A settlement's id, or its first digits (8 or more).")],
@@ -904,6 +962,78 @@ def explain(
         raise typer.BadParameter("--find goes with --cycle")
     else:
         show_found(str(find), cycle, reseller, home, json, raw=raw)
+
+
+@audit.command("verify")
+def audit_verify(
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--bundle", metavar="FILE", exists=True, dir_okay=False, help="Instead: a bundle, and it alone."),
+    ] = None,
+    hash_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--hash", help="A hash that a statement or payout prints: it must be there; may be repeated."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Check every entry of every stream: its hash, its place, what it names of others, and all anchors.
+
+    It ends with 1 where an entry was changed, is missing, was put in, moved or cut off, and names it.
+    """
+    from infra.clearbook.audit import verify as verify_
+
+    verify_(bundle, hash_ or [], home, json)
+
+
+@audit.command("export")
+def audit_export(
+    file: Annotated[Path, typer.Argument(help="The bundle to write, such as chain.zip.")],
+    stream: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--stream", help="Only this stream, such as reseller/aurora; may be repeated."),
+    ] = None,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Also the documents and files that entries name by digest.")
+    ] = False,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the chain with its anchors as one file, which can be checked without Clearbook (shared/chain/README.md)."""
+    from infra.clearbook.audit import export
+
+    export(file, stream or [], home, json, with_objects=objects)
+
+
+@audit.command("show")
+def audit_show(
+    object_: Annotated[
+        str,
+        typer.Argument(
+            metavar="OBJECT",
+            help="A stream, entry (reseller/aurora#3), reseller, user, settlement, instruction, batch, case or digest.",
+        ),
+    ],
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="Of one billing cycle alone, YYYY-MM.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Who did what about something, when and why, oldest first."""
+    from infra.clearbook.audit import show
+
+    show(object_, cycle, home, json)
+
+
+@audit.command("rebuild")
+def audit_rebuild(
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="One billing cycle, YYYY-MM. Default: all.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the lists (settlements, cases, payouts) anew from the chain, whatever they say, or where they are gone."""
+    from infra.clearbook.audit import rebuild
+
+    rebuild(cycle, home, json)
 
 
 @app.command()

@@ -25,7 +25,7 @@ from shared.payout.batch import batch_key, end_to_end_key, parse_batch
 from shared.payout.outcomes import AnswerRefusedError, kind_of, told
 from shared.ports import ObjectConflictError, ObjectEvent
 from shared.services import Services
-from shared.steps import projections
+from shared.steps import outbox, projections
 
 _ACTOR = "confirm_payouts"
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # of a draft that nobody appends
@@ -62,6 +62,7 @@ def confirm_payouts(services: Services, event: ObjectEvent) -> dict[str, Any]:
         problems.append(f"{event.key}: it is {first} once more, word by word; nothing was taken of it again")
     for cycle, owners in sorted(shares.items()):
         projections.refresh_all(services, sorted(owners), cycle)
+        outbox.tell(services, {months.stream_of(one, cycle) for one in sorted(owners)}, stamp(event.at))
     if problems:
         kept = {"file": event.key, "digest": digest(body), "problems": problems}
         services.buckets.work.put_again(_refused_key(body, event.key, first), canonical_json(kept))

@@ -16,9 +16,10 @@ from shared.parties.parties import OPERATOR, STREAM, NoPartiesError
 from shared.payout.batch import PAYOUT as PAYOUT
 from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
-from shared.steps import projections, state
+from shared.steps import outbox, projections, state
 from shared.steps.acts import (
     agreements,
+    deliveries,
     grants,
     invoices,
     locks,
@@ -50,6 +51,7 @@ ACTS: Mapping[str, Act] = {
         payouts.ACT,
         invoices.ACT,
         grants.ACT,
+        deliveries.ACT,
         reopen.ACT,
         payout_templates.ACT,
         *payees.ACTS,
@@ -70,7 +72,9 @@ def propose(services: Services, act: str, asked: Mapping[str, Any], *, by: str, 
     """Propose an act of plain data, as a request brings it."""
     if act not in ACTS:
         raise BadInputError("act", f"{act!r} is none", f"give one of {', '.join(ACTS)}")
-    return ACTS[act].propose(services, asked, Who(by, why, at))
+    found = ACTS[act].propose(services, asked, Who(by, why, at))
+    outbox.tell(services, {one.stream for one in found.proposals}, at)
+    return found
 
 
 def approve(services: Services, name: str, *, by: str, at: str) -> Approved:
@@ -85,9 +89,9 @@ def approve(services: Services, name: str, *, by: str, at: str) -> Approved:
 
     found = approvals.approve(services.chain, stream, number, by=by, at=at, check=check, needs=needs)
     proposal = found.proposal
-    if not found.is_in_force:
-        return Approved(proposal, [], found.missing)
-    return Approved(proposal, ACTS[proposal.act].carry_out(services, stream, proposal.body))
+    orders = ACTS[proposal.act].carry_out(services, stream, proposal.body) if found.is_in_force else []
+    outbox.tell(services, [stream], at)
+    return Approved(proposal, orders, found.missing)
 
 
 def reject(services: Services, name: str, *, by: str, why: str, at: str) -> Proposal:
@@ -98,6 +102,7 @@ def reject(services: Services, name: str, *, by: str, why: str, at: str) -> Prop
     proposal = approvals.reject(services.chain, stream, number, by=by, why=why, at=at)
     if proposal.act == months.LOCK:
         projections.refresh(services, stream.removeprefix("reseller/"), proposal.body["cycle"])
+    outbox.tell(services, [stream], at)
     return proposal
 
 

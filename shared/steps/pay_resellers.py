@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
+from collections.abc import Iterable
 from typing import Any
 
-from shared.chain.entry import Draft, Entry
+from shared.chain.entry import Draft, Entry, Head
 from shared.control import approvals, months
 from shared.cycle import parse_instant, shanghai_day, stamp
 from shared.errors import BadInputError
@@ -27,7 +27,7 @@ from shared.payout.batch import (
 )
 from shared.ports import ObjectEvent
 from shared.services import Services
-from shared.steps import projections, state
+from shared.steps import anchoring, outbox, projections, state
 
 _ACTOR = "pay_resellers"
 PAID = "payout_file_written"
@@ -49,38 +49,36 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
         )
     kept = services.buckets.records.get(batch_key(cycle, batch))
     _, members = parse_batch(kept)
-    mine = [member for member in members if _instruct(services, member, batch, approved.at)]
+    taken = {member: _instruct(services, member, batch, approved.at) for member in members}
+    mine = [(member, entry) for member, entry in taken.items() if entry is not None]
     files: dict[str, bytes] = {}
     notes: list[str] = []
     if mine:
-        from shared.journal import postings  # here: the sweep looks at batches and posts nothing
+        from shared.journal.ledger import of_instruction  # here: the sweep looks at batches and posts nothing
+        from shared.journal.postings import to_csv
 
-        day = shanghai_day(parse_instant(approved.at))
-        books = [
-            posting
-            for one in mine
-            for posting in postings.of_payout(
-                one.instruction, one.reseller, Decimal(one.amount), Decimal(one.withheld), one.currency, day
-            )
-        ]
-        files, notes = _files(services, cycle, batch, mine, parse_terms(kept), approved)
-        files[f"journal/{cycle}/payout-{batch}.csv"] = postings.to_csv(books)
-    for member in mine:
+        files, notes = _files(services, cycle, batch, [one for one, _ in mine], parse_terms(kept), approved)
+        books = [posting for _, entry in mine for posting in of_instruction(entry)]
+        files[f"journal/{cycle}/payout-{batch}.csv"] = to_csv(books)
+    for member, _ in mine:
         if member.end_to_end != member.instruction:  # the bank's answers name it so
             key, named = end_to_end_key(member.end_to_end), canonical_json({"instruction": member.instruction})
             services.buckets.records.put_once(key, named)
     for key, body in files.items():
         services.buckets.records.put_once(key, body)
+    anchoring.anchor(services, anchoring.PAYOUT, batch, approved.at, _heads(approved, taken.values()))
 
     def decide(entries: list[Entry]) -> Draft | None:
         if any(entry.kind == PAID and entry.body["batch"] == batch for entry in entries):
             return None
         listed = [{"key": key, "digest": digest(body)} for key, body in files.items()]
-        body = {"cycle": cycle, "batch": batch, "members": len(mine), "files": listed}
+        body = {"cycle": cycle, "batch": batch, "members": len(mine), "files": listed, "chain_head": approved.hash}
         return Draft(PAID, _ACTOR, approved.at, {**body, "notes": notes} if notes else body)
 
     services.chain.append(stream, decide, known)
-    projections.refresh_all(services, sorted({member.reseller for member in members}), cycle)
+    resellers = sorted({member.reseller for member in members})
+    projections.refresh_all(services, resellers, cycle)
+    outbox.tell(services, {stream, *(months.stream_of(one, cycle) for one in resellers)}, approved.at)
     outcome = {"batch": batch, "members": len(mine), "of": len(members), "files": list(files), "notes": notes}
     services.record(_ACTOR, event.key, stamp(event.at), json.dumps(outcome))
     return outcome
@@ -118,8 +116,17 @@ def _approval(entries: list[Entry], batch: str) -> Entry | None:
     return None
 
 
-def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
-    """Whether the reseller's stream names this batch for the instruction; the first to come is the only one."""
+def _heads(approved: Entry, instructed: Iterable[Entry | None]) -> dict[str, Head]:
+    """What the file rests on: the approval of the batch, and in each reseller's stream the last entry that took it."""
+    heads = {approved.stream: approved.head}
+    for entry in instructed:
+        if entry is not None and entry.seq > heads.get(entry.stream, Head()).seq:
+            heads[entry.stream] = entry.head
+    return heads
+
+
+def _instruct(services: Services, member: Member, batch: str, at: str) -> Entry | None:
+    """The entry that names this batch for the instruction, if one does; the first to come is the only one."""
     stream = months.stream_of(member.reseller, member.cycle)
     body = {
         "cycle": member.cycle,
@@ -151,5 +158,5 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> bool:
 
     appended = services.chain.append(stream, decide)
     if appended is not None:
-        return appended.kind == months.INSTRUCTED
-    return standing[0] is not None and standing[0].body["batch"] == batch
+        return appended if appended.kind == months.INSTRUCTED else None
+    return standing[0] if standing[0] is not None and standing[0].body["batch"] == batch else None

@@ -11,17 +11,18 @@ from typing import Any
 
 from shared.chain.entry import Draft, Entry
 from shared.control import approvals, months
-from shared.cycle import Cycle, parse_instant, shanghai_day, stamp
+from shared.cycle import parse_instant, stamp
 from shared.errors import BadInputError
 from shared.ids import digest
-from shared.journal import postings
+from shared.journal.ledger import of_lock
+from shared.journal.postings import to_csv
 from shared.money import EXACT
 from shared.payout.batch import balance, forfeited, opening_balance
 from shared.ports import ObjectEvent
 from shared.report import statements as report
 from shared.services import Services
 from shared.settlement.statement import parse_statement
-from shared.steps import projections, state
+from shared.steps import anchoring, outbox, projections, state
 
 _ACTOR = "publish_statements"
 _ORDER_KEY = re.compile(r"work/publish/(20\d\d-\d\d)/([a-z0-9-]+)\.json", re.ASCII)
@@ -41,6 +42,7 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
         raise BadInputError(f"order {event.key}", f"{reseller} {cycle} is not locked", "a lock writes this order")
     files = _files(services, reseller, cycle, entries, lock)
     listed = [{"key": key, "digest": digest(body)} for key, body in files.items()]
+    anchoring.anchor(services, anchoring.LOCK, f"{cycle}-{reseller}-{lock.seq}", lock.at, {lock.stream: lock.head})
     for key, body in files.items():
         services.buckets.records.put_once(key, body)
 
@@ -53,6 +55,7 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
 
     services.chain.append(months.stream_of(reseller, cycle), decide)
     projections.refresh(services, reseller, cycle)
+    outbox.tell(services, [months.stream_of(reseller, cycle)], stamp(event.at))
     services.record(_ACTOR, event.key, stamp(event.at), f"{len(files)} files")
     return {"reseller": reseller, "cycle": cycle, "files": list(files)}
 
@@ -81,7 +84,6 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
     # What stood before the lock, whatever has been approved or paid since.
     before = [entry for entry in entries if entry.seq < lock.seq]
     opening = _opening(before)
-    books = _opened(opening, reseller)
     files: dict[str, bytes] = {}
     stated = {one["agreement"]: one for one in lock.body["what"]["statements"]}
     for data in summary["statements"]:
@@ -108,27 +110,14 @@ def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], 
         files[f"{stem}.csv"] = report.to_csv(document)
         files[f"{stem}.json"] = report.to_json(document)
         files[f"{stem}.xlsx"] = report.to_xlsx(document)
-        books += postings.of_statement(statement, reseller, cycle, shanghai_day(at))
-        books += postings.of_forfeit(statement, reseller, cycle, forfeit, shanghai_day(at))
-    files[f"journal/{cycle}/{reseller}-{settlement[:12]}.csv"] = postings.to_csv(books)
+    files[f"journal/{cycle}/{reseller}-{settlement[:12]}.csv"] = to_csv(of_lock(entries, lock))
     return files
 
 
 def _opening(before: list[Entry]) -> Mapping[str, Any] | None:
-    """The reseller's opening, for its first lock alone: whose statements carry it and whose journal posts it."""
+    """The reseller's opening, for its first lock alone: whose statements carry it."""
     is_first = all(month.locked is None for month in months.months(before).values())
     return months.opening(before) if is_first else None
-
-
-def _opened(opening: Mapping[str, Any] | None, reseller: str) -> list[postings.Posting]:
-    if opening is None:
-        return []
-    as_of = Cycle.parse(opening["as_of"])
-    return [
-        posting
-        for one in opening["balances"]
-        for posting in postings.of_opening(reseller, one["agreement"], Decimal(one["amount"]), one["currency"], as_of)
-    ]
 
 
 def _name(names: Mapping[str, str], otherwise: str) -> str:

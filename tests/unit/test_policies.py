@@ -67,9 +67,9 @@ def test_a_policy_names_every_action_and_keeps_to_one_family_or_table(function: 
             assert bucket in {f"${{buckets}}-{name}" for name in FAMILIES}
             assert family == "" or family.removesuffix("*") in FAMILIES[bucket.rpartition("-")[2]]
         elif one.action == "sts:AssumeRole":
-            # Which payers' roles there are is data; they say themselves whom they trust.
+            # Which roles others give us is data; they say themselves whom they trust.
             assert one.resource == "acs:ram:*:*:role/*"
-            assert function in ("pull_bill", "sweep")
+            assert function in ("pull_bill", "notify", "sweep")
         else:
             assert "*" not in resource
 
