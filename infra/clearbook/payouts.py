@@ -14,7 +14,7 @@ from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError, ClearbookError
 from shared.ids import digest
 from shared.money import text
-from shared.payout.answers import parse_answers
+from shared.payout.answers import ANSWER_BYTES_MAX, parse_answers
 from shared.payout.outcomes import Standing, status_of_payouts
 from shared.services import Services
 from shared.steps import decide, state
@@ -116,7 +116,8 @@ def as_json(reseller: str, one: Standing) -> dict[str, Any]:
 def confirm(file: Path, home: Path | None, json_to: str | None, *, wait: bool, timeout: int) -> None:
     """Hand in a bank's file: checked here first, then put into the inbox, and followed until it is taken."""
     work = services(home)
-    body = file.read_bytes()
+    with file.open("rb") as opened:
+        body = opened.read(ANSWER_BYTES_MAX + 1)  # what is larger is refused by that
     parse_answers(body, str(file))
     name = re.sub(r"[^A-Za-z0-9._-]", "_", file.name)[:100]
     key = f"payouts/{digest(body)[:16]}-{name}"
