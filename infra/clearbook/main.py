@@ -40,6 +40,7 @@ reference_import = typer.Typer(
 )
 audit = typer.Typer(help="The chain: checked, taken away, asked who did what, when and why.", no_args_is_help=True)
 journal = typer.Typer(invoke_without_command=True)
+cases = typer.Typer(help="What Clearbook does not guess: what is open, and what people decide about it.")
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
 payout = typer.Typer(help="Payments: proposed, followed, and whom they go to.", invoke_without_command=True)
 app.add_typer(payout, name="payout")
@@ -49,6 +50,7 @@ app.add_typer(audit, name="audit")
 app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
 app.add_typer(bill, name="bill")
+app.add_typer(cases, name="cases")
 app.add_typer(reference, name="reference")
 app.add_typer(journal, name="journal")
 reference.add_typer(reference_import, name="import")
@@ -57,7 +59,13 @@ Home = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
     typer.Option("--home", help="A local cloud's folder. Default: the CLEARBOOK_* settings, else .clearbook/demo."),
 ]
-By = Annotated[str, typer.Option("--by", help="Who acts, such as paula (a preparer) or amir (an approver).")]
+By = Annotated[
+    str, typer.Option("--by", envvar="CLEARBOOK_USER", help="Who acts: somebody who signed in with `clearbook login`.")
+]
+User = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--user", envvar="CLEARBOOK_USER", help="Who signs in; at a local cloud anybody, with no password."),
+]
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the chain.")]
 CycleOption = Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")]
 Payer = Annotated[str, typer.Option("--account", help="The payer account whose bill it is.")]
@@ -182,6 +190,20 @@ def bench_month(
     show(sizes, seed, bundled=bundle, json_to=json)
 
 
+@bench.command("publish")
+def bench_publish(
+    resellers: Annotated[int, typer.Option(help="Resellers of the month, 1 to 5,000.")] = 500,
+    json: Json = None,
+) -> None:
+    """The statements of a month in every format: what each takes, and the most memory of all of them.
+
+    Beside them one statement of 20,000 lines.
+    """
+    from infra.clearbook.bench.publish import show
+
+    show(resellers, json)
+
+
 @bench.command("settle")
 def bench_settle(
     lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
@@ -255,12 +277,40 @@ def init(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="ID=NAME", help="Somebody who may approve; again for more."),
     ] = None,
+    by: By = "owner",
     home: Home = None,
 ) -> None:
-    """Name the first people who may propose and approve, once. A local cloud has four of its own."""
+    """Name the first people who may propose and approve, once; who may do that CLEARBOOK_OWNER of the portal says.
+
+    An ID is the subject that the person's tokens name. A local cloud has an owner and four people of its own.
+    """
     from infra.clearbook.people import name_first
 
-    name_first(preparer or [], approver or [], home)
+    name_first(preparer or [], approver or [], by, home)
+
+
+@app.command()
+def login(user: User = None, home: Home = None, json: Json = None) -> None:
+    """Sign in: at the issuer in a browser, wherever that is; the token is kept until it ends."""
+    from infra.clearbook.login import sign_in
+
+    sign_in(user, home, json)
+
+
+@app.command()
+def logout(user: User = None, home: Home = None) -> None:
+    """Forget the token of one person, or of all who signed in here."""
+    from infra.clearbook.login import sign_out
+
+    sign_out(user, home)
+
+
+@app.command()
+def me(by: By = "paula", home: Home = None, json: Json = None) -> None:
+    """Who is signed in, and what they may propose and approve."""
+    from infra.clearbook.decisions import show_me
+
+    show_me(by, home, json)
 
 
 @party.command("import")
@@ -416,6 +466,20 @@ def reference_import_repair(
     import_repair(file, by, why, home, json)
 
 
+@reference_import.command("layout")
+def reference_import_layout(
+    file: Annotated[Path, typer.Argument(help="The layout of one reseller, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose a reseller's own layout: one more file of each statement, in the columns that its systems read."""
+    from infra.clearbook.references.commands import import_layout
+
+    import_layout(file, by, why, home, json)
+
+
 @reference.command("list")
 def reference_list(home: Home = None, json: Json = None) -> None:
     """What is in force, by kind; the digest names exactly what it says."""
@@ -547,11 +611,11 @@ def bill_quality(
 
 
 @app.command()
-def proposals(home: Home = None, json: Json = None) -> None:
+def proposals(by: By = "amir", home: Home = None, json: Json = None) -> None:
     """The proposals that wait for an approval."""
     from infra.clearbook.decisions import show_proposals
 
-    show_proposals(home, json)
+    show_proposals(by, home, json)
 
 
 @app.command()
@@ -758,12 +822,9 @@ def invoice(
 ) -> None:
     """Propose to enter a reseller's invoice; an agreement may ask for one before it pays."""
     from infra.clearbook.decisions import propose_invoice
-    from shared.cycle import parse_date
-    from shared.money import amount as exact
-    from shared.steps.decide import Invoice
 
-    given = Invoice(reseller, agreement, cycle, number, parse_date(date, "--date"), exact(amount))
-    propose_invoice(given, by, why, home, json)
+    of = {"reseller": reseller, "agreement": agreement, "cycle": cycle}
+    propose_invoice({**of, "number": number, "date": date, "amount": amount}, by, why, home, json)
 
 
 @app.command()
@@ -819,6 +880,47 @@ def settle(
 
 
 @app.command()
+def statement(
+    cycle: CycleOption,
+    reseller: Annotated[str, typer.Option(help="Whose.")],
+    format_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--format", metavar="pdf|xlsx|csv|json|own", help="Only this; may be repeated. Default: all."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="The folder to write into.")] = Path("."),
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write a reseller's statements of a month: as it was locked, else a draft of the newest settlement, marked so.
+
+    PDFs come in Chinese and in English, a workbook holds both. Nothing is locked or sent by it.
+    """
+    from infra.clearbook.statement import write_statements
+
+    write_statements(cycle, reseller, format_ or [], output, home, json)
+
+
+@app.command()
+def summary(
+    cycle: CycleOption,
+    format_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--format", metavar="pdf|xlsx|json", help="Only this; may be repeated. Default: all."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="The folder to write into.")] = Path("."),
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the summary of a month: all resellers, what is payable, paid and open, cases, and what has changed.
+
+    Changes are against the run before, and against the month before.
+    """
+    from infra.clearbook.statement import write_summary
+
+    write_summary(cycle, format_ or [], output, home, json)
+
+
+@app.command()
 def settlements(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
     """The settlements of a cycle and where they stand."""
     from infra.clearbook.lists import show_settlements
@@ -826,12 +928,153 @@ def settlements(cycle: CycleOption, home: Home = None, json: Json = None) -> Non
     show_settlements(cycle, home, json)
 
 
-@app.command()
-def cases(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
-    """The open cases of a cycle and what would resolve each."""
-    from infra.clearbook.lists import show_cases
+Because = Annotated[str, typer.Option("--because", help="The reason, kept with what it decides.")]
+OfReseller = Annotated[Optional[str], typer.Option("--reseller", help="Of this reseller alone.")]  # noqa: UP045
+OfKind = Annotated[Optional[str], typer.Option("--kind", help="Of this kind alone, such as no_rule.")]  # noqa: UP045
 
-    show_cases(cycle, home, json)
+
+@cases.callback(invoke_without_command=True)
+def cases_list(
+    context: typer.Context,
+    cycle: Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")] = "",
+    kind: OfKind = None,
+    reseller: OfReseller = None,
+    state: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="pending, proposed, approved, rejected, applied or settled. Default: all but settled."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """The open cases of a cycle and what would resolve each."""
+    if context.invoked_subcommand is not None:
+        return
+    if not cycle:
+        raise typer.BadParameter("give the billing cycle, YYYY-MM", param_hint="--cycle")
+    from infra.clearbook.cases import show_cases
+
+    show_cases(cycle, {"kind": kind, "reseller": reseller, "state": state}, home, json)
+
+
+@cases.command("show")
+def cases_show(case: Annotated[str, typer.Argument()], home: Home = None, json: Json = None) -> None:
+    """All that is known of a case: its lines, what was decided, what people say."""
+    from infra.clearbook.cases import show_case
+
+    show_case(case, home, json)
+
+
+@cases.command("comment")
+def cases_comment(
+    case: Annotated[str, typer.Argument()],
+    text: Annotated[str, typer.Argument()],
+    by: By,
+    reseller: OfReseller = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Say something about a case; --reseller names whose it is, and is left out where it is nobody's yet."""
+    from infra.clearbook.cases import propose
+
+    propose("comment", {"case": case, "text": text, "reseller": reseller}, by, "", home, json)
+
+
+@cases.command("dispute")
+def cases_dispute(
+    reseller: Annotated[str, typer.Option("--reseller", help="Whose month it is about.")],
+    cycle: CycleOption,
+    about: Annotated[str, typer.Option(help="The settlement, statement or lines.")],
+    because: Because,
+    by: By,
+    line: Annotated[Optional[list[str]], typer.Option(help="The id of a line. May be given again.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Open a dispute about a month; its lock waits until two people have dismissed or accepted it."""
+    from infra.clearbook.cases import propose
+
+    asked = {"reseller": reseller, "cycle": cycle, "about": about, "text": because, "lines": line}
+    propose("dispute", asked, by, "", home, json)
+
+
+@cases.command("resolve")
+def cases_resolve(
+    action: Annotated[str, typer.Argument(help="exclude, accept or dismiss.")],
+    cycle: CycleOption,
+    because: Because,
+    by: By,
+    case: Annotated[Optional[list[str]], typer.Option(help="The id of a case. May be given again.")] = None,  # noqa: UP045
+    kind: OfKind = None,
+    reseller: OfReseller = None,
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to decide about the open cases that are named, or all of a kind."""
+    from infra.clearbook.cases import propose
+
+    which = {"cases": case, "kind": kind, "reseller": reseller}
+    propose("case", {"action": action, "cycle": cycle, "because": because, **which}, by, why, home, json)
+
+
+@cases.command("assign")
+def cases_assign(
+    account: Annotated[str, typer.Argument()],
+    since: Annotated[str, typer.Option("--from", help="The first day, YYYY-MM-DD.")],
+    by: By,
+    until: Annotated[Optional[str], typer.Option(help="The last day.")] = None,  # noqa: UP045
+    customer: Annotated[Optional[str], typer.Option(help="Whose account it is.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[str], typer.Option(help="Who sells it.")] = None,  # noqa: UP045
+    direct: Annotated[bool, typer.Option("--direct", help="The operator sells it itself.")] = False,
+    own_use: Annotated[bool, typer.Option("--own-use", help="The operator uses it itself.")] = False,
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose the party document in force with one assignment more."""
+    from infra.clearbook.cases import propose
+
+    whose = {"customer": customer, "reseller": reseller, "direct": direct, "own_use": own_use}
+    propose(
+        "case", {"action": "assign", "account": account, "from": since, "until": until, **whose}, by, why, home, json
+    )
+
+
+@cases.command("adjust")
+def cases_adjust(
+    reseller: Annotated[str, typer.Argument()],
+    agreement: Annotated[str, typer.Argument()],
+    cycle: CycleOption,
+    amount: Annotated[str, typer.Option(help="What is owed besides; below 0 what is taken back.")],
+    currency: Annotated[str, typer.Option(help="That of the agreement.")],
+    because: Because,
+    by: By,
+    customer: Annotated[Optional[str], typer.Option(help="The customer that it is of.")] = None,  # noqa: UP045
+    product: Annotated[Optional[str], typer.Option(help="The product that it is of.")] = None,  # noqa: UP045
+    case: Annotated[Optional[str], typer.Option(help="The open case that it answers.")] = None,  # noqa: UP045
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose an amount by hand; it is posted once, in its month or, where that is locked, the next open one."""
+    from infra.clearbook.cases import propose
+
+    on = {"customer": customer, "product": product, "case": case}
+    asked = {"reseller": reseller, "agreement": agreement, "cycle": cycle, "amount": amount, "currency": currency}
+    propose("adjustment", {**asked, "cause": because, **on}, by, why, home, json)
+
+
+@cases.command("effect")
+def cases_effect(
+    proposal: Annotated[str, typer.Argument(help="STREAM#SEQ, as `clearbook proposals` lists it.")],
+    cycle: Annotated[Optional[str], typer.Option(help="Only this cycle.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What the settlements of open months would come to with a proposal approved, beside what they come to now."""
+    from infra.clearbook.cases import show_effect
+
+    show_effect(proposal, cycle, home, json)
 
 
 @app.command()

@@ -8,16 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from infra.clearbook.context import now, services
+from infra.clearbook.context import services
 from infra.clearbook.main import write_json
-from shared.cycle import Cycle, stamp
+from shared.cycle import Cycle
 from shared.errors import BadInputError, ClearbookError
 from shared.ids import digest
 from shared.money import text
+from shared.parties.payees import PAYOUTS_ON
 from shared.payout.answers import ANSWER_BYTES_MAX, parse_answers
 from shared.payout.outcomes import Standing, status_of_payouts
 from shared.services import Services
-from shared.steps import decide, state
+from shared.steps import state
 
 LOOK_S = 0.2
 _STEP = "confirm_payouts"
@@ -168,11 +169,12 @@ def switch(
     reseller: list[str], cycle: str, by: str, why: str, home: Path | None, json_to: str | None, *, on: bool
 ) -> None:  # fmt: skip
     """Propose to pay resellers from a cycle on, or no longer."""
+    from infra.clearbook import remote
     from infra.clearbook.decisions import say
 
-    work = services(home)
-    named = {"by": by, "why": why, "at": stamp(now(home))}
-    say(work, [decide.propose_payouts_on(work, one, cycle, on=on, **named) for one in reseller], json_to)
+    portal = remote.portal(home, by)
+    asked = [{"reseller": one, "cycle": cycle, "on": on} for one in reseller]
+    say([one for each in asked for one in portal.propose(PAYOUTS_ON, each, why)["proposals"]], json_to)
 
 
 def template(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:

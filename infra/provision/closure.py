@@ -15,9 +15,9 @@ from pathlib import Path
 # Adapters that `shared.bootstrap` wires, by the attribute of Services through which alone they are reached.
 OFFERED = {"bill_api": ("shared.cloud.bss", "shared.cloud.places", "shared.cloud.sts")}
 _WIRING = ("shared.bootstrap", "shared.services", "shared.ports")
+DATA = (".toml", ".typ", ".ttf", ".xsd")  # what code reads beside itself: words and labels, templates, fonts
 # Modules of the standard library that read what a package brings.
 BROUGHT = {"zoneinfo": "tzdata"}
-DATA = ("*.toml", "*.xsd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,14 @@ def source(root: Path, module: str) -> Path | None:
 
 
 def data(module: Path) -> list[Path]:
-    """The data files (TOML, XSD) of a package: beside its code, and in folders below it that are no packages."""
+    """The data files of a package (DATA): beside its code, and in folders below it that are no packages."""
     if module.name != "__init__.py":
         return []
-    folders = [one for one in module.parent.iterdir() if one.is_dir() and not (one / "__init__.py").exists()]
-    beside = [path for kind in DATA for path in module.parent.glob(kind)]
-    return sorted(beside + [path for kind in DATA for folder in folders for path in folder.rglob(kind)])
+    found = list(module.parent.iterdir())
+    for folder in module.parent.iterdir():
+        if folder.is_dir() and not (folder / "__init__.py").exists():
+            found += folder.rglob("*")
+    return sorted(path for path in found if path.suffix in DATA)
 
 
 def _reached(root: Path, start: str, without: frozenset[str]) -> set[str]:

@@ -18,11 +18,15 @@ from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
 from shared.steps import outbox, projections, state
 from shared.steps.acts import (
+    adjustments,
     agreements,
+    cases,
     deliveries,
     grants,
     invoices,
+    layouts,
     locks,
+    notes,
     parties,
     payees,
     payout_templates,
@@ -51,10 +55,14 @@ ACTS: Mapping[str, Act] = {
         payouts.ACT,
         invoices.ACT,
         grants.ACT,
+        layouts.ACT,
         deliveries.ACT,
         reopen.ACT,
         payout_templates.ACT,
         *payees.ACTS,
+        adjustments.ACT,
+        cases.ACT,
+        *notes.ACTS,
         *references.ACTS,
     )
 }

@@ -94,9 +94,14 @@ def _decided_before(services: Services, order: Order, entries: list[Entry]) -> s
 
 def settlement_of(services: Services, order: Order) -> str:
     """The settlement that the order makes, told from its inputs without computing it."""
+    return digest_of(manifest_for(services, order))
+
+
+def manifest_for(services: Services, order: Order) -> dict[str, Any]:
+    """What the settlement of an order is a function of."""
     sealed, _ = _sealed(services, order)
     snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
-    return digest_of(inputs.manifest_of(services, order, snapshots))
+    return inputs.manifest_of(services, order, snapshots)
 
 
 def _done(
@@ -285,6 +290,8 @@ def _decide(
         "cases": {"key": cases_key, "count": len(cases)},
         "catalogue": order.catalogue,  # "": no code was checked
         **({"earlier": dict(order.earlier)} if order.earlier else {}),
+        **({"adjustments": list(order.adjustments)} if order.adjustments else {}),
+        **({"decided": list(order.decided)} if order.decided else {}),
         "statements": [
             {name: one[name] for name in ("agreement", "currency", "total", "tax", "payable")}
             | {"kinds": kinds_of(one)}

@@ -152,6 +152,10 @@ def _outcome(found: Facts) -> Iterator[str]:
             yield f"It is {one['kind'].replace('_', ' ')}: {money(one['basis'])} {one['currency']} earn nothing"
         elif one["kind"] == "excluded":
             yield f"It is excluded: {money(one['basis'])} {one['currency']} earn nothing, {one['because']}"
+            for closed in found.get("closed", ()):
+                yield f"  that closed case {closed['kind']} {closed['key']}, proposal {closed['proposal']}"
+                if "entry" in closed:
+                    yield f"  {act(closed)}"
         elif one["kind"] == "netted" and "other_line" in one:
             of = f" of {cycles[one['other_line']]}" if one["other_line"] in cycles else ""
             yield f"It undoes {money(one['basis'])} {one['currency']} of charge {one['other_line']}{of}"
