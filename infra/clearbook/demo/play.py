@@ -239,8 +239,9 @@ def _months(stage: Stage) -> list[months.Month | None]:
 
 
 def _batches_paid(stage: Stage) -> bool:
-    batches = list(stage.work.buckets.records.keys(f"batches/{stage.cycle}/"))
-    return len(list(stage.work.buckets.records.keys(f"payouts/{stage.cycle}/"))) >= len(batches)
+    records = stage.work.buckets.records
+    names = (key.removeprefix("batches/").removesuffix(".json") for key in records.keys(f"batches/{stage.cycle}/"))
+    return all(records.exists(f"payouts/{name}.csv") for name in names)
 
 
 def _failures(count: int, failures: list[dict[str, Any]], home: Path) -> str:
