@@ -160,7 +160,7 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
 def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
     what = {name: entry[name] for name in ("stream", "seq", "kind", "actor", "why", "body")}
     what["reads"] = {stream: seq for stream, (seq, _) in entry["reads"].items()}
-    if entry["kind"] == "published":
+    if entry["kind"] in ("published", "payout_file_written"):
         what["body"] = {**entry["body"], "files": [one["key"] for one in entry["body"]["files"]]}
     if entry["kind"] == PAID:
         what["body"] = {**entry["body"], "chain_head": ""}
@@ -170,6 +170,6 @@ def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
 def _plain(key: str, body: bytes) -> object:
     if key.endswith("_complete.json"):
         return {name: value for name, value in json.loads(body).items() if name != "at"}
-    if key.startswith("statements/"):
+    if key.startswith(("statements/", "payouts/")):
         return "" if key.endswith((".xlsx", ".pdf")) else _AS_OF.sub(b"", _HASH.sub(b"", body))
     return body

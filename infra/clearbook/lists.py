@@ -1,9 +1,8 @@
-"""The commands that show: settlements and cases of a cycle."""
+"""The commands that show: the settlements of a cycle, and that all adds up."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ from rich.table import Table
 from infra.clearbook.context import services
 from infra.clearbook.main import write_json
 from shared.cycle import Cycle
-from shared.money import text
 from shared.parties.parties import OPERATOR
 from shared.services import Services
 from shared.steps import projections
-from shared.steps.reconcile import reconcile
 
 
 def settlements_of(work: Services, cycle: str) -> list[dict[str, Any]]:
@@ -42,25 +39,6 @@ def settlements_of(work: Services, cycle: str) -> list[dict[str, Any]]:
     ]
 
 
-def cases_of(work: Services, cycle: str) -> list[dict[str, Any]]:
-    """The open cases of a cycle; `reseller` is None for lines that no reseller owns."""
-    rows = projections.listed(work, projections.CASES, str(Cycle.parse(cycle)))
-    return [
-        {
-            "id": row["id"],
-            "kind": row["kind"],
-            "reseller": None if row["owner"] == OPERATOR else row["owner"],
-            "lines": row["lines"],
-            "amount": row["amount"],
-            "currency": row["currency"],
-            "problem": row["problem"],
-            "remedy": row["remedy"],
-        }
-        for row in sorted(rows, key=lambda row: (str(row["kind"]), str(row["owner"]), str(row["id"])))
-        if row["state"] == "open"
-    ]
-
-
 def show_settlements(cycle: str, home: Path | None, json_to: str | None) -> None:
     """Print the settlements of a cycle."""
     found = settlements_of(services(home), cycle)
@@ -68,51 +46,6 @@ def show_settlements(cycle: str, home: Path | None, json_to: str | None) -> None
         write_json(found, json_to)
     if json_to != "-":
         Console().print(settlement_table(found, f"Settlements {cycle}"))
-
-
-def show_cases(cycle: str, home: Path | None, json_to: str | None) -> None:
-    """Print the open cases of a cycle."""
-    found = cases_of(services(home), cycle)
-    if json_to is not None:
-        write_json(found, json_to)
-    if json_to != "-":
-        Console().print(case_table(found, f"Open cases {cycle}"))
-
-
-def reconciliation_of(work: Services, cycle: str) -> dict[str, Any]:
-    """What was billed and settled in a cycle by currency, amounts as exact text, and shares not settled yet."""
-    found = reconcile(work, str(Cycle.parse(cycle)))
-    rows = [
-        {
-            "currency": one.currency,
-            "billed": text(one.billed),
-            "settled": text(one.shared),
-            "unexplained": text(one.unexplained),
-        }
-        for one in found.comparisons
-    ]
-    return {"cycle": cycle, "currencies": rows, "not_settled": found.missing}
-
-
-def show_reconciliation(cycle: str, home: Path | None, json_to: str | None) -> None:
-    """Print the reconciliation of a cycle."""
-    found = reconciliation_of(services(home), cycle)
-    if json_to is not None:
-        write_json(found, json_to)
-    if json_to != "-":
-        print(reconciliation_text(found))
-
-
-def reconciliation_text(found: Mapping[str, Any]) -> str:
-    """The reconciliation in a line a currency."""
-    lines = [
-        f"{one['currency']}: billed {one['billed']}, settled, excluded, netted and in cases {one['settled']}, "
-        f"unexplained {one['unexplained']}"
-        for one in found["currencies"]
-    ]
-    if found["not_settled"]:
-        lines.append(f"not settled yet: {', '.join(found['not_settled'])}")
-    return "\n".join(lines) or f"{found['cycle']}: no bill is sealed"
 
 
 def settlement_table(found: list[dict[str, Any]], title: str) -> Table:
@@ -126,18 +59,4 @@ def settlement_table(found: list[dict[str, Any]], title: str) -> Table:
     for one in found:
         money = [f"{one[name]} {one['currency']}" for name in ("total", "payable")]
         table.add_row(one["reseller"], one["agreement"], one["state"], f"{one['lines']:,}", *money, str(one["id"])[:12])
-    return table
-
-
-def case_table(found: list[dict[str, Any]], title: str) -> Table:
-    """The cases as a table."""
-    table = Table(title=title, title_justify="left", show_lines=True)
-    table.add_column("Whose")
-    table.add_column("Lines", justify="right")
-    table.add_column("Amount held", justify="right")
-    table.add_column("What is wrong")
-    table.add_column("What would resolve it")
-    for one in found:
-        amount = f"{one['amount']} {one['currency']}".strip()
-        table.add_row(one["reseller"] or "nobody yet", f"{one['lines']:,}", amount, one["problem"], one["remedy"])
     return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Literal, NoReturn, Optional
 
 import typer
 
@@ -39,21 +39,33 @@ reference_import = typer.Typer(
     help="Check a file and propose it; it is in force once somebody else approves it.", no_args_is_help=True
 )
 audit = typer.Typer(help="The chain: checked, taken away, asked who did what, when and why.", no_args_is_help=True)
+journal = typer.Typer(invoke_without_command=True)
+cases = typer.Typer(help="What Clearbook does not guess: what is open, and what people decide about it.")
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
+payout = typer.Typer(help="Payments: proposed, followed, and whom they go to.", invoke_without_command=True)
+app.add_typer(payout, name="payout")
 app.add_typer(local, name="local")
 app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
 app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
 app.add_typer(bill, name="bill")
+app.add_typer(cases, name="cases")
 app.add_typer(reference, name="reference")
+app.add_typer(journal, name="journal")
 reference.add_typer(reference_import, name="import")
 
 Home = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
     typer.Option("--home", help="A local cloud's folder. Default: the CLEARBOOK_* settings, else .clearbook/demo."),
 ]
-By = Annotated[str, typer.Option("--by", help="Who acts, such as paula (a preparer) or amir (an approver).")]
+By = Annotated[
+    str, typer.Option("--by", envvar="CLEARBOOK_USER", help="Who acts: somebody who signed in with `clearbook login`.")
+]
+User = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--user", envvar="CLEARBOOK_USER", help="Who signs in; at a local cloud anybody, with no password."),
+]
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the chain.")]
 CycleOption = Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")]
 Payer = Annotated[str, typer.Option("--account", help="The payer account whose bill it is.")]
@@ -192,6 +204,22 @@ def bench_publish(
     show(resellers, json)
 
 
+@bench.command("reconcile")
+def bench_reconcile(
+    lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each, settling and reconciling in turns.")] = 3,
+    json: Json = None,
+) -> None:
+    """Reconciling a generated month line by line, beside settling it.
+
+    The 20 settlements of `bench settle` are written; then every line of the bill is held against them, and their sums
+    against their summaries. Medians of times by the clock and of processor times, and the largest process.
+    """
+    from infra.clearbook.bench.reconcile import show
+
+    show(lines, runs, json)
+
+
 @bench.command("settle")
 def bench_settle(
     lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
@@ -265,12 +293,40 @@ def init(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="ID=NAME", help="Somebody who may approve; again for more."),
     ] = None,
+    by: By = "owner",
     home: Home = None,
 ) -> None:
-    """Name the first people who may propose and approve, once. A local cloud has four of its own."""
+    """Name the first people who may propose and approve, once; who may do that CLEARBOOK_OWNER of the portal says.
+
+    An ID is the subject that the person's tokens name. A local cloud has an owner and four people of its own.
+    """
     from infra.clearbook.people import name_first
 
-    name_first(preparer or [], approver or [], home)
+    name_first(preparer or [], approver or [], by, home)
+
+
+@app.command()
+def login(user: User = None, home: Home = None, json: Json = None) -> None:
+    """Sign in: at the issuer in a browser, wherever that is; the token is kept until it ends."""
+    from infra.clearbook.login import sign_in
+
+    sign_in(user, home, json)
+
+
+@app.command()
+def logout(user: User = None, home: Home = None) -> None:
+    """Forget the token of one person, or of all who signed in here."""
+    from infra.clearbook.login import sign_out
+
+    sign_out(user, home)
+
+
+@app.command()
+def me(by: By = "paula", home: Home = None, json: Json = None) -> None:
+    """Who is signed in, and what they may propose and approve."""
+    from infra.clearbook.decisions import show_me
+
+    show_me(by, home, json)
 
 
 @party.command("import")
@@ -407,6 +463,20 @@ def reference_import_opening(
     from infra.clearbook.references.commands import import_opening
 
     import_opening(file, by, why, home, json)
+
+
+@reference_import.command("tolerance")
+def reference_import_tolerance(
+    file: Annotated[Path, typer.Argument(help="One version of a tolerance, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose a tolerance: how far figures of others may be from ours, by currency, and why."""
+    from infra.clearbook.reconcile import propose_tolerance
+
+    propose_tolerance(file, by, why, home, json)
 
 
 @reference_import.command("repair")
@@ -571,11 +641,11 @@ def bill_quality(
 
 
 @app.command()
-def proposals(home: Home = None, json: Json = None) -> None:
+def proposals(by: By = "amir", home: Home = None, json: Json = None) -> None:
     """The proposals that wait for an approval."""
     from infra.clearbook.decisions import show_proposals
 
-    show_proposals(home, json)
+    show_proposals(by, home, json)
 
 
 @app.command()
@@ -643,12 +713,128 @@ def lock(
     propose_locks(cycle, reseller or [], by, why, home, json)
 
 
-@app.command()
-def payout(cycle: CycleOption, by: By = "paula", why: Why = "", home: Home = None, json: Json = None) -> None:
-    """Propose to pay what is due; an approval writes the payout file."""
+@payout.callback()
+def payout_propose(
+    ctx: typer.Context,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="The billing cycle, YYYY-MM.")] = None,  # noqa: UP045
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay what is due (--cycle); an approval writes the payout files. Or one of the commands below."""
+    if ctx.invoked_subcommand is not None:
+        if cycle is not None:
+            raise typer.BadParameter(f"--cycle goes behind {ctx.invoked_subcommand}")
+        return
+    if cycle is None:
+        raise typer.BadParameter("give --cycle, or one of the commands (--help lists them)")
     from infra.clearbook.decisions import propose_payouts
 
     propose_payouts(cycle, by, why, home, json)
+
+
+@payout.command("status")
+def payout_status(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
+    """Where each payment of a cycle stands: what was instructed, what the bank paid, what came back, what is open."""
+    from infra.clearbook.payouts import show_status
+
+    show_status(cycle, home, json)
+
+
+@payout.command("on")
+def payout_on(
+    reseller: Annotated[list[str], typer.Argument(metavar="RESELLER...", help="Who is to be paid.")],
+    cycle: Annotated[str, typer.Option("--cycle", help="The first month, YYYY-MM.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay resellers from a cycle on; before that they only see statements."""
+    from infra.clearbook.payouts import switch
+
+    switch(reseller, cycle, by, why, home, json, on=True)
+
+
+@payout.command("off")
+def payout_off(
+    reseller: Annotated[list[str], typer.Argument(metavar="RESELLER...", help="Who is not to be paid.")],
+    cycle: Annotated[str, typer.Option("--cycle", help="The first month without payment, YYYY-MM.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay resellers no longer; their statements go on."""
+    from infra.clearbook.payouts import switch
+
+    switch(reseller, cycle, by, why, home, json, on=False)
+
+
+@payout.command("payee")
+def payout_payee(
+    reseller: Annotated[str, typer.Argument(help="Whose money it is.")],
+    name: Annotated[str, typer.Option(help="The account's holder, as the bank knows it.")],
+    account: Annotated[str, typer.Option(help="The account's number, or IBAN; of a wallet its id.")],
+    bank: Annotated[str, typer.Option(help="The bank's name; of a wallet who runs it.")],
+    bic: Annotated[str, typer.Option(help="The bank's BIC.")] = "",
+    currency: Annotated[str, typer.Option(help="Only payments in this currency. Default: all.")] = "",
+    wallet: Annotated[bool, typer.Option("--wallet", help="It is a wallet, and no bank account.")] = False,
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose whom a reseller's money goes to; once approved, nothing is paid until its waiting period is over."""
+    from infra.clearbook.decisions import propose_act
+
+    asked = {"reseller": reseller, "name": name, "account": account, "bank": bank, "bic": bic, "currency": currency}
+    propose_act("payee", {**asked, "kind": "wallet" if wallet else "bank"}, by, why, home, json)
+
+
+@payout.command("template")
+def payout_template(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The document of its columns, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Check the form of payout file that a bank or wallet asks for, and propose it."""
+    from infra.clearbook.payouts import template
+
+    template(file, by, why, home, json)
+
+
+@payout.command("reopen")
+def payout_reopen(
+    instruction: Annotated[str, typer.Argument(help="The payment that came back, was rejected or paid in part.")],
+    why: Annotated[str, typer.Option("--why", help="What is known of it, such as what the bank said.")],
+    by: By = "paula",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose that what a payment did not bring is owed again; once approved it may be paid, under a new id."""
+    from infra.clearbook.decisions import propose_act
+
+    propose_act("reopen", {"instruction": instruction}, by, why, home, json)
+
+
+@app.command()
+def confirm(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="pain.002, camt.053 or CSV.")],
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow it until it is taken, or only hand it in.")
+    ] = True,
+    timeout: Annotated[int, typer.Option(min=1, help="How many seconds to wait.")] = 120,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Hand in what the bank answers: a payment's confirmation, rejection, return, or part."""
+    from infra.clearbook.payouts import confirm as hand_in
+
+    hand_in(file, home, json, wait=wait, timeout=timeout)
 
 
 @app.command()
@@ -666,12 +852,9 @@ def invoice(
 ) -> None:
     """Propose to enter a reseller's invoice; an agreement may ask for one before it pays."""
     from infra.clearbook.decisions import propose_invoice
-    from shared.cycle import parse_date
-    from shared.money import amount as exact
-    from shared.steps.decide import Invoice
 
-    given = Invoice(reseller, agreement, cycle, number, parse_date(date, "--date"), exact(amount))
-    propose_invoice(given, by, why, home, json)
+    of = {"reseller": reseller, "agreement": agreement, "cycle": cycle}
+    propose_invoice({**of, "number": number, "date": date, "amount": amount}, by, why, home, json)
 
 
 @app.command()
@@ -775,20 +958,230 @@ def settlements(cycle: CycleOption, home: Home = None, json: Json = None) -> Non
     show_settlements(cycle, home, json)
 
 
-@app.command()
-def cases(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
+Because = Annotated[str, typer.Option("--because", help="The reason, kept with what it decides.")]
+OfReseller = Annotated[Optional[str], typer.Option("--reseller", help="Of this reseller alone.")]  # noqa: UP045
+OfKind = Annotated[Optional[str], typer.Option("--kind", help="Of this kind alone, such as no_rule.")]  # noqa: UP045
+
+
+@cases.callback(invoke_without_command=True)
+def cases_list(
+    context: typer.Context,
+    cycle: Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")] = "",
+    kind: OfKind = None,
+    reseller: OfReseller = None,
+    state: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="pending, proposed, approved, rejected, applied or settled. Default: all but settled."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
     """The open cases of a cycle and what would resolve each."""
-    from infra.clearbook.lists import show_cases
+    if context.invoked_subcommand is not None:
+        return
+    if not cycle:
+        raise typer.BadParameter("give the billing cycle, YYYY-MM", param_hint="--cycle")
+    from infra.clearbook.cases import show_cases
 
-    show_cases(cycle, home, json)
+    show_cases(cycle, {"kind": kind, "reseller": reseller, "state": state}, home, json)
+
+
+@cases.command("show")
+def cases_show(case: Annotated[str, typer.Argument()], home: Home = None, json: Json = None) -> None:
+    """All that is known of a case: its lines, what was decided, what people say."""
+    from infra.clearbook.cases import show_case
+
+    show_case(case, home, json)
+
+
+@cases.command("comment")
+def cases_comment(
+    case: Annotated[str, typer.Argument()],
+    text: Annotated[str, typer.Argument()],
+    by: By,
+    reseller: OfReseller = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Say something about a case; --reseller names whose it is, and is left out where it is nobody's yet."""
+    from infra.clearbook.cases import propose
+
+    propose("comment", {"case": case, "text": text, "reseller": reseller}, by, "", home, json)
+
+
+@cases.command("dispute")
+def cases_dispute(
+    reseller: Annotated[str, typer.Option("--reseller", help="Whose month it is about.")],
+    cycle: CycleOption,
+    about: Annotated[str, typer.Option(help="The settlement, statement or lines.")],
+    because: Because,
+    by: By,
+    line: Annotated[Optional[list[str]], typer.Option(help="The id of a line. May be given again.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Open a dispute about a month; its lock waits until two people have dismissed or accepted it."""
+    from infra.clearbook.cases import propose
+
+    asked = {"reseller": reseller, "cycle": cycle, "about": about, "text": because, "lines": line}
+    propose("dispute", asked, by, "", home, json)
+
+
+@cases.command("resolve")
+def cases_resolve(
+    action: Annotated[str, typer.Argument(help="exclude, accept or dismiss.")],
+    cycle: CycleOption,
+    because: Because,
+    by: By,
+    case: Annotated[Optional[list[str]], typer.Option(help="The id of a case. May be given again.")] = None,  # noqa: UP045
+    kind: OfKind = None,
+    reseller: OfReseller = None,
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to decide about the open cases that are named, or all of a kind."""
+    from infra.clearbook.cases import propose
+
+    which = {"cases": case, "kind": kind, "reseller": reseller}
+    propose("case", {"action": action, "cycle": cycle, "because": because, **which}, by, why, home, json)
+
+
+@cases.command("assign")
+def cases_assign(
+    account: Annotated[str, typer.Argument()],
+    since: Annotated[str, typer.Option("--from", help="The first day, YYYY-MM-DD.")],
+    by: By,
+    until: Annotated[Optional[str], typer.Option(help="The last day.")] = None,  # noqa: UP045
+    customer: Annotated[Optional[str], typer.Option(help="Whose account it is.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[str], typer.Option(help="Who sells it.")] = None,  # noqa: UP045
+    direct: Annotated[bool, typer.Option("--direct", help="The operator sells it itself.")] = False,
+    own_use: Annotated[bool, typer.Option("--own-use", help="The operator uses it itself.")] = False,
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose the party document in force with one assignment more."""
+    from infra.clearbook.cases import propose
+
+    whose = {"customer": customer, "reseller": reseller, "direct": direct, "own_use": own_use}
+    propose(
+        "case", {"action": "assign", "account": account, "from": since, "until": until, **whose}, by, why, home, json
+    )
+
+
+@cases.command("adjust")
+def cases_adjust(
+    reseller: Annotated[str, typer.Argument()],
+    agreement: Annotated[str, typer.Argument()],
+    cycle: CycleOption,
+    amount: Annotated[str, typer.Option(help="What is owed besides; below 0 what is taken back.")],
+    currency: Annotated[str, typer.Option(help="That of the agreement.")],
+    because: Because,
+    by: By,
+    customer: Annotated[Optional[str], typer.Option(help="The customer that it is of.")] = None,  # noqa: UP045
+    product: Annotated[Optional[str], typer.Option(help="The product that it is of.")] = None,  # noqa: UP045
+    case: Annotated[Optional[str], typer.Option(help="The open case that it answers.")] = None,  # noqa: UP045
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose an amount by hand; it is posted once, in its month or, where that is locked, the next open one."""
+    from infra.clearbook.cases import propose
+
+    on = {"customer": customer, "product": product, "case": case}
+    asked = {"reseller": reseller, "agreement": agreement, "cycle": cycle, "amount": amount, "currency": currency}
+    propose("adjustment", {**asked, "cause": because, **on}, by, why, home, json)
+
+
+@cases.command("effect")
+def cases_effect(
+    proposal: Annotated[str, typer.Argument(help="STREAM#SEQ, as `clearbook proposals` lists it.")],
+    cycle: Annotated[Optional[str], typer.Option(help="Only this cycle.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What the settlements of open months would come to with a proposal approved, beside what they come to now."""
+    from infra.clearbook.cases import show_effect
+
+    show_effect(proposal, cycle, home, json)
 
 
 @app.command()
-def reconcile(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
-    """What was settled in a cycle against what was billed, to the last digit."""
-    from infra.clearbook.lists import show_reconciliation
+def reconcile(
+    cycle: CycleOption,
+    reseller: Annotated[str, typer.Option(help="Only what is this reseller's. Default: the whole month.")] = "",
+    against: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--against", metavar="FILE", exists=True, dir_okay=False, help="A file of others, XLSX or CSV."),
+    ] = None,
+    map_: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--map", metavar="MAP.yaml", exists=True, dir_okay=False, help="What the file is about."),
+    ] = None,
+    months: Annotated[
+        bool, typer.Option("--month-against-month", help="What changed since the month before: signals, no blockers.")
+    ] = False,
+    factor: Annotated[Optional[str], typer.Option(help="Signal what is so many times as large or small; 2.")] = None,  # noqa: UP045
+    minimum: Annotated[Optional[str], typer.Option(help="Leave out what is smaller in both months; 100.")] = None,  # noqa: UP045
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", metavar="FILE.xlsx|csv", help="Also write everything, with every line."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Every line of a month beside what became of it: the bill, settlements, statements, journal, payouts, the bank.
 
-    show_reconciliation(cycle, home, json)
+    It ends with 1 where something is unexplained. Each difference names the lines that cause it, and its amount; with
+    --output or --json all of them. --against holds the file of somebody else against the month, row by row.
+    """
+    from infra.clearbook.reconcile import Asked, run
+
+    run(Asked(cycle, reseller, home, json, output), against, map_, months, factor, minimum)
+
+
+@journal.callback()
+def journal_(
+    context: typer.Context,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="One month's transactions, YYYY-MM.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    format_: Annotated[Literal["csv", "beancount"], typer.Option("--format", help="What to write.")] = "beancount",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", metavar="FILE", help="Where to. Default: standard output."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """The books as a Beancount file or CSV: what was decided, as transactions that balance; and what is owed to whom.
+
+    Each transaction names the entry of the chain that it comes from. A whole journal also asserts the balances that it
+    comes to; one month's, by --cycle, holds that month's statements, payments and the bank's answers alone.
+    """
+    if context.invoked_subcommand is None:
+        from infra.clearbook.journal import show_journal
+
+        show_journal(cycle, reseller or [], format_, output, home, json)
+    elif any(one is not None for one in (cycle, reseller, output, home, json)):
+        raise typer.BadParameter(f"write options after {context.invoked_subcommand}")
+
+
+@journal.command("balances")
+def journal_balances(
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="As of this month, YYYY-MM. Default: now.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What is owed by reseller, agreement and currency: carried, by statements, paid, reopened; in transit, held back.
+
+    Below 0 the reseller owes it, and later months are set off against it. As of a month, what earlier ones left is
+    carried, and all that was paid since counts.
+    """
+    from infra.clearbook.journal import show_balances
+
+    show_balances(cycle, reseller or [], home, json)
 
 
 @app.command()

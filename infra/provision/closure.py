@@ -15,7 +15,7 @@ from pathlib import Path
 # Adapters that `shared.bootstrap` wires, by the attribute of Services through which alone they are reached.
 OFFERED = {"bill_api": ("shared.cloud.bss", "shared.cloud.places", "shared.cloud.sts")}
 _WIRING = ("shared.bootstrap", "shared.services", "shared.ports")
-DATA = (".toml", ".typ", ".ttf")  # what code reads beside itself: words and labels, templates, fonts
+DATA = (".toml", ".typ", ".ttf", ".xsd")  # what code reads beside itself: words and labels, templates, fonts
 # Modules of the standard library that read what a package brings.
 BROUGHT = {"zoneinfo": "tzdata"}
 

@@ -70,6 +70,18 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "payout {key} came back, says the bank",
         "check it with the bank, and the payee's account; the balance stays closed until people reopen it",
     ),
+    "payout_rejected": (
+        "the bank did not carry out payout {key}",
+        "see its reason, correct the payee's account; the balance stays closed until people reopen it",
+    ),
+    "payout_partial": (
+        "the bank paid only a part of payout {key}",
+        "ask the bank for the rest, or reopen what is missing",
+    ),
+    "payout_unknown": (
+        "the bank tells of a payment {key} that was not instructed, or not so",
+        "compare its file with the payout file, and ask the bank",
+    ),
     "payout_contradicted": (
         "the bank's answers on payout {key} contradict each other",
         "ask the bank which is true; nothing is paid on either meanwhile",
@@ -78,7 +90,27 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "an approved batch did not pay {key}: what is owed had changed since",
         "propose the payout again",
     ),
+    "dispute": (
+        "somebody disputes it: {key}",
+        "answer it in a comment; adjust what is wrong, or dismiss it with the reason",
+    ),
+    "adjustment": (
+        "an adjustment by hand, {key}, is not in a settlement yet",
+        "approve or reject it; what is approved is in the next settlement",
+    ),
 }
+# Kinds whose lines a settlement holds, which excluding lets go; of all others nothing is held.
+HOLDING = frozenset(
+    {
+        *("unmapped_account", "no_agreement", "no_rule", "bad_condition", "no_fx_rate", "no_figure", "missing_value"),
+        *("refund_sign", "unlinked_refund", "refund_exceeds_charge"),
+    }
+)
+
+
+def case_id(cycle: str, owner: str, kind: str, key: str, currency: str) -> str:
+    """What names a case."""
+    return f"{cycle}-{kind}-{digest_of([cycle, owner, kind, key, currency])[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +128,7 @@ class Case:
     @property
     def id(self) -> str:
         """The same for the same (cycle, owner, kind, key, currency), whichever run finds it."""
-        found = [self.cycle, self.owner, self.kind, self.key, self.currency]
-        return f"{self.cycle}-{self.kind}-{digest_of(found)[:12]}"
+        return case_id(self.cycle, self.owner, self.kind, self.key, self.currency)
 
     @property
     def problem(self) -> str:

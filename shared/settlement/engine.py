@@ -145,8 +145,8 @@ def settle(connection: duckdb.DuckDBPyConnection, share: Share) -> Settled:
     earnings.earn(connection, share)
     bounds.bind(connection, share)
     taking_back.take_back(connection)
+    _hold(connection, share)
     _write_down(connection, share)
-    _hold(connection)
     _prove(connection)
     return _describe(connection, share)
 
@@ -231,6 +231,10 @@ def _list_due(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
             SELECT e.agreement, e.version, e.customer, e.product_code, u.date, u.account, t.refund, t.number, t.charge,
                    e.money, e.cycle, 'adjustment', e.rule, NULL, NULL, 'taken back', 0, t.amount, NULL, 'adjustment'
             FROM taken_back t JOIN charged e ON e.line_id = t.charge JOIN line u ON u.line_id = t.refund""",
+        "let_go": """
+            SELECT agreement, version, customer, product_code, date, account, line_id, piece, other_line, currency,
+                   cycle, 'excluded', NULL, NULL, NULL, closed_because, basis, 0, NULL, NULL
+            FROM let_go""",
     }
     filled = ", ".join(f"EXISTS (FROM {table})" for table in lines_of if table != "item")
     is_filled = (True, *connection.execute(f"SELECT {filled}").fetchall()[0])
@@ -297,8 +301,8 @@ def _of_version(version: Agreement, cycle: str) -> dict[str, object]:
     return {"agreement": version.id, "version": version.version, "currency": version.currency, "cycle": cycle}
 
 
-def _hold(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `held`: every item that is in a case, under the case's key."""
+def _hold(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
+    """Make `held`: every item that is in a case, under the case's key; and `let_go`: those of cases that are closed."""
     connection.execute(
         """CREATE OR REPLACE TEMP TABLE held AS
            SELECT problem AS kind,
@@ -308,9 +312,22 @@ def _hold(connection: duckdb.DuckDBPyConnection) -> None:
                    WHEN 'no_figure' THEN agreement || '/' || rule
                    WHEN 'no_fx_rate' THEN currency || '/' || pays
                    ELSE line_id END AS key,
-               money AS currency, line_id, piece, account, customer, product_code, coalesce(net, 0) AS basis, cycle
+               money AS currency, line_id, piece, account, customer, product_code, coalesce(net, 0) AS basis, cycle,
+               agreement, version, date, other_line
            FROM item WHERE problem IS NOT NULL"""
     )
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE closed "
+        "(cycle VARCHAR, kind VARCHAR, key VARCHAR, currency VARCHAR, closed_because VARCHAR)"
+    )
+    rows = [[one.cycle, one.kind, one.key, one.currency, one.because] for one in share.closed]
+    insert(connection, "closed", rows, 5)
+    same = "c.cycle = h.cycle AND c.kind = h.kind AND c.key = h.key AND c.currency = h.currency"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE let_go AS SELECT h.*, c.closed_because FROM held h JOIN closed c ON {same}"  # noqa: S608
+    )
+    if rows:
+        connection.execute(f"DELETE FROM held h WHERE EXISTS (FROM closed c WHERE {same})")  # noqa: S608
 
 
 def _prove(connection: duckdb.DuckDBPyConnection) -> None:

@@ -26,6 +26,17 @@ class Approved:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """A case that people closed without settling: its lines are excluded, and say `because`."""
+
+    cycle: str
+    kind: str
+    key: str
+    currency: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeldBack:
     """What a locked cycle held back of an agreement, above 0."""
 
@@ -104,6 +115,7 @@ class Share:
     rates: Mapping[tuple[str, str, str], Decimal] = field(default_factory=dict)  # (cycle, currency, to)
     figures: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)  # (figure, cycle)
     adjustments: Sequence[Approved] = ()  # not posted yet
+    closed: Sequence[Closed] = ()
     held_back: Sequence[HeldBack] = ()  # whatever is released in the cycle is among these
     opened: Opened | None = None
     stood_on: Sequence[Cycle] = ()

@@ -63,6 +63,14 @@ def reorder_owner(services: Services, stream: str, what: Mapping[str, Any]) -> l
     return _reorder(services, {stream.removeprefix("reseller/")})
 
 
+def reorder_owner_of(services: Services, stream: str) -> list[str]:
+    """The same of whom a stream is, the operator's share of a cycle included."""
+    kind, _, name = stream.partition("/")
+    if kind == "cycle":
+        return order_shares(services, name, {OPERATOR}, once_a_day=False) if name in sealed(services) else []
+    return _reorder(services, {name})
+
+
 def reorder_operator(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
     """A change of what the operator's share tells: its cases name the codes that nobody knows."""
     return _reorder(services, {OPERATOR})

@@ -16,14 +16,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from shared.bill.snapshot import Snapshot, part_key
-from shared.control import months
+from shared.control import months, resolving
+from shared.control.cases import case_id
 from shared.cycle import LOOK_BACK, Cycle
 from shared.errors import BadInputError
 from shared.ids import canonical_json
 from shared.money import text
 from shared.parties.parties import OPERATOR, Assignment, CustomerClass, held_throughout
 from shared.services import Services
-from shared.steps import state
+from shared.steps import casework, state
 from shared.steps.route_settlements import Order
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapsh
         "opening": order.opening,
         "held_back": _held_back(services, order),
         **(_before(services, order, older, _holds(order.owner, mine, cycles)) if order.earlier else {}),
+        **_decided(services, order),
     }
     return dict(json.loads(canonical_json(manifest)))
 
@@ -92,7 +94,7 @@ def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapsh
 def parse_manifest(body: bytes) -> dict[str, Any]:
     """The manifest of an object; what engines of before did not read, those of their settlements do not name."""
     none = {"classes": [], "others": [], "rates": "", "figures": "", "opening": "", "held_back": []}
-    return {**none, "earlier": {}, "locked": {}, **json.loads(body)}
+    return {**none, "earlier": {}, "locked": {}, "adjustments": [], "closed": [], **json.loads(body)}
 
 
 def _holds(owner: str, assignments: Sequence[Assignment], cycles: Sequence[Cycle]) -> Callable[[str], bool]:
@@ -144,6 +146,37 @@ def _versions(services: Services, digests: Sequence[str]) -> list[list[object]]:
     return [[one.id, one.version, one.digest] for one in found]
 
 
+def _decided(services: Services, order: Order) -> dict[str, Any]:
+    """What people decided: adjustments, as (id, agreement, cycle, amount, cause, customer, product); and the cases
+    closed without settling, of the cycle and of those that may be looked back to, as (cycle, kind, key, currency,
+    because, proposal)."""
+    by_cycle = {cycle: one["decided"] for cycle, one in order.earlier.items() if "decided" in one}
+    by_cycle |= {order.cycle: order.decided} if order.decided else {}
+    if not by_cycle and not order.adjustments:
+        return {}
+    entries = services.chain.read(months.stream_of(order.owner, order.cycle))
+    given = [one for one in resolving.adjustments(entries) if one.seq in order.adjustments]
+    adjusted = [
+        [one.name, *(one.what[name] for name in ("agreement", "cycle", "amount", "cause")), *_on(one.what)]
+        for one in given
+    ]
+    closed: dict[tuple[str, ...], list[str]] = {}  # the first decision about a case closed it
+    for cycle, seqs in sorted(by_cycle.items()):
+        for one in resolving.decisions(entries, cycle):
+            if one.seq in seqs:
+                for case in casework.cases_of(services, one.what):
+                    named = casework.named(case)
+                    because = f"case {case_id(cycle, order.owner, *named)}: {one.because}"
+                    for of in (cycle, *case.get("before", ())):
+                        closed.setdefault((of, *named), [of, *named, because, one.name])
+    found = {"adjustments": adjusted, "closed": sorted(closed.values())}
+    return {name: value for name, value in found.items() if value}
+
+
+def _on(what: Mapping[str, Any]) -> list[str | None]:
+    return [what.get("customer"), what.get("product")]
+
+
 def _held_back(services: Services, order: Order) -> list[list[object]]:
     """What locked cycles held back that the order's cycle releases: agreement, version, cycle, exact amount."""
     cycle, found = Cycle.parse(order.cycle), []
@@ -164,7 +197,7 @@ def _held_back(services: Services, order: Order) -> list[list[object]]:
 
 def share_of(services: Services, manifest: Mapping[str, Any]) -> Share:
     """What a manifest names, beside the bills, before it is known which cycles it looks back to."""
-    from shared.settlement.share import HeldBack, Share
+    from shared.settlement.share import Approved, Closed, HeldBack, Share
 
     of_cycles = {**manifest["earlier"], manifest["cycle"]: manifest}
     rates = {cycle: state.fx_rates(services, one["rates"]) for cycle, one in of_cycles.items() if one["rates"]}
@@ -196,6 +229,11 @@ def share_of(services: Services, manifest: Mapping[str, Any]) -> Share:
         ],
         rates={(cycle, *pair): rate for cycle, table in rates.items() for pair, rate in table.items()},
         opened=_opened(services, manifest["opening"]) if manifest["opening"] else None,
+        adjustments=[
+            Approved(id_, agreement, cycle, Decimal(amount), *rest)
+            for id_, agreement, cycle, amount, *rest in manifest["adjustments"]
+        ],
+        closed=[Closed(*named) for *named, _ in manifest["closed"]],
     )
 
 

@@ -118,6 +118,7 @@ class _View:
             "agreement versions": [one.digest for one in (*share.agreements, *others) if one.begins <= cycle.last],
             "exchange rates": tables["rates"],
             "figures": tables["figures"],
+            "decisions on cases": [one for one in share.closed if one.cycle == str(cycle)],
         }
 
 

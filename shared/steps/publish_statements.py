@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from shared.chain.entry import Draft, Entry
 from shared.control import months
-from shared.cycle import Cycle, parse_instant, shanghai_day, stamp
+from shared.cycle import stamp
 from shared.errors import BadInputError
 from shared.ids import digest
-from shared.journal import postings
+from shared.journal.ledger import of_lock
+from shared.journal.postings import to_csv
 from shared.ports import ObjectEvent
 from shared.report import statements as report
 from shared.services import Services
-from shared.steps import anchoring, projections, stating
+from shared.steps import anchoring, outbox, projections, stating
 
 _ACTOR = "publish_statements"
 _ORDER_KEY = re.compile(r"work/publish/(20\d\d-\d\d)/([a-z0-9-]+)\.json", re.ASCII)
@@ -35,10 +34,16 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
     if lock is None:
         raise BadInputError(f"order {event.key}", f"{reseller} {cycle} is not locked", "a lock writes this order")
     anchoring.anchor(services, anchoring.LOCK, f"{cycle}-{reseller}-{lock.seq}", lock.at, {lock.stream: lock.head})
-    if _is_done(services, entries, cycle):
-        projections.refresh(services, reseller, cycle)
-        services.record(_ACTOR, event.key, stamp(event.at), "published before")
-        return {"reseller": reseller, "cycle": cycle, "files": []}
+    files = [] if _is_done(services, entries, cycle) else _publish(services, reseller, entries, lock, event)
+    projections.refresh(services, reseller, cycle)
+    outbox.tell(services, [months.stream_of(reseller, cycle)], stamp(event.at))
+    services.record(_ACTOR, event.key, stamp(event.at), f"{len(files)} files" if files else "published before")
+    return {"reseller": reseller, "cycle": cycle, "files": files}
+
+
+def _publish(services: Services, reseller: str, entries: list[Entry], lock: Entry, event: ObjectEvent) -> list[str]:
+    """Write the files, then the entry that names them."""
+    cycle = lock.body["what"]["cycle"]
     files = _files(services, reseller, cycle, entries, lock)
     listed = [{"key": key, "digest": digest(body)} for key, body in files.items()]
     for key, body in files.items():
@@ -52,9 +57,7 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
         return Draft(months.PUBLISHED, _ACTOR, stamp(event.at), body)
 
     services.chain.append(months.stream_of(reseller, cycle), decide)
-    projections.refresh(services, reseller, cycle)
-    services.record(_ACTOR, event.key, stamp(event.at), f"{len(files)} files")
-    return {"reseller": reseller, "cycle": cycle, "files": list(files)}
+    return list(files)
 
 
 def _is_done(services: Services, entries: list[Entry], cycle: str) -> bool:
@@ -66,26 +69,10 @@ def _is_done(services: Services, entries: list[Entry], cycle: str) -> bool:
 def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], lock: Entry) -> dict[str, bytes]:
     """Every file of the month by its key: a function of the locked settlement and its lock alone."""
     settlement = lock.body["what"]["settlement"]
-    opening = stating.opening_of([entry for entry in entries if entry.seq < lock.seq])
-    books = _opened(opening, reseller)
-    day = shanghai_day(parse_instant(lock.at))
     files: dict[str, bytes] = {}
     for document in stating.locked_documents(services, reseller, cycle, entries, lock):
         statement = document.statement
         stem = f"statements/{cycle}/{reseller}/{statement.agreement}-{settlement[:12]}"
         files |= {stem + end: body for end, body in report.files(document).items()}
-        books += postings.of_statement(statement, reseller, cycle, day)
-        books += postings.of_forfeit(statement, reseller, cycle, document.forfeited, day)
-    files[f"journal/{cycle}/{reseller}-{settlement[:12]}.csv"] = postings.to_csv(books)
+    files[f"journal/{cycle}/{reseller}-{settlement[:12]}.csv"] = to_csv(of_lock(entries, lock))
     return files
-
-
-def _opened(opening: Mapping[str, Any] | None, reseller: str) -> list[postings.Posting]:
-    if opening is None:
-        return []
-    as_of = Cycle.parse(opening["as_of"])
-    return [
-        posting
-        for one in opening["balances"]
-        for posting in postings.of_opening(reseller, one["agreement"], Decimal(one["amount"]), one["currency"], as_of)
-    ]

@@ -18,7 +18,7 @@ from shared.bill.snapshot import FINAL, Seal, stream_of
 from shared.bill.snapshot import seals as seals_of
 from shared.chain.chain import RememberingChain, head_of
 from shared.chain.entry import Entry, Head
-from shared.control import months
+from shared.control import months, resolving
 from shared.cycle import LOOK_BACK, Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest
@@ -48,6 +48,8 @@ class Order:
     figures: str = ""  # digest of the cycle's figures, where an agreement has gates
     opening: str = ""  # digest of the reseller's opening, where it says what scales came to before
     earlier: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by cycle: as `_earlier` says
+    adjustments: tuple[int, ...] = ()  # the proposals, by their seq, of approved adjustments that it posts
+    decided: tuple[int, ...] = ()  # and of decisions about cases of the cycle
 
     @property
     def body(self) -> bytes:
@@ -67,6 +69,8 @@ class Order:
                 **({"figures": self.figures} if self.figures else {}),
                 **({"opening": self.opening} if self.opening else {}),
                 **({"earlier": dict(self.earlier)} if self.earlier else {}),
+                **({"adjustments": list(self.adjustments)} if self.adjustments else {}),
+                **({"decided": list(self.decided)} if self.decided else {}),
             }
         )
 
@@ -199,8 +203,10 @@ def order_of(
     entries = services.chain.read(months.stream_of(owner, cycle))
     earlier = _earlier(services, now, entries, cycle)
     held = _holding(parties, now, (cycle, *earlier), owner)
-    if not held and (cycle in months.months(entries) or any("locked" in one for one in earlier.values())):
-        held = sorted(now.seals)  # it has lost its last account since it was settled: settled, and without lines
+    adjustments = tuple(resolving.due_adjustments(entries, cycle))
+    is_known = cycle in months.months(entries) or any("locked" in one for one in earlier.values())
+    if not held and (is_known or adjustments):
+        held = sorted(now.seals)  # it has lost its last account, or is adjusted by hand: settled, and without lines
     if not held:
         return None
     is_due = not now.missing and all(now.seals[payer].status == FINAL for payer in held)
@@ -230,12 +236,15 @@ def order_of(
         state.tables(config, state.FIGURES).get(cycle, "") if any(one.has_gates for one in found) else "",
         "" if owner == OPERATOR else state.opening_digest(services, entries, cycle),
         earlier,
+        adjustments,
+        tuple(resolving.read_by_settlements(entries).get(cycle, ())),
     )
 
 
 def _earlier(services: Services, now: Bills, entries: list[Entry], cycle: str) -> Mapping[str, Mapping[str, Any]]:
-    """The cycles that a share may look back to: the newest seal of each payer, the tables in force, and the
-    settlement that is locked, if one is. What is locked keeps looking at what it looked at when it was settled."""
+    """The cycles that a share may look back to: the newest seal of each payer, the tables in force, what was decided
+    about cases, and the settlement that is locked, if one is. What is locked keeps looking at what it looked at when it
+    was settled."""
     known = months.months(entries)
     own = known.get(cycle)
     if own is not None and own.locked is not None and own.calculated is not None:
@@ -243,11 +252,14 @@ def _earlier(services: Services, now: Bills, entries: list[Entry], cycle: str) -
     since = months.since(entries)
     config = services.chain.read(state.CONFIG) if now.before else []
     tables = {"rates": state.fx_tables(config), "figures": state.tables(config, state.FIGURES)}
+    decided = resolving.read_by_settlements(entries)
     found: dict[str, Mapping[str, Any]] = {}
     for one, seals in now.before.items():
         if one >= since:
             locked = known[one].locked if one in known else None
-            named = {name: table[one] for name, table in tables.items() if one in table}
+            named: dict[str, Any] = {name: table[one] for name, table in tables.items() if one in table}
+            if one in decided:
+                named["decided"] = decided[one]
             found[one] = {"seals": seals, **named, **({"locked": locked["settlement"]} if locked is not None else {})}
     return found
 
@@ -280,7 +292,8 @@ def parse_order(body: bytes, key: str) -> Order:
     """The order of an object; refused when its name does not follow from its content."""
     try:
         data = json.loads(body)
-        order = Order(**{**data, "agreements": tuple(data["agreements"]), "others": tuple(data.get("others", ()))})
+        lists = ("agreements", "others", "adjustments", "decided")
+        order = Order(**{**data, **{name: tuple(data.get(name, ())) for name in lists}})
         if order.key != key:
             raise ValueError(f"its content belongs under {order.key}")
         date.fromisoformat(order.day or "2000-01-01")

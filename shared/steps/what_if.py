@@ -127,6 +127,7 @@ def _under(share: Share, documents: Sequence[Agreement]) -> Share:
         others=_replaced(share.others, others, share.cycle),
         # The version that held an amount back says when it is released: without it nothing does.
         held_back=[one for one in share.held_back if (one.agreement, one.version) in known],
+        adjustments=[one for one in share.adjustments if one.agreement in {agreement for agreement, _ in known}],
     )
 
 

@@ -7,7 +7,7 @@ locked before the next is settled, and what is due less what was posted must com
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -37,7 +37,7 @@ from shared.cycle import Cycle
 from shared.ids import digest
 from shared.money import Mode
 from shared.parties.parties import Assignment, CustomerClass
-from shared.settlement.share import Approved, Opened, PastCharge, ScaleTotal
+from shared.settlement.share import Approved, Closed, Opened, PastCharge, ScaleTotal
 from tests.reference.compare import Inputs, life_by_engine, life_by_model
 
 EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "12"))
@@ -47,6 +47,8 @@ CYCLES = (Cycle(2026, 6), Cycle(2026, 7), Cycle(2026, 8))
 ACCOUNTS = ("101", "102", "103")
 PRODUCTS = ("ecs", "oss", None)
 INSTANCES = ("i-1", "i-2", None)
+CLOSED = ("unmapped_account", "no_agreement", "no_rule", "no_fx_rate")
+CLOSED_LINES = ("missing_value", "unlinked_refund", "refund_exceeds_charge")
 CONDITIONS = (
     "`true`",
     "`true`",
@@ -284,6 +286,24 @@ def assignments(draw: st.DrawFn) -> list[Assignment]:
 
 
 @st.composite
+def closings(draw: st.DrawFn, rows: Sequence[Mapping[str, Any]], months: int) -> list[tuple[int, Closed]]:
+    """Cases that lines may be in, closed without settling, each with the month that first knows it."""
+    found: dict[tuple[str, str, str], int] = {}
+    is_any = bool(rows) and draw(st.booleans())
+    for row in draw(st.lists(st.sampled_from(rows), max_size=4)) if is_any else []:
+        account, product = row["account"], row["product_code"] or ""
+        keys = {"unmapped_account": account, "no_agreement": account, "no_rule": f"aurora-main/{product}"}
+        keys |= {"no_fx_rate": f"{row['currency']}/CNY"}
+        for kind in draw(st.sets(st.sampled_from([*CLOSED, *CLOSED_LINES]), min_size=1)):
+            found[row["cycle"], kind, keys.get(kind, row["line_id"])] = draw(st.integers(0, months - 1))
+    return [
+        (arrives, Closed(cycle, kind, key, currency, f"{kind}: let go"))
+        for (cycle, kind, key), arrives in found.items()
+        for currency in ("CNY", "USD", "EUR")  # the case of each
+    ]
+
+
+@st.composite
 def lives(draw: st.DrawFn) -> list[Inputs]:
     """One to three months, each with all that is known when it is settled."""
     cycles = CYCLES[: draw(st.sampled_from([1, 2, 2, 3]))]
@@ -305,6 +325,8 @@ def lives(draw: st.DrawFn) -> list[Inputs]:
     if draw(st.integers(0, 2)) == 0:
         totals = [ScaleTotal("aurora-main", "big", draw(st.sampled_from([None, "acme"])), None, Decimal(50))]
         openings = {"aurora": Opened(str(cycles[0]), totals, draw(past_charges()))}
+    late = {one.id: draw(st.integers(0, len(cycles) - 1)) for one in approved}  # when an adjustment is approved
+    let_go = draw(closings(rows, len(cycles)))
     # What is corrected later: an assignment, a rate, a figure.
     found = []
     for index, cycle in enumerate(cycles):
@@ -314,8 +336,9 @@ def lives(draw: st.DrawFn) -> list[Inputs]:
             figures = {**figures, ("aurora", "staff", str(cycles[0])): Decimal(2)}
             rates = {**rates, (str(cycles[0]), "USD", "CNY"): Decimal(8)}
         seen = [row for row in rows if row["arrives"] <= index and row["cycle"] <= str(cycle)]
-        due = [one for one in approved if one.cycle <= str(cycle)]
-        found.append(Inputs(cycle, seen, owned, terms, classes, rates, figures, due, openings))
+        due = [one for one in approved if one.cycle <= str(cycle) and late[one.id] <= index]
+        closed = [one for arrives, one in let_go if arrives <= index and one.cycle <= str(cycle)]
+        found.append(Inputs(cycle, seen, owned, terms, classes, rates, figures, due, openings, closed))
     return found
 
 

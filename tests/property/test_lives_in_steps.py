@@ -24,9 +24,11 @@ from shared.bill.snapshot import stream_of as bill_stream
 from shared.chain.entry import Draft, Entry
 from shared.columnar import quoted
 from shared.control import months
-from shared.control.approvals import APPROVED
+from shared.control.approvals import APPROVED, PROPOSED
+from shared.control.resolving import ADJUSTMENT, CASE, EXCLUDE
 from shared.cycle import Cycle
 from shared.ids import canonical_json, digest, digest_of
+from shared.money import text
 from shared.parties.parties import OPERATOR, STREAM, Connector, CustomerClass, Parties
 from shared.ports import ObjectEvent
 from shared.steps import state
@@ -136,14 +138,32 @@ class Books:
         return Kept(str(cycle), owner, month.settlement)
 
     def decide(self, act: str, stream: str, what: Mapping[str, Any]) -> None:
-        """Something is approved."""
-        body = {"proposal": 1, "act": act, "what": dict(what)}
-        self.services.chain.append(stream, lambda _: Draft(APPROVED, "amir", "2026-12-01T00:00:00Z", body))
+        """Something is proposed and approved."""
+        body, at = {"act": act, "what": dict(what)}, "2026-12-01T00:00:00Z"
+        proposed = self.services.chain.append(stream, lambda _: Draft(PROPOSED, "paula", at, body))
+        assert proposed is not None
+        approved = {"proposal": proposed.seq, **body}
+        self.services.chain.append(stream, lambda _: Draft(APPROVED, "amir", at, approved))
+
+    def decide_what_is_new(self, before: Inputs | None) -> None:
+        """The adjustments and closed cases that are known since the month before."""
+        for one in self.inputs.adjustments:
+            if before is None or one not in before.adjustments:
+                on = {name: value for name in ("customer", "product") if (value := getattr(one, name)) is not None}
+                what = {"agreement": one.agreement, "cycle": one.cycle, "amount": text(one.amount), "cause": one.cause}
+                self.decide(ADJUSTMENT, "reseller/aurora", {**what, **on})
+        for closed in self.inputs.closed:
+            if before is None or closed not in before.closed:
+                case = {"kind": closed.kind, "key": closed.key, "currency": closed.currency}
+                let_go = {"cycle": closed.cycle, "action": EXCLUDE, "because": "let go", "cases": [case]}
+                for stream in ("reseller/aurora", months.stream_of(OPERATOR, closed.cycle)):
+                    self.decide(CASE, stream, let_go)
 
     def outcome(self, connection: duckdb.DuckDBPyConnection, kept: Kept) -> Outcome:
         """The lines and cases of a settlement."""
         outcome, folder = Outcome(), self.services.scratch
-        why = "CASE WHEN because LIKE 'due less posted in %' THEN 'due less posted' ELSE because END"
+        why = r"regexp_replace(because, '^case \d{4}-\d\d-([a-z_]+)-[0-9a-f]{12}: ', '\1: ')"
+        why = f"CASE WHEN because LIKE 'due less posted in %' THEN 'due less posted' ELSE {why} END"
         for table, change in (("settled", f"REPLACE ({why} AS because)"), ("held", "")):
             name = {"settled": "lines.parquet"}.get(table, "held.parquet")
             (folder / name).write_bytes(self.cloud.work.get(kept.folder + name))
@@ -158,15 +178,18 @@ class Books:
 def test_steps_look_back_to_all_that_is_to_be_adjusted(
     connection: duckdb.DuckDBPyConnection, months: list[Inputs]
 ) -> None:
-    # Approved adjustments and openings are not handed in by the steps.
-    months = [replace(one, adjustments=(), openings={}, classes=classes_of(one)) for one in months]
+    # Openings are not handed in by the steps.
+    months = [replace(one, openings={}, classes=classes_of(one)) for one in months]
     expected = life_by_engine(connection, months)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         books = Books(patch, Path(folder) / "cloud")
         books.decide(state.PARTY_DOCUMENT, STREAM, {"document": ""})
         books.decide("go_live", "reseller/aurora", {})
+        before = None
         for inputs, whole in zip(months, expected, strict=True):
             books.inputs = inputs
+            books.decide_what_is_new(before)
+            before = inputs
             for one in (earlier.cycle for earlier in months if earlier.cycle <= inputs.cycle):
                 books.seal(one, [line for line in inputs.bill if line["cycle"] == str(one)])
             for owner in (OPERATOR, "aurora"):
@@ -178,7 +201,8 @@ def test_steps_look_back_to_all_that_is_to_be_adjusted(
                 if kept is None:
                     return  # nothing of it is locked: once it holds something, that month is settled first
                 if owner != OPERATOR:
-                    books.decide("lock", "reseller/aurora", {"cycle": kept.cycle, "settlement": kept.settlement})
+                    lock = {"cycle": kept.cycle, "settlement": kept.settlement, "calculated": 0}
+                    books.decide("lock", "reseller/aurora", lock)
 
 
 def classes_of(inputs: Inputs) -> Sequence[CustomerClass]:

@@ -20,7 +20,7 @@ from shared.columnar import insert
 from shared.cycle import Cycle
 from shared.parties.parties import OPERATOR, Assignment, CustomerClass
 from shared.settlement import engine, lines
-from shared.settlement.share import Approved, HeldBack, Opened, PastCharge, Share
+from shared.settlement.share import Approved, Closed, HeldBack, Opened, PastCharge, Share
 from shared.settlement.statement import Statement, statements
 from tests.reference import inputs as values
 from tests.reference import model
@@ -110,6 +110,7 @@ class Inputs:
     figures: Mapping[tuple[str, str, str], Decimal] = field(default_factory=dict)  # (reseller, figure, cycle)
     adjustments: Sequence[Approved] = ()
     openings: Mapping[str, Opened] = field(default_factory=dict)  # by reseller
+    closed: Sequence[Closed] = ()  # cases closed without settling; they say "kind: why"
 
     def shares(self) -> list[Share]:
         """The operator's share and one for each reseller."""
@@ -130,6 +131,7 @@ class Inputs:
             self.rates,
             {(figure, cycle): value for (of, figure, cycle), value in self.figures.items() if of == owner},
             opened=self.openings.get(owner),
+            closed=self.closed,
         )
 
     def begun(self, owner: str) -> list[Agreement]:
@@ -308,7 +310,26 @@ def known_of(inputs: Inputs) -> model.Known:
             for one in inputs.adjustments
         ],
         openings,
+        {
+            (row["line_id"], one.kind): one.because.removeprefix(f"{one.kind}: ")
+            for one in inputs.closed
+            for row in inputs.bill
+            if _is_in(row, one)
+        },
     )
+
+
+def _is_in(row: BillRow, case: Closed) -> bool:
+    """Whether a line that has the problem of a case is in that case, in whatever currency: all are closed alike."""
+    cycle = row.get("cycle") or str(row["date"])[:7]
+    of, _, to = case.key.partition("/")
+    keys = {
+        "unmapped_account": row["account"],
+        "no_agreement": row["account"],
+        "no_rule": f"{of}/{row.get('product_code') or ''}",
+        "no_fx_rate": f"{row['currency']}/{to}",
+    }
+    return (cycle, keys.get(case.kind, row["line_id"])) == (case.cycle, case.key)
 
 
 def model_cycle(cycle: Cycle) -> model.Cycle:

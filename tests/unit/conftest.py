@@ -9,7 +9,14 @@ import pytest
 from tests.known import remembering
 
 SMALL_MONTH = ("test_steps_", "test_functions", "test_outsiders", "test_quality", "test_pulls")
-SEVERAL_MONTHS = ("test_looking_back", "test_explain_", "test_months_in_order", "test_payout_terms", "test_pricing")
+SEVERAL_MONTHS = (
+    "test_looking_back",
+    "test_explain_",
+    "test_months_in_order",
+    "test_payout_terms",
+    "test_pricing",
+    "test_cases",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -137,14 +137,9 @@ def test_the_same_statement_is_the_same_bytes_in_any_process_and_zone() -> None:
         "print({end: hashlib.sha256(body).hexdigest() for end, body in statements.files(rich()).items()})"
     )
     root = Path(__file__).parents[2]
-    environment = {
-        **os.environ,
-        "TZ": "Pacific/Kiritimati",
-        "PYTHONPATH": str(root),
-        "LC_ALL": "C",
-        "PYTHONHASHSEED": "7",
-    }
-    first = subprocess.run([sys.executable, "-c", code], env={**os.environ, **other}, cwd=root, capture_output=True, check=True)
+    other = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "7", "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", code]
+    first = subprocess.run(command, env={**os.environ, **other}, cwd=root, capture_output=True, check=True)
     here = {end: hashlib.sha256(body).hexdigest() for end, body in statements.files(rich()).items()}
     assert first.stdout.decode().strip() == str(here)
 

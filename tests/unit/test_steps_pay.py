@@ -351,6 +351,7 @@ def test_what_is_below_the_minimum_is_carried_into_the_next_month(tmp_path: Path
     world.decide_parties(parties())
     world.decide_agreement(agreement(payout={"minimum": "200.00"}))
     world.decide_agreement(agreement("borealis"))
+    world.switch_on()
     world.final()
     world.lock()
     _, left_out = decide.propose_payouts(world.services, CYCLE, by=PREPARER, why="", at=world.at)

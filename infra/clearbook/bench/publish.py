@@ -21,8 +21,10 @@ from typing import Any
 from infra.clearbook.bench import settle_month
 from infra.clearbook.bench.ingest import in_process
 from shared.agreement.agreement import Agreement
+from shared.chain.entry import Draft, Entry, Head
 from shared.errors import BadInputError
-from shared.journal import postings
+from shared.journal.ledger import of_lock
+from shared.journal.postings import to_csv
 from shared.money import total
 from shared.payout.batch import Member, file_csv
 from shared.report import statements
@@ -101,11 +103,10 @@ def _publish(folder: Path, resellers: int) -> None:
         _files(document, times, sizes)
         owed = Decimal(document.statement.payable)
         with times.of("journal"):
-            posted = postings.of_statement(document.statement, document.reseller, CYCLE, AT.date())
-            postings.to_csv(posted)
+            to_csv(of_lock([], _lock(document)))
         members.append(_member(document, owed))
     with times.of("payout"):
-        file_csv(members)
+        file_csv(members, "0" * 64)
     _keep(folder, times, sizes)
 
 
@@ -178,6 +179,15 @@ def _line(number: int, index: int, customer: str, product: str) -> StatementLine
 def _agreements() -> tuple[Agreement, ...]:
     [share, *_] = settle_month.shares(settle_month.RESELLERS * 100)
     return tuple(share.agreements[-1:])
+
+
+def _lock(document: Document) -> Entry:
+    """The lock of the month, as the chain has it."""
+    one = document.statement
+    stated = {name: getattr(one, name) for name in ("agreement", "currency", "total", "tax", "payable")}
+    what = {"cycle": CYCLE, "settlement": document.settlement, "statements": [stated]}
+    draft = Draft("approved", "amir", AT.isoformat(), {"proposal": 1, "act": "lock", "what": what})
+    return Entry.place(draft, f"reseller/{document.reseller}", Head())
 
 
 def _member(document: Document, owed: Decimal) -> Member:

@@ -65,15 +65,27 @@ def approval(entries: Sequence[Entry], act: str, what: Mapping[str, Any]) -> Fac
     for entry in reversed(entries):
         is_act = entry.kind == APPROVED and entry.body["act"] == act
         if is_act and what.items() <= entry.body["what"].items():
-            proposal = next(one for one in entries if one.seq == entry.body["proposal"])
-            return {
-                "entry": f"{entry.stream}#{entry.seq}",
-                "proposed_by": proposal.actor,
-                "approved_by": entry.actor,
-                "at": entry.at,
-                "why": proposal.why,
-            }
+            return _approval(entries, entry)
     return None
+
+
+def decided(entries: Sequence[Entry], proposal: str) -> Facts:
+    """The same of the proposal of that name, which was approved; nothing where it is of another stream."""
+    for entry in entries:
+        if entry.kind == APPROVED and f"{entry.stream}#{entry.body['proposal']}" == proposal:
+            return _approval(entries, entry)
+    return {}
+
+
+def _approval(entries: Sequence[Entry], entry: Entry) -> Facts:
+    proposal = next(one for one in entries if one.seq == entry.body["proposal"])
+    return {
+        "entry": f"{entry.stream}#{entry.seq}",
+        "proposed_by": proposal.actor,
+        "approved_by": entry.actor,
+        "at": entry.at,
+        "why": proposal.why,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from shared.steps import sealing, state
 from shared.steps.day_parts import source_key
 from shared.steps.explaining.bounds import after_bounds, bounds
 from shared.steps.explaining.earnings import earning
-from shared.steps.explaining.kept import ContradictionError, Facts, Kept, plain
+from shared.steps.explaining.kept import ContradictionError, Facts, Kept, decided, plain
 from shared.steps.explaining.refunding import is_netted, undoes
 from shared.steps.explaining.statement import lines_with
 from shared.steps.explaining.whose import agreement_facts, conditions, mapped_on, version_of
@@ -51,6 +51,7 @@ def line_facts(kept: Kept, payer: str, line: Facts) -> Facts | None:
         "agreement": None if version is None else agreement_facts(kept, version),
         "conditions": conditions(version, line, mapped) if version is not None and not is_absent else [],
         "rows": [row_facts(one) for one in rows],
+        "closed": closed_by(kept, rows),
         "undoes": undoes(kept, rows) if line["kind"] in UNDO else [],
         "refunds": [] if version is None else _refunds(version, line, undone),
         "cases": [case_facts(kept, one) for one in held],
@@ -62,7 +63,7 @@ def line_facts(kept: Kept, payer: str, line: Facts) -> Facts | None:
     }
     if version is not None and line["kind"] not in UNDO:
         found["basis"] = _basis(kept, version, line, rows)
-        _check_conditions(found, rows)
+        _check_conditions(kept, found, rows)
     earned = [one for one in rows if one["kind"] == "commission"]
     if version is not None and earned:
         found["earning"] = earning(kept, version, line, earned)
@@ -107,11 +108,23 @@ def raw_of(kept: Kept, payer: str, line: Facts) -> Facts:
     return found
 
 
-def _check_conditions(found: Facts, rows: Sequence[Facts]) -> None:
+def closed_by(kept: Kept, rows: Sequence[Facts]) -> list[Facts]:
+    """The decisions that closed the cases that a line was in: it is excluded and says so."""
+    said = {one["because"] for one in rows if one["kind"] == "excluded"}
+    found = {one[-1]: one for one in kept.manifest["closed"] if one[4] in said}
+    return [
+        {"because": one[4], "kind": one[1], "key": one[2], "proposal": name, **decided(kept.entries, name)}
+        for name, one in sorted(found.items())
+    ]
+
+
+def _check_conditions(kept: Kept, found: Facts, rows: Sequence[Facts]) -> None:
     """What the line meets must be what it was settled by."""
     met = found["conditions"][-1] if found["conditions"] and found["conditions"][-1]["outcome"] else None
     settled = [("rule", one["rule"]) for one in rows if one["kind"] == "commission"]
-    settled += [("exclusion", one["because"]) for one in rows if one["kind"] == "excluded"]
+    closed = {one[4] for one in kept.manifest["closed"]}
+    excluded = [one["because"] for one in rows if one["kind"] == "excluded"]
+    settled += [("exclusion", because) for because in excluded if because not in closed]
     for one in settled:
         if met is None or (met["kind"], met["name"]) != one:
             raise ContradictionError(f"the first condition that line {found['id']} meets", met and met["name"], one[1])

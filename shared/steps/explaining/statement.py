@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from shared.money import text, total
-from shared.steps.explaining.kept import ContradictionError, Facts, Kept, standing_on
+from shared.steps.explaining.kept import ContradictionError, Facts, Kept, decided, standing_on
 from shared.steps.explaining.years import adjusting
 
 if TYPE_CHECKING:
@@ -96,6 +96,10 @@ def adjusted_months(kept: Kept, where: str, given: Facts) -> list[Facts]:
         if cycle in kept.looked_back:
             settlements = [standing_on(kept, cycle).named(), *(one.named() for one in adjusting(kept, cycle))]
         told = {"cycle": cycle, "corrects": row["corrects"], "lines": row["lines"], "amount": text(row["amount"])}
-        why = kept.looked_back.get(cycle) if not row["approved"] else f"approved as {row['approved']}"
-        found.append({**told, "why": why, "settlements": settlements})
+        if row["approved"]:
+            by_hand = {"proposal": row["approved"], **decided(kept.entries, row["approved"])}
+            cause = next(one[4] for one in kept.manifest["adjustments"] if one[0] == row["approved"])
+            found.append({**told, "why": cause, "settlements": [], "decision": by_hand})
+        else:
+            found.append({**told, "why": kept.looked_back.get(cycle), "settlements": settlements})
     return found

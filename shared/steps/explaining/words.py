@@ -152,6 +152,10 @@ def _outcome(found: Facts) -> Iterator[str]:
             yield f"It is {one['kind'].replace('_', ' ')}: {money(one['basis'])} {one['currency']} earn nothing"
         elif one["kind"] == "excluded":
             yield f"It is excluded: {money(one['basis'])} {one['currency']} earn nothing, {one['because']}"
+            for closed in found.get("closed", ()):
+                yield f"  that closed case {closed['kind']} {closed['key']}, proposal {closed['proposal']}"
+                if "entry" in closed:
+                    yield f"  {act(closed)}"
         elif one["kind"] == "netted" and "other_line" in one:
             of = f" of {cycles[one['other_line']]}" if one["other_line"] in cycles else ""
             yield f"It undoes {money(one['basis'])} {one['currency']} of charge {one['other_line']}{of}"
@@ -347,6 +351,8 @@ def _payout(found: Facts) -> Iterator[str]:
             yield f"  forfeited at the lock of {one['cycle']}, below the minimum: {money(one['amount'])}"
         elif one["what"] == "withheld":
             yield f"  withheld when {one['id']} was instructed: {money(one['amount'])}"
+        elif one["what"] == "reopened":
+            yield f"  {one['id']} was reopened, for it did not arrive: {money(one['amount'])}"
         elif one["what"] == "paid":
             yield f"  paid before, {one['id']}: {money(one['amount'])}"
         else:
@@ -362,4 +368,6 @@ def _payout(found: Facts) -> Iterator[str]:
     if not found["answers"]:
         yield "The bank has not answered"
     for one in found["answers"]:
-        yield f"The bank: {one['says']} at {one['at']} ({one['entry']})"
+        yield f"The bank: {one['says'].replace('_', ' ')} at {one['at']} ({one['entry']})"
+    if "reopened" in found:
+        yield f"What did not arrive is owed again: {act(found['reopened'])}"

@@ -78,10 +78,12 @@ def adjusts(found: Sequence[Facts], currency: str) -> Iterator[str]:
     if found:
         yield "It adjusts"
     for one in found:
-        what = "what was taken back" if one["corrects"] == "adjustment" else one["corrects"]
+        what = "what was taken back" if one["corrects"] == "adjustment" else one["corrects"] or "an amount by hand"
         count = f"{one['lines']:,} line" + ("" if one["lines"] == 1 else "s")
         why = f": {one['why']}" if one["why"] else ""
         yield f"  {one['cycle']}, {what}: {count}, {money(one['amount'])} {currency}{why}"
+        if "decision" in one:
+            yield f"    {act(one['decision'] if 'entry' in one['decision'] else None)}"
         for by in one["settlements"]:
             named = f"{by['id'][:SHOWN]}, {by['owner']} {by['cycle']}, {by['state']}"
             yield f"    corrects {named}; lock {act(by['locked'])}"
