@@ -35,6 +35,7 @@ from shared.money import text
 from shared.services import Services
 from shared.settlement.examples import settle_example
 from shared.steps import decide, state
+from shared.steps.acts.price_plans import propose_price_plan
 
 
 class RefusedError(ClearbookError):
@@ -79,9 +80,12 @@ def check_documents(files: Sequence[Path], json_to: str | None) -> None:
 
 
 def propose_agreement(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
-    """Propose an agreement version."""
+    """Propose a version of an agreement, or of a price plan."""
     work, name = services(home), str(file)
     with reading(file.read_bytes(), name) as data:
+        if _is_plan(data):
+            say(work, [propose_price_plan(work, data, name, by=by, why=why, at=stamp(now(home)))], json_to)
+            return
         proposal = decide.propose_agreement(work, data, name, by=by, why=why, at=stamp(now(home)))
         document = check(AgreementDocument, data, name)
     _, warnings = agreement_findings(document)

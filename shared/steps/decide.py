@@ -27,6 +27,7 @@ from shared.steps.acts import (
     notes,
     parties,
     payouts,
+    price_plans,
     references,
 )
 from shared.steps.acts.act import Act, Proposed, Who
@@ -49,6 +50,7 @@ ACTS: Mapping[str, Act] = {
         grants.ACT,
         adjustments.ACT,
         cases.ACT,
+        price_plans.ACT,
         *notes.ACTS,
         *references.ACTS,
     )
