@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from shared.chain.chain import Chain
 from shared.cloud.uncollected import uncollected
 from shared.errors import SettingError
+from shared.events.destination import Destination
 from shared.parties.parties import SITES, Connector
 from shared.ports import BillApi, Buckets, ObjectStore, Rows
 from shared.services import Services
@@ -48,13 +49,15 @@ def build_services(environ: Mapping[str, str]) -> Services:
     rows: Rows = Lazy(lambda: _rows(environ))
     scratch = Path(environ.get("CLEARBOOK_SCRATCH") or tempfile.gettempdir()) / "clearbook"
     scratch.mkdir(parents=True, exist_ok=True)
-    bss = Lazy(lambda: _Bss(environ, rows))
+    given = _Given(environ)
+    bss = Lazy(lambda: _Bss(environ, rows, given))
     memory_mb = int(environ.get("FC_FUNCTION_MEMORY_SIZE") or environ.get("CLEARBOOK_MEMORY_MB") or 2048)
     return Services(
         buckets=buckets(environ),
         rows=rows,
         chain=Chain(rows),
         bill_api=lambda connector: bss.api(connector),
+        buckets_of_others=lambda destination: _bucket_of_other(environ, destination, given),
         scratch=scratch,
         memory_mb=memory_mb // 2,
         threads=int(environ.get("CLEARBOOK_THREADS") or min(2, os.cpu_count() or 1)),
@@ -102,19 +105,58 @@ def _keys(environ: Mapping[str, str], key: AccessKey | None = None) -> KeySource
     return lambda: from_environment(environ)
 
 
+class _Given:
+    """The keys that others give: those of secrets, and of roles, which this process assumes once an hour."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._roles: dict[str, KeySource] = {}
+
+    def key(self, role: str | None, secret: str | None) -> AccessKey | KeySource:
+        """The key of the role, or else of the secret."""
+        from shared.cloud.credentials import access_key, secrets_from
+
+        environ = self._environ
+        if role is None:
+            return access_key(secrets_from(setting(environ, "CLEARBOOK_SECRETS")), secret or "")
+        if role not in self._roles:
+            from shared.cloud.patience import from_settings
+            from shared.cloud.sts import AssumedRole
+
+            region = setting(environ, "CLEARBOOK_REGION")
+            endpoint = environ.get("CLEARBOOK_STS_ENDPOINT") or f"sts.{region}.aliyuncs.com"
+            protocol = environ.get("CLEARBOOK_STS_PROTOCOL") or "HTTPS"
+            session = environ.get("FC_FUNCTION_NAME") or "clearbook"
+            self._roles[role] = AssumedRole(
+                endpoint, protocol, region, _keys(environ), role, session, from_settings(environ)
+            )
+        return self._roles[role]
+
+
+def _bucket_of_other(environ: Mapping[str, str], destination: Destination, given: _Given) -> ObjectStore:
+    from shared.cloud.credentials import AccessKey
+    from shared.cloud.oss import OssStore
+    from shared.cloud.patience import from_settings
+
+    named = destination.endpoint
+    endpoint = setting(environ, "CLEARBOOK_OSS_ENDPOINT") if named == "default" else named
+    key = given.key(destination.role, destination.secret)
+    keys = (lambda: key) if isinstance(key, AccessKey) else key
+    return OssStore(endpoint, destination.region, destination.bucket, keys, from_settings(environ))
+
+
 class _Bss:
     """The bill calls of all payer accounts; calls for one quota group share its quota, over all instances."""
 
-    def __init__(self, environ: Mapping[str, str], rows: Rows) -> None:
+    def __init__(self, environ: Mapping[str, str], rows: Rows, given: _Given) -> None:
         from shared.cloud.bss import CALLS_PER_S, WINDOW_S
         from shared.cloud.patience import Pace, from_settings
 
-        self._environ, self._rows = environ, rows
+        self._environ, self._rows, self._given = environ, rows, given
         calls_per_s = int(environ.get("CLEARBOOK_BSS_CALLS_PER_S") or CALLS_PER_S)
         self._paces = defaultdict[str, Pace](lambda: Pace(calls_per_s, WINDOW_S))
         self._places: dict[str, Places] = {}
         self._calls_per_s = calls_per_s
-        self._roles: dict[str, KeySource] = {}
         patience = from_settings(environ)
         # Others of the main account use the same quota, for a while; it is free again every second.
         self._patience = replace(patience, total_s=5 * patience.total_s, longest_pause_s=1.0)
@@ -131,29 +173,8 @@ class _Bss:
         region = setting(environ, "CLEARBOOK_REGION")
         group = connector.quota_group
         places = self._places.setdefault(group, Places(self._rows, group, self._calls_per_s))
-        return BssApi(
-            endpoint, protocol, region, self._key(connector), self._patience, self._paces[group], places
-        )  # fmt: skip
-
-    def _key(self, connector: Connector) -> AccessKey | KeySource:
-        """The key of the connector's secret, or of its role, which this process assumes once an hour."""
-        from shared.cloud.credentials import access_key, secrets_from
-
-        environ = self._environ
-        if connector.role is None:
-            return access_key(secrets_from(setting(environ, "CLEARBOOK_SECRETS")), connector.secret or "")
-        if connector.role not in self._roles:
-            from shared.cloud.patience import from_settings
-            from shared.cloud.sts import AssumedRole
-
-            region = setting(environ, "CLEARBOOK_REGION")
-            endpoint = environ.get("CLEARBOOK_STS_ENDPOINT") or f"sts.{region}.aliyuncs.com"
-            protocol = environ.get("CLEARBOOK_STS_PROTOCOL") or "HTTPS"
-            session = environ.get("FC_FUNCTION_NAME") or "clearbook"
-            self._roles[connector.role] = AssumedRole(
-                endpoint, protocol, region, _keys(environ), connector.role, session, from_settings(environ)
-            )
-        return self._roles[connector.role]
+        key = self._given.key(connector.role, connector.secret)
+        return BssApi(endpoint, protocol, region, key, self._patience, self._paces[group], places)
 
 
 def _refuse_other_site(connector: Connector, endpoint: str) -> None:

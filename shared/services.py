@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.chain.chain import Chain
+from shared.events.destination import Destination
 from shared.parties.parties import Connector
-from shared.ports import BillApi, Buckets, Rows
+from shared.ports import BillApi, Buckets, ObjectStore, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Services:
     rows: Rows
     chain: Chain
     bill_api: Callable[[Connector], BillApi]
+    buckets_of_others: Callable[[Destination], ObjectStore]  # where they want what is theirs
     scratch: Path  # a folder that outlives one event of a warm instance, and nothing else
     memory_mb: int  # for DuckDB: half of what the function has
     threads: int

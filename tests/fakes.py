@@ -22,6 +22,7 @@ from infra.localcloud.faults.plan import Fault
 from infra.provision.tables import TABLES, indexes_of
 from shared.chain.chain import Chain
 from shared.errors import SettingError
+from shared.events.destination import Destination
 from shared.parties.parties import Connector
 from shared.ports import (
     BillApi,
@@ -29,6 +30,7 @@ from shared.ports import (
     Key,
     ObjectConflictError,
     ObjectMissingError,
+    ObjectStore,
     Row,
     ServiceError,
     Value,
@@ -420,6 +422,7 @@ class Cloud:
             name: MemoryStore(f"{PREFIX}-{name}", self.clock, self.calls)
             for name in ("inbox", "work", "records", "reports")
         }
+        self.others: dict[str, MemoryStore] = {}  # buckets of others, by name
         self.rows = MemoryRows(self.calls)
         self.provider = Provider(self.calls)
         self.services = Services(
@@ -427,10 +430,22 @@ class Cloud:
             rows=self.rows,
             chain=Chain(self.rows),
             bill_api=self.provider.api,
+            buckets_of_others=self.other,
             scratch=scratch,
             memory_mb=256,
             threads=1,
         )
+
+    def other(self, destination: Destination) -> ObjectStore:
+        """The bucket of somebody else, as far as its owner lets us."""
+        if destination.bucket not in self.others:
+            problem, remedy = "there is no such bucket", "ask its owner"
+            raise ServiceError(f"cannot use bucket {destination.bucket}", problem, remedy, retryable=False)
+        return self.others[destination.bucket]
+
+    def has_bucket(self, name: str) -> MemoryStore:
+        """Somebody else has a bucket."""
+        return self.others.setdefault(name, MemoryStore(name, self.clock, self.calls))
 
     @property
     def work(self) -> MemoryStore:
@@ -444,21 +459,25 @@ class Cloud:
 
     def take_created(self) -> list[Created]:
         """The objects that were created since this was last asked."""
-        taken = [one for store in self.stores.values() for one in store.created]
-        for store in self.stores.values():
+        stores = [*self.stores.values(), *self.others.values()]
+        taken = [one for store in stores for one in store.created]
+        for store in stores:
             store.created.clear()
         return taken
 
     def state(self) -> State:
         """A copy of everything that is kept."""
         return State(
-            {name: dict(store.objects) for name, store in self.stores.items()},
+            {name: dict(store.objects) for name, store in (self.stores | self.others).items()},
             copy.deepcopy(self.rows.tables),
-            {name: list(store.created) for name, store in self.stores.items()},
+            {name: list(store.created) for name, store in (self.stores | self.others).items()},
         )
 
     def restore(self, state: State) -> None:
         """Go back to a state."""
-        for name, store in self.stores.items():
-            store.objects, store.created = dict(state.objects[name]), list(state.created[name])
+        for name in self.others.keys() - state.objects.keys():
+            del self.others[name]
+        for name, objects in state.objects.items():
+            store = self.stores[name] if name in self.stores else self.has_bucket(name)
+            store.objects, store.created = dict(objects), list(state.created[name])
         self.rows.tables = {name: {key: dict(row) for key, row in rows.items()} for name, rows in state.tables.items()}

@@ -31,7 +31,8 @@ from shared.control.months import Month
 from shared.cycle import SHANGHAI, Cycle, stamp
 from shared.ports import Row
 from shared.services import Services
-from shared.steps import decide, projections, state
+from shared.steps import casework, decide, projections, state
+from shared.steps.acts import payees
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, agreement, item, parties
 from tests.fakes import PREFIX, Cloud, Created, Item, KilledError
 from tests.granted import granted
@@ -76,14 +77,15 @@ class Function:
 
 @functools.cache
 def functions() -> Mapping[str, Function]:
-    """Every function of s.yaml by its name."""
+    """Every function of s.yaml that events wake, by its name; the portal is asked by people."""
     text = (ROOT / "s.yaml").read_text(encoding="utf-8").replace("${vars.buckets}", PREFIX)
     template = yaml.safe_load(re.sub(r"\$\{[^}]*\}", "given", text))
     found = {}
     for resource in template["resources"].values():
         props = resource["props"]
         name = props["functionName"]
-        found[name] = Function(name, props["handler"], tuple(_trigger(name, one) for one in props["triggers"]))
+        if all(one["triggerType"] != "http" for one in props["triggers"]):
+            found[name] = Function(name, props["handler"], tuple(_trigger(name, one) for one in props["triggers"]))
     return found
 
 
@@ -263,8 +265,20 @@ class World:
         if drain:
             self.pump.drain()
 
+    def accept_cases(self, reseller: str = "aurora", cycle: str = CYCLE) -> None:
+        """Let a month be locked while its cases are open."""
+        entries = self.services.chain.read(months.stream_of(reseller, cycle))
+        open_ = [one for one in casework.open_cases(self.services, reseller, cycle, entries) if not one.accepted]
+        if open_:
+            asked: dict[str, Any] = {"action": "accept", "cycle": cycle, "reseller": reseller, "because": "test"}
+            asked["cases"] = [one.id for one in open_]
+            named = {"by": PREPARER, "why": "test", "at": self.at}
+            for proposal in decide.propose(self.services, "case", asked, **named).proposals:
+                self.approve(proposal)
+
     def propose_lock(self, reseller: str = "aurora", cycle: str = CYCLE) -> Proposal:
-        """Propose to lock a month."""
+        """Propose to lock a month; what is open is accepted first."""
+        self.accept_cases(reseller, cycle)
         return decide.propose_lock(self.services, cycle, reseller, by=PREPARER, why="test", at=self.at)
 
     def lock(self, *resellers: str, cycle: str = CYCLE) -> None:
@@ -272,8 +286,17 @@ class World:
         for reseller in resellers or ("aurora", "borealis"):
             self.approve(self.propose_lock(reseller, cycle))
 
+    def switch_on(self, *resellers: str, cycle: str = CYCLE) -> None:
+        """Let resellers be paid from a cycle on, unless they are."""
+        for one in resellers or ("aurora", "borealis"):
+            entries = self.services.chain.read(months.stream_of(one, ""))
+            if not payees.is_paid(entries, cycle):
+                named = {"by": PREPARER, "why": "test", "at": self.at}
+                self.approve(decide.propose_payouts_on(self.services, one, cycle, on=True, **named))
+
     def propose_payouts(self, cycle: str = CYCLE) -> list[Proposal]:
-        """Propose to pay what is due."""
+        """Propose to pay what is due, to resellers that are switched on now at the latest."""
+        self.switch_on(cycle=cycle)
         return decide.propose_payouts(self.services, cycle, by=PREPARER, why="test", at=self.at)[0]
 
     def pay(self, cycle: str = CYCLE) -> None:
@@ -385,3 +408,4 @@ def go_live(world: World, document: Mapping[str, Any] | None = None) -> None:
     world.decide_parties(document or parties())
     for reseller in ("aurora", "borealis"):
         world.decide_agreement(agreement(reseller))
+    world.switch_on()

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.clearbook.context import now, services
+from infra.clearbook import remote
+from infra.clearbook.context import services
+from infra.clearbook.decisions import document as sent
 from infra.clearbook.decisions import say
 from infra.clearbook.main import write_json
 from shared.agreement.agreement import Agreement, parse_agreement
@@ -27,15 +29,15 @@ from shared.agreement.words import days, facts, figure, lines
 from shared.chain.entry import Entry
 from shared.control.approvals import APPROVED
 from shared.control.months import AGREEMENT, stream_of
-from shared.cycle import Cycle, stamp
+from shared.cycle import Cycle
 from shared.documents import DocumentRefusedError, Finding, check, reading
 from shared.errors import BadInputError, ClearbookError
 from shared.ids import canonical_json
 from shared.money import text
 from shared.services import Services
 from shared.settlement.examples import settle_example
-from shared.steps import decide, state
-from shared.steps.acts.price_plans import propose_price_plan
+from shared.steps import state
+from shared.steps.acts.price_plans import PRICE_PLAN
 
 
 class RefusedError(ClearbookError):
@@ -83,16 +85,19 @@ def propose_agreement(file: Path, by: str, why: str, home: Path | None, json_to:
     """Propose a version of an agreement, or of a price plan."""
     work, name = services(home), str(file)
     with reading(file.read_bytes(), name) as data:
-        if _is_plan(data):
-            say(work, [propose_price_plan(work, data, name, by=by, why=why, at=stamp(now(home)))], json_to)
-            return
-        proposal = decide.propose_agreement(work, data, name, by=by, why=why, at=stamp(now(home)))
+        is_plan = _is_plan(data)
+    found = remote.portal(home, by).propose(PRICE_PLAN if is_plan else AGREEMENT, sent(file), why)
+    if is_plan:
+        say(found["proposals"], json_to, found["notes"])
+        return
+    with reading(file.read_bytes(), name) as data:
         document = check(AgreementDocument, data, name)
     _, warnings = agreement_findings(document)
     known = [one.version for one in _of_reseller(work, document.reseller) if one.version.id == document.agreement]
-    version = parse_agreement(document.canonical())
-    warnings = [*warnings, *gaps([*known, version])]
-    say(work, [proposal], json_to, [f"warning: {place}: {problem}" for place, problem in warnings])
+    warnings = [*warnings, *gaps([*known, parse_agreement(document.canonical())])]
+    say(
+        found["proposals"], json_to, [*found["notes"], *(f"warning: {place}: {problem}" for place, problem in warnings)]
+    )
 
 
 def show_agreement(id_: str, version: int | None, cycle: str | None, home: Path | None, json_to: str | None) -> None:

@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.clearbook.context import now, services
-from infra.clearbook.decisions import say
+from infra.clearbook.decisions import propose_act
 from infra.clearbook.main import write_json
-from shared.cycle import stamp
 from shared.services import Services
-from shared.steps import caselist, decide
+from shared.steps import caselist
 
 
 def cases_of(work: Services, cycle: str) -> list[dict[str, Any]]:
@@ -89,10 +88,8 @@ def case_text(found: Mapping[str, Any]) -> list[str]:
 
 def propose(act: str, asked: Mapping[str, Any], by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose, or note, what is asked; empty options are left out."""
-    work = services(home)
     given = {name: value for name, value in asked.items() if value not in (None, [], False)}
-    found = decide.propose(work, act, given, by=by, why=why, at=stamp(now(home)))
-    say(work, list(found.proposals), json_to, list(found.notes))
+    propose_act(act, given, by, why, home, json_to)
 
 
 def show_effect(proposal: str, cycle: str | None, home: Path | None, json_to: str | None) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from infra.clearbook.people import OWNER, SEEDED
 from infra.localcloud import common
 from infra.localcloud.cloud import LocalCloud, has_ended
 from infra.localcloud.cloud import start as start_cloud
 from infra.localcloud.faults.plan import Plan
+from infra.localcloud.issuer.wire import AUDIENCE
 from shared.bootstrap import build_services
 from shared.errors import SettingError
 from shared.services import Services
@@ -38,11 +40,14 @@ def start_local(
         "CLEARBOOK_BUCKET_PREFIX": BUCKET_PREFIX,
         "CLEARBOOK_SECRETS": f"file:{secrets}",
         "CLEARBOOK_BSS_CALLS_PER_S": str(describe_qps),
+        "CLEARBOOK_OIDC_AUDIENCE": AUDIENCE,
+        "CLEARBOOK_OWNER": OWNER,
         **_scratch(home),
         "CLEARBOOK_THREADS": "1",  # here the functions share one machine's cores
     }
     code, paths = (None, []) if bundled else (ROOT / "functions", [ROOT, *map(Path, _site_packages())])
-    cloud = start_cloud(home, ROOT / "s.yaml", code, paths, settings, instances, describe_qps, faults)
+    people = [OWNER, *SEEDED]
+    cloud = start_cloud(home, ROOT / "s.yaml", code, paths, settings, instances, describe_qps, faults, people)
     common.write_atomically(home / _ENVIRONMENT, json.dumps({**settings, **reach(cloud)}).encode(), mode=0o600)
     return cloud
 
@@ -67,6 +72,8 @@ def reach(cloud: LocalCloud) -> dict[str, str]:
         "CLEARBOOK_RAM_ENDPOINT": ends["ram"]["endpoint"],
         "CLEARBOOK_RAM_PROTOCOL": ends["ram"]["protocol"],
         "CLEARBOOK_SLS_ENDPOINT": ends["sls"]["endpoint"],
+        "CLEARBOOK_OIDC_ISSUER": ends["issuer"]["endpoint"],
+        "CLEARBOOK_PORTAL": f"{ends['host']['endpoint']}/http/portal",
         "CLEARBOOK_ACCOUNT": cloud.keys.account_id,
         "ALIBABA_CLOUD_ACCESS_KEY_ID": ends["oss"]["access_key_id"],
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": ends["oss"]["access_key_secret"],

@@ -1,19 +1,21 @@
-"""The commands by which people decide: what they propose and approve is shown, then done."""
+"""The commands by which people decide: clients of the portal, which shows what they propose and approve."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.clearbook.context import now, services
+from infra.clearbook import remote
+from infra.clearbook.context import services
 from infra.clearbook.main import write_json
-from shared.control.approvals import Proposal
-from shared.cycle import stamp
-from shared.documents import reading
-from shared.errors import ClearbookError
-from shared.services import Services
-from shared.steps import decide, state
+from shared.control.months import INVOICE, LOCK
+from shared.errors import BadInputError, ClearbookError
+from shared.payout.batch import PAYOUT
+from shared.steps import state
+from shared.steps.state import PARTY_DOCUMENT
+
+_TOLD = ("shows", "waits_for", "seen")  # for people; the rest of a proposal is data
 
 
 class NotAllProposedError(ClearbookError):
@@ -22,117 +24,128 @@ class NotAllProposedError(ClearbookError):
     code = "not_all_proposed"
 
 
+def propose_act(act: str, asked: Mapping[str, Any], by: str, why: str, home: Path | None, json_to: str | None) -> None:
+    """Propose an act of plain data."""
+    found = remote.portal(home, by).propose(act, asked, why)
+    say(found["proposals"], json_to, found["notes"])
+
+
+def propose_file(
+    act: str, file: Path, by: str, why: str, home: Path | None, json_to: str | None, **more: Any
+) -> None:  # fmt: skip
+    """Propose what a file says."""
+    propose_act(act, {**document(file), **more}, by, why, home, json_to)
+
+
+def document(file: Path) -> dict[str, str]:
+    """A file as it is sent: its name for messages, and its text."""
+    try:
+        return {"name": str(file), "text": file.read_bytes().decode()}
+    except UnicodeDecodeError as exc:
+        raise BadInputError(str(file), f"byte {exc.start} is not UTF-8", "save the file as UTF-8") from exc
+
+
 def propose_parties(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a party document."""
-    work = services(home)
-    with reading(file.read_bytes(), str(file)) as data:
-        proposal = decide.propose_parties(work, data, str(file), by=by, why=why, at=stamp(now(home)))
-    say(work, [proposal], json_to)
+    propose_file(PARTY_DOCUMENT, file, by, why, home, json_to)
 
 
 def propose_locks(cycle: str, resellers: list[str], by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a lock for each reseller."""
-    work = services(home)
-    parties, _ = state.parties(work)
+    portal = remote.portal(home, by)
     proposals, problems = [], []
-    for one in resellers or sorted(parties.resellers):
+    for one in resellers or sorted(state.parties(services(home))[0].resellers):
         try:
-            proposals.append(decide.propose_lock(work, cycle, one, by=by, why=why, at=stamp(now(home))))
-        except ClearbookError as exc:
+            proposals += portal.propose(LOCK, {"cycle": cycle, "reseller": one}, why)["proposals"]
+        except remote.RefusedError as exc:
             problems.append(str(exc))
-    say(work, proposals, json_to, [f"not proposed: {problem}" for problem in problems])
+    say(proposals, json_to, [f"not proposed: {problem}" for problem in problems])
     if problems:
         raise NotAllProposedError(f"{len(problems)} of {len(problems) + len(proposals)} could not be proposed")
 
 
 def propose_payouts(cycle: str, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose what is due."""
-    work = services(home)
-    proposals, left_out = decide.propose_payouts(work, cycle, by=by, why=why, at=stamp(now(home)))
-    say(work, proposals, json_to, [f"{reseller}: not paid: {problem}" for reseller, problem in left_out])
+    propose_act(PAYOUT, {"cycle": cycle}, by, why, home, json_to)
 
 
-def propose_invoice(invoice: decide.Invoice, by: str, why: str, home: Path | None, json_to: str | None) -> None:
+def propose_invoice(asked: Mapping[str, str], by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose to enter an invoice."""
-    work = services(home)
-    say(work, [decide.propose_invoice(work, invoice, by=by, why=why, at=stamp(now(home)))], json_to)
+    propose_act(INVOICE, asked, by, why, home, json_to)
 
 
 def approve(names: list[str], by: str, home: Path | None, json_to: str | None) -> None:
     """Approve proposals by name."""
-    work = services(home)
+    portal = remote.portal(home, by)
     done: list[dict[str, Any]] = []
     try:
         for name in names:
-            proposal, orders, missing = decide.approve(work, name, by=by, at=stamp(now(home)))
-            done.append({**_as_json(proposal), "approved_by": by, "missing": list(missing), "orders": orders})
+            one = portal.approve(name)
+            done.append(one)
             if json_to != "-":
-                print(f"approved {proposal.name} ({proposal.act}, proposed by {proposal.by})")
-                if missing:
-                    print(f"  not in force yet: it waits for {', '.join(missing)}")
-                for order in orders:
+                print(f"approved {one['proposal']} ({one['act']}, proposed by {one['by']})")
+                if one["missing"]:
+                    print(f"  not in force yet: it waits for {', '.join(one['missing'])}")
+                for order in one["orders"]:
                     print(f"  ordered {order}")
     finally:
         if json_to is not None:
             write_json(done, json_to)
 
 
-def propose_act(act: str, asked: Mapping[str, Any], by: str, why: str, home: Path | None, json_to: str | None) -> None:
-    """Propose an act of plain data."""
-    work = services(home)
-    found = decide.propose(work, act, asked, by=by, why=why, at=stamp(now(home)))
-    say(work, list(found.proposals), json_to, list(found.notes))
-
-
 def reject(name: str, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Reject a proposal, or withdraw one's own."""
-    work = services(home)
-    proposal = decide.reject(work, name, by=by, why=why, at=stamp(now(home)))
+    one = remote.portal(home, by).post("/v1/proposals/reject", {"name": name, "why": why})
     if json_to is not None:
-        write_json({**_as_json(proposal), "rejected_by": by, "because": why}, json_to)
+        write_json(one, json_to)
     if json_to != "-":
-        print(f"rejected {proposal.name} ({proposal.act}, proposed by {proposal.by}): {why}")
+        print(f"rejected {one['proposal']} ({one['act']}, proposed by {one['by']}): {why}")
 
 
-def show_proposals(home: Path | None, json_to: str | None) -> None:
+def show_proposals(by: str, home: Path | None, json_to: str | None) -> None:
     """List what waits."""
-    work = services(home)
-    found = decide.waiting(work)
+    found = remote.portal(home, by).get("/v1/proposals")["proposals"]
     if json_to is not None:
-        write_json([_as_json(proposal) for proposal in found], json_to)
+        write_json([_as_json(one) for one in found], json_to)
     if json_to == "-":
         return
-    for proposal in found:
-        print(f"{proposal.name}: {proposal.act} by {proposal.by} at {proposal.at} {proposal.why}".rstrip())
-        for line in decide.show(work, proposal):
+    for one in found:
+        print(f"{one['proposal']}: {one['act']} by {one['by']} at {one['at']} {one['why']}".rstrip())
+        for line in one["shows"]:
             print(f"  {line}")
-        print(f"  waits for {', '.join(decide.missing(work, proposal))}")
+        print(f"  waits for {', '.join(one['waits_for'])}")
     if not found:
         print("nothing waits for an approval")
 
 
-def say(work: Services, proposals: list[Proposal], json_to: str | None, notes: list[str] | None = None) -> None:
-    """Print what was proposed and how it is approved."""
+def show_me(by: str, home: Path | None, json_to: str | None) -> None:
+    """Say who is signed in, and what they may."""
+    me = remote.portal(home, by).get("/v1/me")
     if json_to is not None:
-        write_json({"proposals": [_as_json(proposal) for proposal in proposals], "notes": notes or []}, json_to)
+        write_json(me, json_to)
     if json_to == "-":
         return
-    for proposal in proposals:
-        print(f"proposed {proposal.name} by {proposal.by}; someone else approves it: clearbook approve {proposal.name}")
-        for line in decide.show(work, proposal):
+    print(f"{me['user']}: {me['name']}, {me['role']}: {me['says']}")
+    for doing, acts in me["may"].items():
+        print(f"  may {doing}: {', '.join(acts) or 'nothing'}")
+
+
+def say(proposals: Sequence[Mapping[str, Any]], json_to: str | None, notes: Sequence[str] = ()) -> None:
+    """Print what was proposed and how it is approved."""
+    if json_to is not None:
+        write_json({"proposals": [_as_json(one) for one in proposals], "notes": list(notes)}, json_to)
+    if json_to == "-":
+        return
+    for one in proposals:
+        name = one["proposal"]
+        print(f"proposed {name} by {one['by']}; someone else approves it: clearbook approve {name}")
+        for line in one["shows"]:
             print(f"  {line}")
-    for note in notes or []:
+    for note in notes:
         print(note)
     if not proposals and not notes:
         print("nothing is due")
 
 
-def _as_json(proposal: Proposal) -> dict[str, Any]:
-    return {
-        "proposal": proposal.name,
-        "act": proposal.act,
-        "by": proposal.by,
-        "at": proposal.at,
-        "why": proposal.why,
-        "what": dict(proposal.body),
-    }
+def _as_json(proposal: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in proposal.items() if name not in _TOLD}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Literal, NoReturn, Optional
 
 import typer
 
@@ -38,22 +38,34 @@ reference = typer.Typer(
 reference_import = typer.Typer(
     help="Check a file and propose it; it is in force once somebody else approves it.", no_args_is_help=True
 )
+audit = typer.Typer(help="The chain: checked, taken away, asked who did what, when and why.", no_args_is_help=True)
+journal = typer.Typer(invoke_without_command=True)
 cases = typer.Typer(help="What Clearbook does not guess: what is open, and what people decide about it.")
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
+payout = typer.Typer(help="Payments: proposed, followed, and whom they go to.", invoke_without_command=True)
+app.add_typer(payout, name="payout")
 app.add_typer(local, name="local")
 app.add_typer(bench, name="bench")
+app.add_typer(audit, name="audit")
 app.add_typer(party, name="party")
 app.add_typer(agreement, name="agreement")
 app.add_typer(bill, name="bill")
 app.add_typer(cases, name="cases")
 app.add_typer(reference, name="reference")
+app.add_typer(journal, name="journal")
 reference.add_typer(reference_import, name="import")
 
 Home = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
     typer.Option("--home", help="A local cloud's folder. Default: the CLEARBOOK_* settings, else .clearbook/demo."),
 ]
-By = Annotated[str, typer.Option("--by", help="Who acts, such as paula (a preparer) or amir (an approver).")]
+By = Annotated[
+    str, typer.Option("--by", envvar="CLEARBOOK_USER", help="Who acts: somebody who signed in with `clearbook login`.")
+]
+User = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--user", envvar="CLEARBOOK_USER", help="Who signs in; at a local cloud anybody, with no password."),
+]
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the chain.")]
 CycleOption = Annotated[str, typer.Option("--cycle", help="The billing cycle, YYYY-MM.")]
 Payer = Annotated[str, typer.Option("--account", help="The payer account whose bill it is.")]
@@ -178,6 +190,36 @@ def bench_month(
     show(sizes, seed, bundled=bundle, json_to=json)
 
 
+@bench.command("publish")
+def bench_publish(
+    resellers: Annotated[int, typer.Option(help="Resellers of the month, 1 to 5,000.")] = 500,
+    json: Json = None,
+) -> None:
+    """The statements of a month in every format: what each takes, and the most memory of all of them.
+
+    Beside them one statement of 20,000 lines.
+    """
+    from infra.clearbook.bench.publish import show
+
+    show(resellers, json)
+
+
+@bench.command("reconcile")
+def bench_reconcile(
+    lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each, settling and reconciling in turns.")] = 3,
+    json: Json = None,
+) -> None:
+    """Reconciling a generated month line by line, beside settling it.
+
+    The 20 settlements of `bench settle` are written; then every line of the bill is held against them, and their sums
+    against their summaries. Medians of times by the clock and of processor times, and the largest process.
+    """
+    from infra.clearbook.bench.reconcile import show
+
+    show(lines, runs, json)
+
+
 @bench.command("settle")
 def bench_settle(
     lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
@@ -193,6 +235,17 @@ def bench_settle(
     from infra.clearbook.bench.settle import show
 
     show(lines, runs, json)
+
+
+@bench.command("chain")
+def bench_chain(
+    entries: Annotated[int, typer.Option(min=10_000, help="Entries of the bundle that is checked.")] = 1_000_000,
+    json: Json = None,
+) -> None:
+    """The chain: appends beside bare put_row, 500 approvals on a stream of 5,000 entries, a bundle checked offline."""
+    from infra.clearbook.bench.chain import show
+
+    show(entries, json)
 
 
 @app.command()
@@ -240,12 +293,40 @@ def init(
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="ID=NAME", help="Somebody who may approve; again for more."),
     ] = None,
+    by: By = "owner",
     home: Home = None,
 ) -> None:
-    """Name the first people who may propose and approve, once. A local cloud has four of its own."""
+    """Name the first people who may propose and approve, once; who may do that CLEARBOOK_OWNER of the portal says.
+
+    An ID is the subject that the person's tokens name. A local cloud has an owner and four people of its own.
+    """
     from infra.clearbook.people import name_first
 
-    name_first(preparer or [], approver or [], home)
+    name_first(preparer or [], approver or [], by, home)
+
+
+@app.command()
+def login(user: User = None, home: Home = None, json: Json = None) -> None:
+    """Sign in: at the issuer in a browser, wherever that is; the token is kept until it ends."""
+    from infra.clearbook.login import sign_in
+
+    sign_in(user, home, json)
+
+
+@app.command()
+def logout(user: User = None, home: Home = None) -> None:
+    """Forget the token of one person, or of all who signed in here."""
+    from infra.clearbook.login import sign_out
+
+    sign_out(user, home)
+
+
+@app.command()
+def me(by: By = "paula", home: Home = None, json: Json = None) -> None:
+    """Who is signed in, and what they may propose and approve."""
+    from infra.clearbook.decisions import show_me
+
+    show_me(by, home, json)
 
 
 @party.command("import")
@@ -384,6 +465,20 @@ def reference_import_opening(
     import_opening(file, by, why, home, json)
 
 
+@reference_import.command("tolerance")
+def reference_import_tolerance(
+    file: Annotated[Path, typer.Argument(help="One version of a tolerance, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose a tolerance: how far figures of others may be from ours, by currency, and why."""
+    from infra.clearbook.reconcile import propose_tolerance
+
+    propose_tolerance(file, by, why, home, json)
+
+
 @reference_import.command("repair")
 def reference_import_repair(
     file: Annotated[Path, typer.Argument(help="One version of a repair rule, YAML.")],
@@ -399,6 +494,20 @@ def reference_import_repair(
     from infra.clearbook.references.commands import import_repair
 
     import_repair(file, by, why, home, json)
+
+
+@reference_import.command("layout")
+def reference_import_layout(
+    file: Annotated[Path, typer.Argument(help="The layout of one reseller, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose a reseller's own layout: one more file of each statement, in the columns that its systems read."""
+    from infra.clearbook.references.commands import import_layout
+
+    import_layout(file, by, why, home, json)
 
 
 @reference.command("list")
@@ -532,11 +641,11 @@ def bill_quality(
 
 
 @app.command()
-def proposals(home: Home = None, json: Json = None) -> None:
+def proposals(by: By = "amir", home: Home = None, json: Json = None) -> None:
     """The proposals that wait for an approval."""
     from infra.clearbook.decisions import show_proposals
 
-    show_proposals(home, json)
+    show_proposals(by, home, json)
 
 
 @app.command()
@@ -604,12 +713,128 @@ def lock(
     propose_locks(cycle, reseller or [], by, why, home, json)
 
 
-@app.command()
-def payout(cycle: CycleOption, by: By = "paula", why: Why = "", home: Home = None, json: Json = None) -> None:
-    """Propose to pay what is due; an approval writes the payout file."""
+@payout.callback()
+def payout_propose(
+    ctx: typer.Context,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="The billing cycle, YYYY-MM.")] = None,  # noqa: UP045
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay what is due (--cycle); an approval writes the payout files. Or one of the commands below."""
+    if ctx.invoked_subcommand is not None:
+        if cycle is not None:
+            raise typer.BadParameter(f"--cycle goes behind {ctx.invoked_subcommand}")
+        return
+    if cycle is None:
+        raise typer.BadParameter("give --cycle, or one of the commands (--help lists them)")
     from infra.clearbook.decisions import propose_payouts
 
     propose_payouts(cycle, by, why, home, json)
+
+
+@payout.command("status")
+def payout_status(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
+    """Where each payment of a cycle stands: what was instructed, what the bank paid, what came back, what is open."""
+    from infra.clearbook.payouts import show_status
+
+    show_status(cycle, home, json)
+
+
+@payout.command("on")
+def payout_on(
+    reseller: Annotated[list[str], typer.Argument(metavar="RESELLER...", help="Who is to be paid.")],
+    cycle: Annotated[str, typer.Option("--cycle", help="The first month, YYYY-MM.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay resellers from a cycle on; before that they only see statements."""
+    from infra.clearbook.payouts import switch
+
+    switch(reseller, cycle, by, why, home, json, on=True)
+
+
+@payout.command("off")
+def payout_off(
+    reseller: Annotated[list[str], typer.Argument(metavar="RESELLER...", help="Who is not to be paid.")],
+    cycle: Annotated[str, typer.Option("--cycle", help="The first month without payment, YYYY-MM.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to pay resellers no longer; their statements go on."""
+    from infra.clearbook.payouts import switch
+
+    switch(reseller, cycle, by, why, home, json, on=False)
+
+
+@payout.command("payee")
+def payout_payee(
+    reseller: Annotated[str, typer.Argument(help="Whose money it is.")],
+    name: Annotated[str, typer.Option(help="The account's holder, as the bank knows it.")],
+    account: Annotated[str, typer.Option(help="The account's number, or IBAN; of a wallet its id.")],
+    bank: Annotated[str, typer.Option(help="The bank's name; of a wallet who runs it.")],
+    bic: Annotated[str, typer.Option(help="The bank's BIC.")] = "",
+    currency: Annotated[str, typer.Option(help="Only payments in this currency. Default: all.")] = "",
+    wallet: Annotated[bool, typer.Option("--wallet", help="It is a wallet, and no bank account.")] = False,
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose whom a reseller's money goes to; once approved, nothing is paid until its waiting period is over."""
+    from infra.clearbook.decisions import propose_act
+
+    asked = {"reseller": reseller, "name": name, "account": account, "bank": bank, "bic": bic, "currency": currency}
+    propose_act("payee", {**asked, "kind": "wallet" if wallet else "bank"}, by, why, home, json)
+
+
+@payout.command("template")
+def payout_template(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The document of its columns, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Check the form of payout file that a bank or wallet asks for, and propose it."""
+    from infra.clearbook.payouts import template
+
+    template(file, by, why, home, json)
+
+
+@payout.command("reopen")
+def payout_reopen(
+    instruction: Annotated[str, typer.Argument(help="The payment that came back, was rejected or paid in part.")],
+    why: Annotated[str, typer.Option("--why", help="What is known of it, such as what the bank said.")],
+    by: By = "paula",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose that what a payment did not bring is owed again; once approved it may be paid, under a new id."""
+    from infra.clearbook.decisions import propose_act
+
+    propose_act("reopen", {"instruction": instruction}, by, why, home, json)
+
+
+@app.command()
+def confirm(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="pain.002, camt.053 or CSV.")],
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow it until it is taken, or only hand it in.")
+    ] = True,
+    timeout: Annotated[int, typer.Option(min=1, help="How many seconds to wait.")] = 120,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Hand in what the bank answers: a payment's confirmation, rejection, return, or part."""
+    from infra.clearbook.payouts import confirm as hand_in
+
+    hand_in(file, home, json, wait=wait, timeout=timeout)
 
 
 @app.command()
@@ -627,12 +852,9 @@ def invoice(
 ) -> None:
     """Propose to enter a reseller's invoice; an agreement may ask for one before it pays."""
     from infra.clearbook.decisions import propose_invoice
-    from shared.cycle import parse_date
-    from shared.money import amount as exact
-    from shared.steps.decide import Invoice
 
-    given = Invoice(reseller, agreement, cycle, number, parse_date(date, "--date"), exact(amount))
-    propose_invoice(given, by, why, home, json)
+    of = {"reseller": reseller, "agreement": agreement, "cycle": cycle}
+    propose_invoice({**of, "number": number, "date": date, "amount": amount}, by, why, home, json)
 
 
 @app.command()
@@ -686,6 +908,47 @@ def settle(
         settling.show_prices(cycle, reseller, prices or [], home, json, csv)
     else:
         settling.order(cycle, reseller, home, json)
+
+
+@app.command()
+def statement(
+    cycle: CycleOption,
+    reseller: Annotated[str, typer.Option(help="Whose.")],
+    format_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--format", metavar="pdf|xlsx|csv|json|own", help="Only this; may be repeated. Default: all."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="The folder to write into.")] = Path("."),
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write a reseller's statements of a month: as it was locked, else a draft of the newest settlement, marked so.
+
+    PDFs come in Chinese and in English, a workbook holds both. Nothing is locked or sent by it.
+    """
+    from infra.clearbook.statement import write_statements
+
+    write_statements(cycle, reseller, format_ or [], output, home, json)
+
+
+@app.command()
+def summary(
+    cycle: CycleOption,
+    format_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--format", metavar="pdf|xlsx|json", help="Only this; may be repeated. Default: all."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="The folder to write into.")] = Path("."),
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the summary of a month: all resellers, what is payable, paid and open, cases, and what has changed.
+
+    Changes are against the run before, and against the month before.
+    """
+    from infra.clearbook.statement import write_summary
+
+    write_summary(cycle, format_ or [], output, home, json)
 
 
 @app.command()
@@ -846,11 +1109,80 @@ def cases_effect(
 
 
 @app.command()
-def reconcile(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
-    """What was settled in a cycle against what was billed, to the last digit."""
-    from infra.clearbook.lists import show_reconciliation
+def reconcile(
+    cycle: CycleOption,
+    reseller: Annotated[str, typer.Option(help="Only what is this reseller's. Default: the whole month.")] = "",
+    against: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--against", metavar="FILE", exists=True, dir_okay=False, help="A file of others, XLSX or CSV."),
+    ] = None,
+    map_: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--map", metavar="MAP.yaml", exists=True, dir_okay=False, help="What the file is about."),
+    ] = None,
+    months: Annotated[
+        bool, typer.Option("--month-against-month", help="What changed since the month before: signals, no blockers.")
+    ] = False,
+    factor: Annotated[Optional[str], typer.Option(help="Signal what is so many times as large or small; 2.")] = None,  # noqa: UP045
+    minimum: Annotated[Optional[str], typer.Option(help="Leave out what is smaller in both months; 100.")] = None,  # noqa: UP045
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", metavar="FILE.xlsx|csv", help="Also write everything, with every line."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Every line of a month beside what became of it: the bill, settlements, statements, journal, payouts, the bank.
 
-    show_reconciliation(cycle, home, json)
+    It ends with 1 where something is unexplained. Each difference names the lines that cause it, and its amount; with
+    --output or --json all of them. --against holds the file of somebody else against the month, row by row.
+    """
+    from infra.clearbook.reconcile import Asked, run
+
+    run(Asked(cycle, reseller, home, json, output), against, map_, months, factor, minimum)
+
+
+@journal.callback()
+def journal_(
+    context: typer.Context,
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="One month's transactions, YYYY-MM.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    format_: Annotated[Literal["csv", "beancount"], typer.Option("--format", help="What to write.")] = "beancount",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", metavar="FILE", help="Where to. Default: standard output."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """The books as a Beancount file or CSV: what was decided, as transactions that balance; and what is owed to whom.
+
+    Each transaction names the entry of the chain that it comes from. A whole journal also asserts the balances that it
+    comes to; one month's, by --cycle, holds that month's statements, payments and the bank's answers alone.
+    """
+    if context.invoked_subcommand is None:
+        from infra.clearbook.journal import show_journal
+
+        show_journal(cycle, reseller or [], format_, output, home, json)
+    elif any(one is not None for one in (cycle, reseller, output, home, json)):
+        raise typer.BadParameter(f"write options after {context.invoked_subcommand}")
+
+
+@journal.command("balances")
+def journal_balances(
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="As of this month, YYYY-MM. Default: now.")] = None,  # noqa: UP045
+    reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What is owed by reseller, agreement and currency: carried, by statements, paid, reopened; in transit, held back.
+
+    Below 0 the reseller owes it, and later months are set off against it. As of a month, what earlier ones left is
+    carried, and all that was paid since counts.
+    """
+    from infra.clearbook.journal import show_balances
+
+    show_balances(cycle, reseller or [], home, json)
 
 
 @app.command()
@@ -930,6 +1262,78 @@ def explain(
         raise typer.BadParameter("--find goes with --cycle")
     else:
         show_found(str(find), cycle, reseller, home, json, raw=raw)
+
+
+@audit.command("verify")
+def audit_verify(
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--bundle", metavar="FILE", exists=True, dir_okay=False, help="Instead: a bundle, and it alone."),
+    ] = None,
+    hash_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--hash", help="A hash that a statement or payout prints: it must be there; may be repeated."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Check every entry of every stream: its hash, its place, what it names of others, and all anchors.
+
+    It ends with 1 where an entry was changed, is missing, was put in, moved or cut off, and names it.
+    """
+    from infra.clearbook.audit import verify as verify_
+
+    verify_(bundle, hash_ or [], home, json)
+
+
+@audit.command("export")
+def audit_export(
+    file: Annotated[Path, typer.Argument(help="The bundle to write, such as chain.zip.")],
+    stream: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--stream", help="Only this stream, such as reseller/aurora; may be repeated."),
+    ] = None,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Also the documents and files that entries name by digest.")
+    ] = False,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the chain with its anchors as one file, which can be checked without Clearbook (shared/chain/README.md)."""
+    from infra.clearbook.audit import export
+
+    export(file, stream or [], home, json, with_objects=objects)
+
+
+@audit.command("show")
+def audit_show(
+    object_: Annotated[
+        str,
+        typer.Argument(
+            metavar="OBJECT",
+            help="A stream, entry (reseller/aurora#3), reseller, user, settlement, instruction, batch, case or digest.",
+        ),
+    ],
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="Of one billing cycle alone, YYYY-MM.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Who did what about something, when and why, oldest first."""
+    from infra.clearbook.audit import show
+
+    show(object_, cycle, home, json)
+
+
+@audit.command("rebuild")
+def audit_rebuild(
+    cycle: Annotated[Optional[str], typer.Option("--cycle", help="One billing cycle, YYYY-MM. Default: all.")] = None,  # noqa: UP045
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Write the lists (settlements, cases, payouts) anew from the chain, whatever they say, or where they are gone."""
+    from infra.clearbook.audit import rebuild
+
+    rebuild(cycle, home, json)
 
 
 @app.command()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from infra.clearbook.context import now, services
 from shared.control.approvals import APPROVER as MAY_APPROVE
 from shared.control.approvals import PREPARER as MAY_PROPOSE
-from shared.control.approvals import name_users, users
-from shared.cycle import stamp
 from shared.errors import BadInputError
 
 # Of a local cloud: enough for two people to decide.
@@ -22,33 +18,35 @@ SEEDED = {
     "anna": {"name": "Anna Approver", "role": MAY_APPROVE},
 }
 PREPARER, APPROVER = "paula", "amir"
-_ID = re.compile(r"[a-z][a-z0-9._-]{0,63}", re.ASCII)
+OWNER = "owner"  # of a local cloud: who names the first people
 
 
-def name_first(preparers: Iterable[str], approvers: Iterable[str], home: Path | None) -> None:
+def name_first(preparers: Iterable[str], approvers: Iterable[str], by: str, home: Path | None) -> None:
     """Name them, and say who there is; people who were named before stay, and nobody else comes in."""
+    from infra.clearbook import remote
+
     named = people(preparers, approvers)
     is_local = home is not None or "CLEARBOOK_OSS_ENDPOINT" not in os.environ
     if not named and not is_local:
         remedy = "name at least one of each: --preparer ann='Ann Lee' --approver bob='Bob Ray'"
         raise BadInputError("init", "names nobody, and this is no local cloud", remedy)
-    work = services(home)
-    name_users(work.chain, named or SEEDED, stamp(now(home)))
-    found = users(work.chain)
-    for id_, user in found.items():
+    found = remote.portal(home, by).post("/v1/init", {"users": named or SEEDED})
+    for id_, user in found["users"].items():
         print(f"{id_}: {user['name']}, {user['role']}")
-    if found != (named or SEEDED):
+    if not found["named"]:
         print("People had been named before: nothing was changed.")
 
 
 def people(preparers: Iterable[str], approvers: Iterable[str]) -> Mapping[str, dict[str, str]]:
     """ID=NAME of each role as users; raises BadInputError where one cannot be right, or a role has nobody."""
+    from shared.steps.acts.grants import USER
+
     found: dict[str, dict[str, str]] = {}
     for role, said in ((MAY_PROPOSE, preparers), (MAY_APPROVE, approvers)):
         for one in said:
             id_, _, name = one.partition("=")
-            if not _ID.fullmatch(id_) or not name.strip():
-                expected = "write ID=NAME, the id in small letters, digits, '.', '_' and '-'"
+            if not USER.fullmatch(id_) or not name.strip():
+                expected = "write ID=NAME, the id as the person's tokens name it (their subject)"
                 raise BadInputError(f"--{role}", f"is {one!r}", expected)
             if id_ in found:
                 raise BadInputError(f"--{role}", f"names {id_} again", "nobody has both roles: two people decide")

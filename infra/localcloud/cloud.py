@@ -1,4 +1,4 @@
-"""The whole local cloud: OSS, Tablestore, BSS OpenAPI, RAM, Log Service and the function host over one home folder.
+"""The whole local cloud: OSS, Tablestore, BSS, RAM, Log Service, an issuer and the function host over one home folder.
 
 The services are processes of their own that end with the one that started them; state stays in the folder.
 """
@@ -23,6 +23,7 @@ from infra.localcloud.faults.plan import Plan, write
 PREDECESSOR_WAIT_S = 15.0
 DATA_SERVICES = ("oss", "tablestore", "bss")
 ADMIN_SERVICES = ("ram", "sls")  # no function calls them
+ISSUER = "issuer"  # signs people in; it does not misbehave
 
 
 class LocalCloud:
@@ -67,6 +68,7 @@ class LocalCloud:
             "bss": {"endpoint": self._url("bss").removeprefix("http://"), "protocol": "HTTP", **signing},
             "ram": {"endpoint": self._url("ram").removeprefix("http://"), "protocol": "HTTP", **signing},
             "sls": {"endpoint": self._url("sls"), **signing},
+            "issuer": {"endpoint": self._url(ISSUER), "token": self._keys.control_token},
             "host": {"endpoint": self._url("host"), "token": self._keys.control_token},
         }
 
@@ -116,13 +118,15 @@ def start(
     instances: int = 4,
     describe_qps: int = 10,
     faults: Plan | None = None,
+    people: Sequence[str] = (),
 ) -> LocalCloud:
     """Start all services over `home` and wait until they answer.
 
     Functions run from `code`, or without it from the directories that the template names. They get the template's
     environment, the endpoints, then `environment`, the later winning. `describe_qps` is
     BSS's quota of DescribeInstanceBill calls a second and main account, 10 in the service. Everything misbehaves by
-    the plan `faults`, which is kept in `home/faults.json`. Call it from a
+    the plan `faults`, which is kept in `home/faults.json`. `people` can sign in at the issuer, with the passwords of
+    `home/issuer/people.json`. Call it from a
     thread that lives as long as the cloud: the kernel ends the services with the thread that started them.
     """
     home = home.resolve()
@@ -132,6 +136,7 @@ def start(
         quota = ["--describe-qps", str(describe_qps)]
         misbehave = _faults(home, faults)
         options: dict[str, list[str]] = {name: [] for name in ADMIN_SERVICES}
+        options[ISSUER] = [f"--person={one}" for one in people]
         options |= {name: [*misbehave, *(quota if name == "bss" else [])] for name in DATA_SERVICES}
         cloud._start(options, ports)
         settings = home / "host" / "environment.json"
@@ -171,6 +176,7 @@ def _endpoint_settings(cloud: LocalCloud) -> dict[str, str]:
         "CLEARBOOK_STS_ENDPOINT": cloud._url("bss").removeprefix("http://"),
         "CLEARBOOK_STS_PROTOCOL": "HTTP",
         "CLEARBOOK_REGION": cloud.keys.region,
+        "CLEARBOOK_OIDC_ISSUER": cloud._url(ISSUER),
     }
 
 

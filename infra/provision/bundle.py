@@ -94,7 +94,7 @@ def _inputs(root: Path, names: list[str], python: str | None) -> str:
         *(Path(module.__file__) for module in (wheels, elf, closures) if module.__file__),
     ]
     ours += [Path(__file__), *(root / "functions" / f"{n}.py" for n in names)]
-    ours += [path for kind in ("*.py", "*.toml") for path in sorted((root / "shared").rglob(kind))]
+    ours += [path for kind in (".py", *closures.DATA) for path in sorted((root / "shared").rglob(f"*{kind}"))]
     content = hashlib.sha256(f"{python is not None} {names}".encode())
     for path in ours:
         if not path.is_file():

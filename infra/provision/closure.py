@@ -15,6 +15,7 @@ from pathlib import Path
 # Adapters that `shared.bootstrap` wires, by the attribute of Services through which alone they are reached.
 OFFERED = {"bill_api": ("shared.cloud.bss", "shared.cloud.places", "shared.cloud.sts")}
 _WIRING = ("shared.bootstrap", "shared.services", "shared.ports")
+DATA = (".toml", ".typ", ".ttf", ".xsd")  # what code reads beside itself: words and labels, templates, fonts
 # Modules of the standard library that read what a package brings.
 BROUGHT = {"zoneinfo": "tzdata"}
 
@@ -54,14 +55,14 @@ def source(root: Path, module: str) -> Path | None:
 
 
 def data(module: Path) -> list[Path]:
-    """The data files (TOML) of a package: beside its code, and in folders below it that are no packages."""
+    """The data files of a package (DATA): beside its code, and in folders below it that are no packages."""
     if module.name != "__init__.py":
         return []
-    found = list(module.parent.glob("*.toml"))
+    found = list(module.parent.iterdir())
     for folder in module.parent.iterdir():
         if folder.is_dir() and not (folder / "__init__.py").exists():
-            found += folder.rglob("*.toml")
-    return sorted(found)
+            found += folder.rglob("*")
+    return sorted(path for path in found if path.suffix in DATA)
 
 
 def _reached(root: Path, start: str, without: frozenset[str]) -> set[str]:

@@ -17,9 +17,13 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         *("again/", "pulling/", "customers/"),
         *("sources/", "ingested/", "parts/", "snapshots/", "controls/", "seals/"),
         *("files/", "comparisons/"),
+        *("outbox/", "delivered/"),
         *("drafts/", "settlements/", "cases/", "quality/", "quarantine/", "stuck/"),
     ),
-    "records": ("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "answers/"),
+    "records": (
+        *("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "instructions/", "answers/"),
+        "anchors/",
+    ),
     "reports": ("reports/",),
 }
 

@@ -75,6 +75,7 @@ class Entry:
     why: str
     body: Mapping[str, Any]
     reads: Mapping[str, Head]
+    _bytes: bytes = field(default=b"", init=False, repr=False, compare=False)  # once they were asked for
 
     @classmethod
     def place(cls, draft: Draft, stream: str, head: Head) -> Entry:
@@ -89,8 +90,8 @@ class Entry:
 
     def canonical(self) -> bytes:
         """The bytes that the hash covers."""
-        return canonical_json(
-            {
+        if not self._bytes:
+            said = {
                 "stream": self.stream,
                 "seq": self.seq,
                 "previous": self.previous,
@@ -101,7 +102,8 @@ class Entry:
                 "body": self.body,
                 "reads": {stream: [head.seq, head.hash] for stream, head in self.reads.items()},
             }
-        )
+            object.__setattr__(self, "_bytes", canonical_json(said))
+        return self._bytes
 
     @property
     def hash(self) -> Digest:

@@ -70,6 +70,18 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "payout {key} came back, says the bank",
         "check it with the bank, and the payee's account; the balance stays closed until people reopen it",
     ),
+    "payout_rejected": (
+        "the bank did not carry out payout {key}",
+        "see its reason, correct the payee's account; the balance stays closed until people reopen it",
+    ),
+    "payout_partial": (
+        "the bank paid only a part of payout {key}",
+        "ask the bank for the rest, or reopen what is missing",
+    ),
+    "payout_unknown": (
+        "the bank tells of a payment {key} that was not instructed, or not so",
+        "compare its file with the payout file, and ask the bank",
+    ),
     "payout_contradicted": (
         "the bank's answers on payout {key} contradict each other",
         "ask the bank which is true; nothing is paid on either meanwhile",

@@ -13,9 +13,15 @@ from shared.parties.parties import OPERATOR
 CALCULATED, LATE, PUBLISHED, INSTRUCTED = "calculated", "arrived_after_lock", "published", "instructed"
 CONFIRMED, RETURNED, CONTRADICTED = "confirmed", "returned", "contradicted"
 NOT_INSTRUCTED = "not_instructed"
+REJECTED_BY_BANK, PARTLY_CONFIRMED = "rejected_by_bank", "partly_confirmed"
+UNKNOWN_ANSWER = "answer_unknown"  # the bank tells of a payment that nobody instructed, or not so
+REOPEN = "reopen"  # people say that what a payment did not bring is owed again
 AGREEMENT, LOCK, OPENING, INVOICE = "agreement", "lock", "opening", "invoice"
 # The kinds of entries about one instruction are also the names of what a month knows of them.
-_OF_AN_INSTRUCTION = (INSTRUCTED, CONFIRMED, RETURNED, CONTRADICTED, NOT_INSTRUCTED)
+_OF_AN_INSTRUCTION = (
+    INSTRUCTED, CONFIRMED, RETURNED, CONTRADICTED, NOT_INSTRUCTED, REJECTED_BY_BANK, PARTLY_CONFIRMED,
+    UNKNOWN_ANSWER,
+)  # fmt: skip
 OF_A_MONTH = (CALCULATED, LATE, PUBLISHED, *_OF_AN_INSTRUCTION)
 
 
@@ -38,6 +44,10 @@ class Month:
     returned: dict[str, Entry] = field(default_factory=dict)
     contradicted: dict[str, Entry] = field(default_factory=dict)
     not_instructed: dict[str, Entry] = field(default_factory=dict)
+    rejected_by_bank: dict[str, Entry] = field(default_factory=dict)
+    partly_confirmed: dict[str, Entry] = field(default_factory=dict)
+    answer_unknown: dict[str, Entry] = field(default_factory=dict)
+    reopened: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # what was approved, by instruction
     late: list[Entry] = field(default_factory=list)
 
     @property
@@ -50,15 +60,22 @@ class Month:
     @property
     def state(self) -> str:
         """Where the month stands."""
-        if self.returned:
+        standing = self.instructed.keys() - self.reopened.keys()
+        outcomes = {self.outcome(instruction) for instruction in standing}
+        if outcomes & {RETURNED, REJECTED_BY_BANK, CONTRADICTED}:
             return "returned"
-        if self.instructed:
-            return "confirmed" if self.confirmed.keys() >= self.instructed.keys() else "paid"
+        if standing:
+            return "confirmed" if outcomes == {CONFIRMED} else "paid"
         if self.locked is not None:
             return "locked" if self.published is not None else "approved"
         if self.proposed:
             return "in_review"
         return "calculated" if self.calculated else "open"
+
+    def outcome(self, instruction: str) -> str:
+        """What the bank's answers on an instruction come to, in whatever order they came; else `instructed`."""
+        told = (CONTRADICTED, RETURNED, REJECTED_BY_BANK, PARTLY_CONFIRMED, CONFIRMED)
+        return next((kind for kind in told if instruction in getattr(self, kind)), INSTRUCTED)
 
 
 def months(entries: list[Entry]) -> dict[str, Month]:
@@ -71,6 +88,8 @@ def months(entries: list[Entry]) -> dict[str, Month]:
             _review(month, entry)
     for what in in_force(entries, LOCK):
         found.setdefault(what["cycle"], Month(what["cycle"])).locked = what
+    for what in in_force(entries, REOPEN):
+        found.setdefault(what["cycle"], Month(what["cycle"])).reopened[what["instruction"]] = what
     return dict(sorted(found.items()))
 
 

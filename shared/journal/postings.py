@@ -1,4 +1,4 @@
-"""What a statement and a payout mean in the books: postings that add up to nothing, currency by currency."""
+"""What a decision means in the books: transactions whose postings add up to nothing, currency by currency."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
+from shared.chain.entry import Entry
+from shared.cycle import parse_instant, shanghai_day
 from shared.errors import ClearbookError
-from shared.money import EXACT, total
+from shared.money import total
 from shared.report.cells import csv_bytes
 
-if TYPE_CHECKING:
-    from shared.cycle import Cycle
-    from shared.settlement.statement import Statement
-
 COLUMNS = ("date", "reference", "account", "amount", "currency", "memo")
+
+COMMISSION = "Expenses:Commission"  # and what is below it
+INPUT_TAX = "Assets:InputTax"
+IN_TRANSIT = "Assets:PayoutsInTransit"  # instructed, and the bank has not said that it is paid: below 0
+BANK = "Assets:Bank"
+WITHHOLDING_TAX = "Liabilities:WithholdingTax"
+OPENING_EQUITY = "Equity:Opening"
+FORFEITED = "Income:Forfeited"
 
 
 class UnbalancedError(ClearbookError):
@@ -27,72 +32,70 @@ class UnbalancedError(ClearbookError):
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """One side of an entry; debits are above 0."""
+    """One side of a transaction; debits are above 0."""
 
     day: date
-    reference: str
+    reference: str  # with `entry` it names the transaction
     account: str
     amount: Decimal
     currency: str
     memo: str
+    act: str  # what happened
+    reseller: str
+    agreement: str
+    cycle: str  # the month that it is of
+    entry: str  # stream#seq of what decided it
+    hash: str  # of that entry
 
 
-def of_statement(statement: Statement, reseller: str, cycle: str, day: date) -> list[Posting]:
-    """Commission and input tax are owed to the reseller from the day the month is locked."""
-    payable, tax = Decimal(statement.payable), Decimal(statement.tax)
-    memo = f"{reseller} {statement.agreement} {cycle}"
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose money a transaction moves."""
 
-    def post(account: str, amount: Decimal) -> Posting:
-        return Posting(day, f"{cycle}.{reseller}.{statement.agreement}", account, amount, statement.currency, memo)
-
-    return _balanced(
-        [
-            post("Expenses:Commission", EXACT.subtract(payable, tax)),
-            post("Assets:InputTax", tax),
-            post(f"Liabilities:Resellers:{reseller}", -payable),
-        ]
-    )
+    agreement: str
+    cycle: str
+    currency: str
 
 
-def of_opening(reseller: str, agreement: str, amount: Decimal, currency: str, as_of: Cycle) -> list[Posting]:
-    """What was owed to the reseller, or by it, when the books begin: on the first day of the first cycle."""
-    reference, memo = f"{as_of}.{reseller}.{agreement}.opening", f"{reseller} {agreement} opening balance"
-    return _balanced(
-        [
-            Posting(as_of.first, reference, "Equity:Opening", amount, currency, memo),
-            Posting(as_of.first, reference, f"Liabilities:Resellers:{reseller}", -amount, currency, memo),
-        ]
-    )
+def owed_to(reseller: str) -> str:
+    """The account of what is owed to a reseller."""
+    return f"Liabilities:Resellers:{reseller}"
 
 
-def of_payout(
-    instruction: str, reseller: str, amount: Decimal, withheld: Decimal, currency: str, day: date
+def held_of(reseller: str) -> str:
+    """The account of what is held back of a reseller's commission."""
+    return f"Liabilities:Holdback:{reseller}"
+
+
+def transaction(
+    entry: Entry,
+    act: str,
+    of: Subject,
+    reference: str,
+    memo: str,
+    sides: Iterable[tuple[str, Decimal]],
+    day: date | None = None,
 ) -> list[Posting]:
-    """An instructed payout discharges what is owed; what is withheld is owed to the tax office instead."""
-    memo = f"payout {instruction}"
-
-    def post(account: str, amount: Decimal) -> Posting:
-        return Posting(day, instruction, account, amount, currency, memo)
-
+    """The postings of one transaction, on the day of its entry unless another is given; sides of 0 are left out."""
+    sides = [(account, amount) for account, amount in sides if amount != 0]
+    if not sides:
+        return []
+    day = day or shanghai_day(parse_instant(entry.at))
+    reseller, name, hash_ = reseller_of(entry), f"{entry.stream}#{entry.seq}", entry.hash
     return _balanced(
         [
-            post(f"Liabilities:Resellers:{reseller}", EXACT.add(amount, withheld)),
-            post("Assets:Bank", -amount),
-            post("Liabilities:WithholdingTax", -withheld),
+            Posting(
+                *(day, reference, account, amount, of.currency, memo),
+                *(act, reseller, of.agreement, of.cycle, name, hash_),
+            )
+            for account, amount in sides
         ]
     )
 
 
-def of_forfeit(statement: Statement, reseller: str, cycle: str, amount: Decimal, day: date) -> list[Posting]:
-    """A balance that is below the minimum and not carried forward is owed no more."""
-    reference = f"{cycle}.{reseller}.{statement.agreement}.forfeit"
-    memo = f"{reseller} {statement.agreement} {cycle} below the minimum"
-    return _balanced(
-        [
-            Posting(day, reference, f"Liabilities:Resellers:{reseller}", amount, statement.currency, memo),
-            Posting(day, reference, "Income:Forfeited", -amount, statement.currency, memo),
-        ]
-    )
+def reseller_of(entry: Entry) -> str:
+    """Whose stream an entry stands in."""
+    return entry.stream.removeprefix("reseller/")
 
 
 def to_csv(postings: Iterable[Posting]) -> bytes:
@@ -101,8 +104,9 @@ def to_csv(postings: Iterable[Posting]) -> bytes:
 
 
 def _balanced(postings: Sequence[Posting]) -> list[Posting]:
-    for currency in {one.currency for one in postings}:
-        left = total([one.amount for one in postings if one.currency == currency])
-        if left != 0:
-            raise UnbalancedError(f"the postings of {postings[0].reference} leave {left} {currency}; report this")
-    return [one for one in postings if one.amount != 0]
+    left = total([one.amount for one in postings])
+    if left != 0:
+        raise UnbalancedError(
+            f"the postings of {postings[0].reference} leave {left} {postings[0].currency}; report this"
+        )
+    return list(postings)

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from shared.documents import DocumentRefusedError, Id, Model, check
 from shared.ids import canonical_json
 from shared.parties.parties import OPERATOR, SITES
+from shared.parties.payees import is_iban
 from shared.reference import currencies
 
 
@@ -24,13 +25,28 @@ Name = dict[Literal["en", "zh"], str]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+Source = Literal["api", "classic", "v2", "partner"]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+
+
+Bic = Annotated[str, Field(pattern=r"^[A-Z]{6}[A-Z2-9][A-NP-Z0-9]([A-Z0-9]{3})?$")]
+BankAccount = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ]{4,34}$")]
+
+
+class AccountModel(Model):
+    currency: Currency
+    name: Annotated[str, Field(min_length=1, max_length=140)]
+    account: BankAccount | None = None
+    iban: BankAccount | None = None
+    bank: Annotated[str, Field(min_length=1, max_length=140)] | None = None
+    bic: Bic | None = None
+
+
 class OperatorModel(Model):
     id: Id
     name: Name | str
-
-
-Source = Literal["api", "classic", "v2", "partner"]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    accounts: list[AccountModel] = Field(default_factory=list)  # that payouts are paid from, one a currency
+    payee_waiting_days: Annotated[int, Field(ge=0, le=90)] | None = None  # None: three
 
 
 class SourceModel(Model):
@@ -104,6 +120,8 @@ def party_document(data: Any, name: str) -> bytes:
         *_repeated("resellers", [one.id for one in document.resellers]),
         *_repeated("customers", [one.id for one in document.customers]),
         *_repeated("payees", [one.reseller for one in document.payees]),
+        *_repeated("operator.accounts", [one.currency for one in document.operator.accounts]),
+        *_accounts(document.operator),
         *(
             (f"resellers.{index}.id", f"{OPERATOR!r} stands for the operator's own share; choose another id")
             for index, one in enumerate(document.resellers)
@@ -117,7 +135,30 @@ def party_document(data: Any, name: str) -> bytes:
     ]
     if findings:
         raise DocumentRefusedError(name, findings)
-    return canonical_json(document.model_dump(by_alias=True))
+    data = document.model_dump(by_alias=True)
+    # What is not given is not there, so that a document of before keeps its digest.
+    operator = {name: value for name, value in data["operator"].items() if value not in ([], None)}
+    operator |= {"accounts": [_given(one) for one in operator["accounts"]]} if "accounts" in operator else {}
+    return canonical_json({**data, "operator": operator})
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _accounts(operator: OperatorModel) -> list[tuple[str, str]]:
+    findings = []
+    for index, one in enumerate(operator.accounts):
+        place = f"operator.accounts.{index} ({one.currency})"
+        if not currencies.known(one.currency):
+            findings.append((f"{place}.currency", f"{one.currency!r} is no ISO 4217 code"))
+        if (one.account is None) == (one.iban is None):
+            findings.append((place, "needs exactly one of account and iban"))
+        if one.iban is not None and not is_iban(one.iban):
+            findings.append((f"{place}.iban", "is no IBAN: its form or check digits are wrong"))
+        if one.bank is None and one.bic is None:
+            findings.append((place, "needs a bank (its name), a bic, or both"))
+    return findings
 
 
 def _repeated(place: str, ids: list[str]) -> list[tuple[str, str]]:

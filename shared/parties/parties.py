@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
 from shared.cycle import Cycle
 from shared.errors import ClearbookError
+from shared.ids import digest_of
 
 STREAM = "parties"
+WAITING_DAYS = 3  # from the approval of a payee to the first payment to it
 OPERATOR = "operator"  # the share of lines that no reseller owns: direct, own use, unmapped
 
 # Where the provider answers for the accounts of each site.
@@ -81,12 +83,21 @@ class CustomerClass:
 
 @dataclass(frozen=True, slots=True)
 class Payee:
-    """A reseller's bank account."""
+    """A reseller's bank account or wallet."""
 
     reseller: str
     name: str
     account: str
     bank: str
+    bic: str = ""
+    kind: str = "bank"  # or wallet
+    currency: str = ""  # that alone is paid to it; "" for every currency that has none of its own
+
+    @property
+    def digest(self) -> str:
+        """How an instruction names it."""
+        usual = {"bic": "", "kind": "bank", "currency": ""}
+        return digest_of({name: value for name, value in asdict(self).items() if usual.get(name) != value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,8 @@ class Parties:
     assignments: tuple[Assignment, ...]
     payees: Mapping[str, Payee]
     classes: tuple[CustomerClass, ...] = ()  # by customer, then date; never two of one customer on a day
+    accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # the operator's own, by currency
+    payee_waiting_days: int = WAITING_DAYS
 
     def in_cycle(self, cycle: Cycle) -> list[Assignment]:
         """The assignments in force on a day of the cycle, in order."""
@@ -179,6 +192,8 @@ def parse_parties(body: bytes) -> Parties:
         tuple(sorted(assignments, key=lambda one: (one.account, one.begins))),
         {one["reseller"]: Payee(one["reseller"], one["name"], one["account"], one["bank"]) for one in data["payees"]},
         tuple(sorted(classes, key=lambda one: (one.customer, one.begins))),
+        {one["currency"]: one for one in data["operator"].get("accounts", [])},
+        data["operator"].get("payee_waiting_days", WAITING_DAYS),
     )
 
 

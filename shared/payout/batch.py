@@ -1,33 +1,31 @@
-"""A payout batch: its members, their deterministic instruction ids, its file, and the bank's answers."""
+"""A payout batch: its members, their deterministic instruction ids, and what they do to a balance."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from typing import Any
 
 from shared.chain.entry import Entry
 from shared.control import months
-from shared.control.approvals import APPROVED
-from shared.errors import BadInputError
+from shared.control.approvals import APPROVED, in_force
 from shared.ids import canonical_json, digest_of
-from shared.money import EXACT, NotAnAmountError, amount, total
-from shared.report.cells import BOM, csv_bytes
+from shared.money import EXACT, total
+from shared.parties.payees import BANK
+from shared.report.cells import csv_bytes
 
-FILE_COLUMNS = ("instruction", "payee", "account", "bank", "amount", "currency", "reference")
-ANSWER_COLUMNS = ("instruction", "status", "amount", "currency", "reference")
-ANSWER_BYTES_MAX = 8 * 1024 * 1024
+FILE_COLUMNS = ("instruction", "payee", "account", "bank", "amount", "currency", "reference", "approval")
 PAYOUT = "payout_batch"  # the act that proposes one
+_ID_MOST = 35  # of an id that a bank carries (ISO 20022, Max35Text)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """One payment: an agreement's balance of a reseller, as of a cycle."""
 
-    instruction: str  # <cycle>.<reseller>.<agreement>: the same whatever is retried
+    instruction: str  # <cycle>.<reseller>.<agreement>: the same whatever is retried; .2 and so on once it was reopened
     cycle: str
     reseller: str
     agreement: str
@@ -38,6 +36,13 @@ class Member:
     account: str
     bank: str
     withheld: str = "0"  # what is kept of the balance for the tax office
+    bic: str = ""  # of the payee's bank
+    kind: str = BANK  # or a wallet
+
+    @property
+    def end_to_end(self) -> str:
+        """The id that the bank carries to the payee and back."""
+        return end_to_end_of(self.instruction)
 
     @property
     def paid(self) -> Decimal:
@@ -46,7 +51,21 @@ class Member:
 
     def as_json(self) -> dict[str, str]:
         """As plain data."""
-        return {name: value for name, value in asdict(self).items() if name != "withheld" or value != "0"}
+        usual = {"withheld": "0", "bic": "", "kind": BANK}
+        return {name: value for name, value in asdict(self).items() if usual.get(name) != value}
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a batch is paid, fixed when it was proposed: the operator's account, and the forms of files."""
+
+    debtor: Mapping[str, str] | None = None  # {name, account or iban, bank, bic}; None where there is none
+    templates: tuple[str, ...] = ()  # digests of the column templates
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data; nothing of what there is not."""
+        found: dict[str, Any] = {"debtor": dict(self.debtor)} if self.debtor else {}
+        return {**found, "templates": list(self.templates)} if self.templates else found
 
 
 def batch_key(cycle: str, batch: str) -> str:
@@ -54,18 +73,37 @@ def batch_key(cycle: str, batch: str) -> str:
     return f"batches/{cycle}/{batch}.json"
 
 
-def instruction_of(cycle: str, reseller: str, agreement: str) -> str:
-    """The id of the one payment of an agreement in a cycle; ids hold no dots."""
-    return f"{cycle}.{reseller}.{agreement}"
+def instruction_of(cycle: str, reseller: str, agreement: str, attempt: int = 1) -> str:
+    """The id of the one payment of an agreement in a cycle, or of the next after it was reopened; ids hold no dots."""
+    return f"{cycle}.{reseller}.{agreement}" + (f".{attempt}" if attempt > 1 else "")
+
+
+def end_to_end_of(instruction: str) -> str:
+    """At most 35 characters for the bank: the instruction's id, or one made from it, which has one dot only."""
+    if len(instruction) <= _ID_MOST:
+        return instruction
+    cycle = instruction.partition(".")[0]
+    return f"{cycle}.{digest_of(instruction)[: _ID_MOST - len(cycle) - 1]}"
+
+
+def end_to_end_key(end_to_end: str) -> str:
+    """The object that names the instruction behind an id that was made (bucket records)."""
+    return f"instructions/{end_to_end}.json"
+
+
+def attempts(entries: Sequence[Entry], cycle: str, agreement: str) -> int:
+    """How often an agreement's payment in a cycle was reopened, and once more: the number of the next payment."""
+    reopened = (one for one in in_force(list(entries), months.REOPEN) if one["agreement"] == agreement)
+    return 1 + len([one for one in reopened if one["cycle"] == cycle])
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
     """Something that changes what is owed under an agreement."""
 
-    what: str  # opening, statement, forfeited, paid or withheld
+    what: str  # opening, statement, forfeited, paid, withheld or reopened
     amount: Decimal  # above 0 it is owed more
-    entry: Entry | None  # the lock or the instruction; None for the opening
+    entry: Entry | None  # the lock, the instruction or the reopening; None for the opening
 
     @property
     def cycle(self) -> str:
@@ -81,8 +119,8 @@ def movements(entries: Sequence[Entry], agreement: str, upto: str) -> list[Movem
     payables of locked cycles, both up to `upto`; what a locked cycle forfeits, for it is below the minimum; and all
     that was instructed.
 
-    A later cycle's instruction paid the earlier ones' balances too, so it counts whatever `upto` is. A returned
-    payment still counts: a file from outside must not make money due again, only people may.
+    A later cycle's instruction paid the earlier ones' balances too, so it counts whatever `upto` is, and so does its
+    reopening. A returned payment still counts: a file from outside must not make money due again, only people may.
     """
     opened = opening_balance(entries, agreement, upto)
     found = [Movement("opening", opened, None)] if opened else []
@@ -100,6 +138,8 @@ def _of_entry(entry: Entry, agreement: str, upto: str, owed: Decimal) -> Iterato
         yield "paid", -Decimal(body["amount"])
         if "withheld" in body:
             yield "withheld", -Decimal(body["withheld"])
+    elif entry.kind == APPROVED and body["act"] == months.REOPEN and body["what"]["agreement"] == agreement:
+        yield "reopened", EXACT.add(Decimal(body["what"]["amount"]), Decimal(body["what"].get("withheld", "0")))
     elif entry.kind == APPROVED and body["act"] == months.LOCK and body["what"]["cycle"] <= upto:
         for statement in body["what"]["statements"]:
             if statement["agreement"] == agreement:
@@ -128,11 +168,12 @@ def opening_balance(entries: Sequence[Entry], agreement: str, upto: str) -> Deci
     return total([Decimal(one["amount"]) for one in opening["balances"] if one["agreement"] == agreement])
 
 
-def batch_body(cycle: str, currency: str, members: Sequence[Member]) -> bytes:
+def batch_body(cycle: str, currency: str, members: Sequence[Member], terms: Terms | None = None) -> bytes:
     """The batch as canonical JSON; its id is made from it."""
     ordered = [member.as_json() for member in sorted(members, key=lambda one: one.instruction)]
-    id_ = f"{cycle}-{currency}-{digest_of(ordered)[:12]}"
-    return canonical_json({"batch": id_, "cycle": cycle, "currency": currency, "members": ordered})
+    how = (terms or Terms()).as_json()
+    id_ = f"{cycle}-{currency}-{digest_of([ordered, how] if how else ordered)[:12]}"
+    return canonical_json({"batch": id_, "cycle": cycle, "currency": currency, "members": ordered, **how})
 
 
 def parse_batch(body: bytes) -> tuple[str, list[Member]]:
@@ -141,57 +182,23 @@ def parse_batch(body: bytes) -> tuple[str, list[Member]]:
     return data["batch"], [Member(**member) for member in data["members"]]
 
 
-def file_csv(members: Sequence[Member]) -> bytes:
-    """The payout file for the bank."""
+def parse_terms(body: bytes) -> Terms:
+    """How a batch is paid."""
+    data = json.loads(body)
+    return Terms(data.get("debtor"), tuple(data.get("templates", ())))
+
+
+def remittance(member: Member) -> str:
+    """What the payee reads."""
+    return f"Commission {member.cycle}"
+
+
+def file_csv(members: Sequence[Member], approval: str) -> bytes:
+    """The payout file for people and for banks without a form of their own; each row names the approval's hash."""
     return csv_bytes(
         FILE_COLUMNS,
         [
-            (m.instruction, m.payee_name, m.account, m.bank, Decimal(m.amount), m.currency, f"Commission {m.cycle}")
+            (m.instruction, m.payee_name, m.account, m.bank, Decimal(m.amount), m.currency, remittance(m), approval)
             for m in members
         ],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the bank says of one instruction."""
-
-    row: int
-    instruction: str
-    is_paid: bool  # confirmed, else returned
-    amount: Decimal
-    currency: str
-    reference: str
-
-
-def parse_answers(body: bytes, name: str) -> tuple[list[Answer], list[str]]:
-    """The bank's answers in a CSV file, and a sentence for each row that cannot be read."""
-    expected = f"expected a CSV file with the columns {', '.join(ANSWER_COLUMNS)}"
-    if len(body) > ANSWER_BYTES_MAX:
-        raise BadInputError(name, f"has {len(body)} bytes, at most {ANSWER_BYTES_MAX} are read", expected)
-    try:
-        reader = csv.DictReader(io.StringIO(body.decode().removeprefix(BOM)), strict=True)
-        if tuple(reader.fieldnames or ()) != ANSWER_COLUMNS:
-            raise BadInputError(name, f"has the columns {reader.fieldnames}", expected)
-        rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as exc:
-        raise BadInputError(name, f"cannot be read ({exc})", expected) from exc
-    answers, problems = [], []
-    for number, row in enumerate(rows, 2):
-        try:
-            answers.append(_answer(number, row))
-        except (NotAnAmountError, ValueError) as exc:
-            problems.append(f"{name}, line {number}: {exc}")
-    return answers, problems
-
-
-def _answer(number: int, row: Mapping[str, str | None]) -> Answer:
-    if any(value is None for value in row.values()) or None in row:
-        raise ValueError(f"has not {len(ANSWER_COLUMNS)} cells")
-    status = str(row["status"])
-    if status not in ("confirmed", "returned"):
-        raise ValueError(f"status is {status!r}, expected confirmed or returned")
-    return Answer(
-        number, str(row["instruction"]), status == "confirmed", amount(row["amount"]), str(row["currency"]),
-        str(row["reference"]),
-    )  # fmt: skip

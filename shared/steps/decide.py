@@ -16,19 +16,25 @@ from shared.parties.parties import OPERATOR, STREAM, NoPartiesError
 from shared.payout.batch import PAYOUT as PAYOUT
 from shared.payout.batch import batch_key as batch_key
 from shared.services import Services
-from shared.steps import projections, state
+from shared.steps import outbox, projections, state
 from shared.steps.acts import (
     adjustments,
     agreements,
     cases,
+    deliveries,
     grants,
     invoices,
+    layouts,
     locks,
     notes,
     parties,
+    payees,
+    payout_templates,
     payouts,
     price_plans,
     references,
+    reopen,
+    tolerances,
 )
 from shared.steps.acts.act import Act, Proposed, Who
 from shared.steps.acts.agreements import propose_agreement as propose_agreement
@@ -36,7 +42,10 @@ from shared.steps.acts.invoices import Invoice as Invoice
 from shared.steps.acts.invoices import propose_invoice as propose_invoice
 from shared.steps.acts.locks import propose_lock as propose_lock
 from shared.steps.acts.parties import propose_parties as propose_parties
+from shared.steps.acts.payees import propose_payee as propose_payee
+from shared.steps.acts.payees import propose_payouts_on as propose_payouts_on
 from shared.steps.acts.payouts import propose_payouts as propose_payouts
+from shared.steps.acts.reopen import propose_reopen as propose_reopen
 from shared.steps.route_settlements import sealed
 
 ACTS: Mapping[str, Act] = {
@@ -48,10 +57,16 @@ ACTS: Mapping[str, Act] = {
         payouts.ACT,
         invoices.ACT,
         grants.ACT,
+        layouts.ACT,
+        deliveries.ACT,
+        reopen.ACT,
+        payout_templates.ACT,
+        *payees.ACTS,
         adjustments.ACT,
         cases.ACT,
         price_plans.ACT,
         *notes.ACTS,
+        tolerances.ACT,
         *references.ACTS,
     )
 }
@@ -69,7 +84,9 @@ def propose(services: Services, act: str, asked: Mapping[str, Any], *, by: str, 
     """Propose an act of plain data, as a request brings it."""
     if act not in ACTS:
         raise BadInputError("act", f"{act!r} is none", f"give one of {', '.join(ACTS)}")
-    return ACTS[act].propose(services, asked, Who(by, why, at))
+    found = ACTS[act].propose(services, asked, Who(by, why, at))
+    outbox.tell(services, {one.stream for one in found.proposals}, at)
+    return found
 
 
 def approve(services: Services, name: str, *, by: str, at: str) -> Approved:
@@ -84,9 +101,9 @@ def approve(services: Services, name: str, *, by: str, at: str) -> Approved:
 
     found = approvals.approve(services.chain, stream, number, by=by, at=at, check=check, needs=needs)
     proposal = found.proposal
-    if not found.is_in_force:
-        return Approved(proposal, [], found.missing)
-    return Approved(proposal, ACTS[proposal.act].carry_out(services, stream, proposal.body))
+    orders = ACTS[proposal.act].carry_out(services, stream, proposal.body) if found.is_in_force else []
+    outbox.tell(services, [stream], at)
+    return Approved(proposal, orders, found.missing)
 
 
 def reject(services: Services, name: str, *, by: str, why: str, at: str) -> Proposal:
@@ -97,6 +114,7 @@ def reject(services: Services, name: str, *, by: str, why: str, at: str) -> Prop
     proposal = approvals.reject(services.chain, stream, number, by=by, why=why, at=at)
     if proposal.act == months.LOCK:
         projections.refresh(services, stream.removeprefix("reseller/"), proposal.body["cycle"])
+    outbox.tell(services, [stream], at)
     return proposal
 
 

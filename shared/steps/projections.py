@@ -104,7 +104,12 @@ def newest_seq(entries: list[Entry], cycle: str) -> int:
         for one in entries
         if months.is_about_a_lock(one) and one.body["what"]["cycle"] in (locks if one.kind == APPROVED else {cycle})
     )
-    return max((*decided, *locked), default=0)
+    reopened = (
+        one.seq
+        for one in entries
+        if one.kind == APPROVED and one.body["act"] == months.REOPEN and one.body["what"]["cycle"] == cycle
+    )
+    return max((*decided, *locked, *reopened), default=0)
 
 
 def _shows(there: Row, wanted: Columns, newest: int) -> bool:
@@ -185,32 +190,48 @@ def _late_cases(month: months.Month, owner: str, stands: Entry | None) -> list[C
 
 
 def _payout_cases(month: months.Month, owner: str) -> list[Case]:
+    """What of payments is for people; once a payment is reopened nothing of it is."""
     unpaid = {key: entry for key, entry in month.not_instructed.items() if key not in month.instructed}
-    returned = {key: entry for key, entry in month.returned.items() if key not in month.contradicted}
+    told = {
+        "payout_returned": month.returned,
+        "payout_rejected": month.rejected_by_bank,
+        "payout_partial": month.partly_confirmed,
+    }
+    alone = {
+        kind: {key: entry for key, entry in entries.items() if key not in month.contradicted}
+        for kind, entries in told.items()
+    }
+    found = {
+        **alone,
+        "payout_contradicted": month.contradicted,
+        "payout_not_instructed": unpaid,
+        "payout_unknown": month.answer_unknown,
+    }
     return [
-        Case(month.cycle, owner, kind, instruction, entry.body["currency"], 0, Decimal(entry.body["amount"]))
-        for kind, entries in (
-            ("payout_returned", returned),
-            ("payout_contradicted", month.contradicted),
-            ("payout_not_instructed", unpaid),
-        )
+        Case(month.cycle, owner, kind, instruction, entry.body["currency"], 0, _held(entry))
+        for kind, entries in found.items()
         for instruction, entry in entries.items()
+        if instruction not in month.reopened or "after_reopening" in entry.body
     ]
 
 
+def _held(entry: Entry) -> Decimal:
+    """What a payment's case holds: of one that was paid in part the rest."""
+    return Decimal(entry.body.get("missing", entry.body["amount"]))
+
+
 def _payouts(owner: str, month: months.Month, seq: int) -> dict[str, Columns]:
-    rows: dict[str, Columns] = {}
-    for instruction, entry in month.instructed.items():
-        answer = month.confirmed.get(instruction) or month.returned.get(instruction)
-        rows[instruction] = {
+    return {
+        instruction: {
             "owner": owner,
             "batch": entry.body["batch"],
             "amount": entry.body["amount"],
             "currency": entry.body["currency"],
-            "state": answer.kind if answer else "instructed",
+            "state": month.outcome(instruction),
             "seq": seq,
         }
-    return rows
+        for instruction, entry in month.instructed.items()
+    }
 
 
 def _put(services: Services, table: str, cycle: str, shares: Iterable[Expected]) -> None:

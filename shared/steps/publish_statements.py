@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from shared.chain.entry import Draft, Entry
-from shared.control import approvals, months
-from shared.cycle import Cycle, parse_instant, shanghai_day, stamp
+from shared.control import months
+from shared.cycle import stamp
 from shared.errors import BadInputError
 from shared.ids import digest
-from shared.journal import postings
-from shared.money import EXACT
-from shared.payout.batch import balance, forfeited, opening_balance
+from shared.journal.ledger import of_lock
+from shared.journal.postings import to_csv
 from shared.ports import ObjectEvent
 from shared.report import statements as report
 from shared.services import Services
-from shared.settlement.statement import parse_statement
-from shared.steps import projections, state
+from shared.steps import anchoring, outbox, projections, stating
 
 _ACTOR = "publish_statements"
 _ORDER_KEY = re.compile(r"work/publish/(20\d\d-\d\d)/([a-z0-9-]+)\.json", re.ASCII)
@@ -36,9 +30,14 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
         )
     cycle, reseller = match.groups()
     entries = services.chain.read(months.stream_of(reseller, cycle))
-    lock = _lock(entries, cycle)
+    lock = stating.lock_of(entries, cycle)
     if lock is None:
         raise BadInputError(f"order {event.key}", f"{reseller} {cycle} is not locked", "a lock writes this order")
+    anchoring.anchor(services, anchoring.LOCK, f"{cycle}-{reseller}-{lock.seq}", lock.at, {lock.stream: lock.head})
+    if _is_done(services, entries, cycle):
+        projections.refresh(services, reseller, cycle)
+        services.record(_ACTOR, event.key, stamp(event.at), "published before")
+        return {"reseller": reseller, "cycle": cycle, "files": []}
     files = _files(services, reseller, cycle, entries, lock)
     listed = [{"key": key, "digest": digest(body)} for key, body in files.items()]
     for key, body in files.items():
@@ -53,83 +52,24 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
 
     services.chain.append(months.stream_of(reseller, cycle), decide)
     projections.refresh(services, reseller, cycle)
+    outbox.tell(services, [months.stream_of(reseller, cycle)], stamp(event.at))
     services.record(_ACTOR, event.key, stamp(event.at), f"{len(files)} files")
     return {"reseller": reseller, "cycle": cycle, "files": list(files)}
 
 
-def _lock(entries: list[Entry], cycle: str) -> Entry | None:
-    for entry in entries:
-        is_lock = entry.kind == approvals.APPROVED and entry.body["act"] == months.LOCK
-        if is_lock and entry.body["what"]["cycle"] == cycle:
-            return entry
-    return None
+def _is_done(services: Services, entries: list[Entry], cycle: str) -> bool:
+    """Whether the chain names the month's files and all of them are there: an order that comes again sets none."""
+    published = months.months(entries)[cycle].published
+    return published is not None and all(services.buckets.records.exists(one["key"]) for one in published.body["files"])
 
 
 def _files(services: Services, reseller: str, cycle: str, entries: list[Entry], lock: Entry) -> dict[str, bytes]:
     """Every file of the month by its key: a function of the locked settlement and its lock alone."""
     settlement = lock.body["what"]["settlement"]
-    key = state.folder_of(cycle, reseller, settlement) + "summary.json"
-    body = services.buckets.work.get(key)
-    if digest(body) != lock.body["what"]["summary"]:
-        problem = "is not the summary that was locked"
-        raise BadInputError(f"object {key}", problem, "somebody changed it: find out who, and restore it")
-    summary = json.loads(body)
-    proposer = next(entry.actor for entry in entries if entry.seq == lock.body["proposal"])
-    # The names as they were when the month was calculated: a later party document changes no published file.
-    parties = state.parties_of(services, lock.body["what"]["parties"])
-    at: datetime = parse_instant(lock.at)
-    # What stood before the lock, whatever has been approved or paid since.
-    before = [entry for entry in entries if entry.seq < lock.seq]
-    opening = _opening(before)
-    books = _opened(opening, reseller)
     files: dict[str, bytes] = {}
-    stated = {one["agreement"]: one for one in lock.body["what"]["statements"]}
-    for data in summary["statements"]:
-        statement = parse_statement(data)
-        carried = balance(before, statement.agreement, cycle)
-        owed = EXACT.add(carried, Decimal(statement.payable))
-        forfeit = forfeited(stated[statement.agreement], owed)
-        document = report.Document(
-            statement,
-            cycle,
-            reseller,
-            _name(parties.resellers.get(reseller, {}), reseller),
-            settlement,
-            f"proposed by {proposer}, approved by {lock.actor}",
-            at,
-            lock.hash,
-            {id_: _name(names, id_) for id_, names in parties.customers.items()},
-            carried,
-            None if opening is None else opening_balance(before, statement.agreement, cycle),
-            forfeit,
-            [one for one in summary.get("adjusted", ()) if one["agreement"] == statement.agreement],
-        )
+    for document in stating.locked_documents(services, reseller, cycle, entries, lock):
+        statement = document.statement
         stem = f"statements/{cycle}/{reseller}/{statement.agreement}-{settlement[:12]}"
-        files[f"{stem}.csv"] = report.to_csv(document)
-        files[f"{stem}.json"] = report.to_json(document)
-        files[f"{stem}.xlsx"] = report.to_xlsx(document)
-        books += postings.of_statement(statement, reseller, cycle, shanghai_day(at))
-        books += postings.of_forfeit(statement, reseller, cycle, forfeit, shanghai_day(at))
-    files[f"journal/{cycle}/{reseller}-{settlement[:12]}.csv"] = postings.to_csv(books)
+        files |= {stem + end: body for end, body in report.files(document).items()}
+    files[f"journal/{cycle}/{reseller}-{settlement[:12]}.csv"] = to_csv(of_lock(entries, lock))
     return files
-
-
-def _opening(before: list[Entry]) -> Mapping[str, Any] | None:
-    """The reseller's opening, for its first lock alone: whose statements carry it and whose journal posts it."""
-    is_first = all(month.locked is None for month in months.months(before).values())
-    return months.opening(before) if is_first else None
-
-
-def _opened(opening: Mapping[str, Any] | None, reseller: str) -> list[postings.Posting]:
-    if opening is None:
-        return []
-    as_of = Cycle.parse(opening["as_of"])
-    return [
-        posting
-        for one in opening["balances"]
-        for posting in postings.of_opening(reseller, one["agreement"], Decimal(one["amount"]), one["currency"], as_of)
-    ]
-
-
-def _name(names: Mapping[str, str], otherwise: str) -> str:
-    return str(names.get("en") or names.get("zh") or otherwise)

@@ -25,11 +25,12 @@ from shared.control.cases import Case
 from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
+from shared.journal.kinds import kinds_of
 from shared.money import EXACT, text
 from shared.parties.parties import OPERATOR, Parties
 from shared.ports import ObjectEvent
 from shared.services import Services
-from shared.steps import inputs, projections, state
+from shared.steps import inputs, outbox, projections, state
 from shared.steps.route_settlements import Order, bills, order_of, parse_order
 
 _ACTOR = "settle"
@@ -51,6 +52,7 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
     before = _decided_before(services, order, entries)
     if before is not None:
         projections.refresh(services, order.owner, order.cycle)
+        outbox.tell(services, [stream], at)
         return _done(services, event, order, at, _BEFORE, before)
     snapshots = {p: state.snapshot(services, p, order.cycle, seal.snapshot) for p, seal in sealed.items()}
     manifest = inputs.manifest_of(services, order, snapshots)
@@ -73,6 +75,7 @@ def settle(services: Services, event: ObjectEvent) -> dict[str, Any]:
         reads[stream] = head_of(state.agreed(services.chain.read(stream)))
     note = _decide(services, order, summary, cases, reads, at)
     projections.refresh(services, order.owner, order.cycle)
+    outbox.tell(services, [months.stream_of(order.owner, order.cycle)], at)
     return _done(services, event, order, at, note, settlement)
 
 
@@ -291,6 +294,7 @@ def _decide(
         **({"decided": list(order.decided)} if order.decided else {}),
         "statements": [
             {name: one[name] for name in ("agreement", "currency", "total", "tax", "payable")}
+            | {"kinds": kinds_of(one)}
             | _forfeits(services, order, one["agreement"])
             for one in summary["statements"]
         ],

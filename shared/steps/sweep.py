@@ -22,8 +22,8 @@ from shared.cycle import Cycle, stamp
 from shared.errors import ClearbookError
 from shared.parties.parties import OPERATOR, NoPartiesError
 from shared.services import Services
-from shared.steps import state
-from shared.steps.losses import answers, bills, files, given_up, lists, shares, tries
+from shared.steps import anchoring, state
+from shared.steps.losses import answers, bills, events, files, given_up, lists, shares, tries
 from shared.steps.losses.books import Books, bill_matters, open_books, shares_matter
 from shared.steps.losses.loss import KINDS, Loss, Losses
 from shared.steps.losses.tries import Tried
@@ -110,7 +110,7 @@ def sweep(services: Services, now: datetime, stop: Callable[[], bool] = never) -
     known = tries.kept(services)
     found: dict[tuple[str, str], Loss] = {}
     sweeper = _Sweeper(services, chain, now, stop, known, swept, found)
-    for name, look in _places(services, books, now):
+    for name, look in _places(services, books, known, now):
         sweeper.look_at(name, look)
     if not swept.left and not swept.unreachable:
         # Whether the work of these is done is known once everything has been looked at.
@@ -145,7 +145,10 @@ def keep_failed(services: Services, event: Mapping[str, Any], now: datetime) -> 
 # -- where to look ----------------------------------------------------------------------------------------------
 
 
-def _places(services: Services, books: Books, now: datetime) -> Iterator[tuple[str, Callable[[], Losses]]]:
+def _places(
+    services: Services, books: Books, known: Mapping[tuple[str, str], Tried], now: datetime
+) -> Iterator[tuple[str, Callable[[], Losses]]]:
+    yield "anchor of the chain", partial(_anchored, services, now)
     for cycle in books.cycles:
         for connector in books.parties.connectors.values():
             if bill_matters(books, connector.account, cycle):
@@ -158,6 +161,14 @@ def _places(services: Services, books: Books, now: datetime) -> Iterator[tuple[s
         yield f"lists of {cycle}", partial(lists.losses, services, books, shown, cycle)
     yield "answers of the bank", partial(answers.losses, services, now)
     yield "bill files", partial(files.losses, services, now)
+    yield "events", partial(events.untold, services, books)
+    late = {one.cycle for one in known.values() if one.kind == "delivery"}
+    yield "deliveries", partial(events.undelivered, services, books, late.union(books.recent), now)
+
+
+def _anchored(services: Services, now: datetime) -> Losses:
+    anchoring.anchor_day(services, now)
+    yield from ()
 
 
 def _shares(services: Services, books: Books, cycle: str, now: datetime) -> Losses:

@@ -251,6 +251,20 @@ def test_the_payout_file_pays_each_payable_once(played: Played, files: Files) ->
     assert set(paid) == expected
 
 
+def test_bean_check_accepts_the_journal_of_the_month(played: Played, files: Files, tmp_path: Path) -> None:
+    book = tmp_path / "books.beancount"
+    ask = [sys.executable, "-m", "infra.clearbook.main", "journal", "--home", str(played.home), "--output", str(book)]
+    subprocess.run(ask, cwd=ROOT, check=True, timeout=TIMEOUT_S)
+    check = [Path(sys.executable).with_name("bean-check"), book]
+    checked = subprocess.run(check, capture_output=True, text=True, timeout=TIMEOUT_S)
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    for one in played.first["settlements"]:
+        assert (
+            f"Liabilities:Resellers:{one['reseller'].title()}  -{one['payable']} {one['currency']}" in book.read_text()
+        )
+
+
 def test_bill_diff_lists_exactly_the_lines_that_came_late(played: Played, files: Files) -> None:
     """Between the last daily round, at nine on the 3rd, and the final one."""
     found = 0

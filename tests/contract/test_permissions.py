@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from infra.clearbook.context import ROOT, environment, services, start_local
 from infra.clearbook.demo import acts
 from infra.clearbook.people import SEEDED
+from infra.clearbook.remote import portal
 from infra.localcloud import common
 from infra.localcloud.bss.load import add_items, add_payer
 from infra.localcloud.client import InvocationError
@@ -87,8 +89,9 @@ def test_a_month_with_a_row_that_is_no_line_and_an_open_difference_settles(cloud
     seen, work, last = f"{DAYS[-1]}T12:00:00+08:00", services(cloud.home), Cycle.parse(CYCLE).final_from()
     add_items(cloud.home, P1, CYCLE, [(seen, None, DAYS[-1], one) for one in bill], batch="bill")
     approvals.name_users(work.chain, SEEDED, stamp(last))
-    acts.decide_parties(work, parties(payers=[P1], since=DAYS[-1]), stamp(last))
-    acts.decide_agreement(work, agreement(), stamp(last))
+    ask = partial(portal, cloud.home)
+    acts.decide_parties(ask, work, parties(payers=[P1], since=DAYS[-1]))
+    acts.decide_agreement(ask, work, agreement())
 
     for number in range(FINAL_TRIES):
         at = last + timedelta(minutes=30, hours=3 * number)

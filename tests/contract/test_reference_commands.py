@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from infra.clearbook import remote
 from infra.clearbook.main import main
 from infra.localcloud import common
 from infra.provision.plan import plan
+from shared.bootstrap import build_services
+from shared.cycle import stamp
 from tests.builders import agreement, parties
+from tests.desk import desk
 
 ROOT = Path(__file__).parents[2]
 PRODUCTS = str(ROOT / "shared/reference/products.csv")
@@ -47,12 +51,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         action.make()
     (home / "parties.yaml").write_text(json.dumps(parties()))
     (home / "agreement.yaml").write_text(json.dumps(agreement()))
+    ask = desk(lambda: build_services(settings), lambda: stamp(common.Clock(home).now()))
+    patched = pytest.MonkeyPatch()
+    patched.setattr(remote, "portal", lambda _, by: ask(by))
     run(home, "init")
     run(home, "party", "import", str(home / "parties.yaml"))
     run(home, "approve", "parties#1")
     run(home, "agreement", "submit", str(home / "agreement.yaml"))
     run(home, "approve", "reseller/aurora#1")
     yield home
+    patched.undo()
     for one in services.values():
         one.stop()
 

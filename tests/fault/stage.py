@@ -42,6 +42,7 @@ from shared.bootstrap import build_services
 from shared.cycle import SHANGHAI, Cycle, stamp
 from shared.steps import projections
 from shared.steps.ingest_bill import FINAL_TRIES
+from tests.desk import desk
 from tests.fault.rig import FailAt, Instance, Made, Outcome, Services, handler_of, oss_event, preload
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +138,7 @@ class Stage:
             yield partial(self._timer, "plan_pulls", "final", self._first_final + timedelta(hours=3 * number))
         for reseller in self.month.resellers:
             yield partial(self._people, f"lock {reseller.id}", partial(self._lock, reseller.id))
-        yield partial(self._people, "pay", lambda: acts.pay(self._work(), CYCLE, self._at))
+        yield partial(self._people, "pay", lambda: acts.pay(self._ask, self._work(), CYCLE))
         yield partial(self._people, "the bank answers", lambda: acts.answer(self._work(), CYCLE))
         yield partial(self._people, "spoil the lists", lambda: spoil(self._work()))
         yield partial(self._timer, "sweep", "nightly", self._first_final.replace(hour=22, minute=15))
@@ -150,10 +151,10 @@ class Stage:
         add_items(self.home, payer, CYCLE, [(seen, None, billed, strange)], batch="strange")
 
     def _go_live(self) -> None:
-        acts.go_live(self._work(), self.month, self._since, self._at)
+        acts.go_live(self._ask, self._work(), self.month, self._since)
 
     def _lock(self, reseller: str) -> None:
-        acts.lock(self._work(), CYCLE, reseller, self._at)
+        acts.lock(self._ask, self._work(), CYCLE, reseller)
 
     @property
     def _first_final(self) -> datetime:
@@ -166,6 +167,10 @@ class Stage:
     @property
     def _at(self) -> str:
         return stamp(self._clock.now())
+
+    @property
+    def _ask(self) -> acts.Ask:
+        return desk(self._work, lambda: self._at)
 
     @staticmethod
     def _work() -> Any:

@@ -21,6 +21,7 @@ from infra.localcloud.faults.plan import EVENT_FAULTS, MILLION, Call, Fault, Pla
 from shared.control.months import Month
 from shared.errors import ClearbookError
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, agreement, item, parties
+from tests.desk import desk
 from tests.fakes import AFTER, BEFORE, Created, KilledError, State
 from tests.fault.test_every_call_fails_once import outcome
 from tests.pump import Delivery, Pump, World
@@ -128,6 +129,11 @@ def until_done(act: Callable[[], object]) -> None:
     raise AssertionError("people gave up")
 
 
+def people(world: World) -> acts.Ask:
+    """The portal as the world's people speak to it."""
+    return desk(lambda: world.services, lambda: world.at)
+
+
 def month_of(world: World, owner: str) -> Month | None:
     """Where a month stands, looked at by somebody nothing befalls."""
     befall, world.cloud.calls.befall = world.cloud.calls.befall, lambda number, what: None
@@ -150,15 +156,16 @@ def nights(
 
 def play(world: World, *, daily: bool) -> None:
     """The small month, from the first round of its last day on to the bank's answer."""
+    ask = people(world)
     if daily:
         world.daily("2025-07-01")
     world.final()
     nights(world, lambda month: month is not None and month.calculated is not None, 3, OWNERS)
     for reseller in RESELLERS:
-        until_done(lambda owner=reseller: acts.lock(world.services, CYCLE, owner, world.at))  # type: ignore[misc]
+        until_done(lambda owner=reseller: acts.lock(ask, world.services, CYCLE, owner))  # type: ignore[misc]
     world.pump.drain()
     nights(world, lambda month: month is not None and month.published is not None, 4)
-    until_done(lambda: acts.pay(world.services, CYCLE, world.at))
+    until_done(lambda: acts.pay(ask, world.services, CYCLE))
     world.pump.drain()
     nights(world, lambda month: month is not None and bool(month.instructed), 5)
     until_done(lambda: acts.answer(world.services, CYCLE))
@@ -177,9 +184,10 @@ def live(scratch: Path, decided: State | None = None) -> World:
     if decided is not None:
         world.cloud.restore(decided)
         return world
-    acts.decide_parties(world.services, parties(since=LAST), world.at)
+    ask = people(world)
+    acts.decide_parties(ask, world.services, parties(since=LAST))
     for reseller in RESELLERS:
-        acts.decide_agreement(world.services, agreement(reseller), world.at)
+        acts.decide_agreement(ask, world.services, agreement(reseller))
     return world
 
 

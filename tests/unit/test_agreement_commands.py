@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.clearbook import agreements, decisions
+from infra.clearbook import agreements, decisions, remote
 from infra.clearbook.main import main
 from tests.builders import agreement
+from tests.desk import of_world
 from tests.pump import World, go_live, small_month
 from tests.unit.test_agreement_documents import PLAN, SHORT
 
@@ -33,7 +34,8 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """The command over the world's services: what it said when it ended with the status."""
     for module in (agreements, decisions):
         monkeypatch.setattr(module, "services", lambda _: world.services)
-        monkeypatch.setattr(module, "now", lambda _: world.now)
+    ask = of_world(world)
+    monkeypatch.setattr(remote, "portal", lambda _, by: ask(by))
 
     def run(*arguments: object, status: int = 0) -> str:
         capsys.readouterr()

@@ -223,7 +223,7 @@ def test_every_problem_of_a_template_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(TemplateError) as refused:
         load(path, ROOT / "functions", common.load_keys(tmp_path), {})
     assert len([problem for problem in refused.value.problems if "props.cpus:" in problem]) == 3
-    assert len([problem for problem in refused.value.problems if "props.timeout:" in problem]) == 6
+    assert len([problem for problem in refused.value.problems if "props.timeout:" in problem]) == 8
 
 
 def test_failures_that_come_back_are_refused(tmp_path: Path) -> None:
@@ -359,4 +359,4 @@ def test_the_product_can_be_deployed_before_its_endpoints_are_known(monkeypatch:
     for name in (*deploying.SETTINGS, *deploying.ENVIRONMENT):
         monkeypatch.delenv(name, raising=False)
 
-    assert len(deploying.checked().functions) == 9
+    assert len(deploying.checked().functions) == 11

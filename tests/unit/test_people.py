@@ -20,7 +20,7 @@ def test_each_is_named_with_a_role() -> None:
     ("preparers", "approvers", "said"),
     [
         (["ann"], ["bob=Bob"], "--preparer: is 'ann'; write ID=NAME"),
-        (["Ann=Ann"], ["bob=Bob"], "--preparer: is 'Ann=Ann'; write ID=NAME"),
+        (["-ann=Ann"], ["bob=Bob"], "--preparer: is '-ann=Ann'; write ID=NAME"),
         (["ann= "], ["bob=Bob"], "--preparer: is 'ann= '; write ID=NAME"),
         (["ann=Ann"], ["ann=Ann"], "--approver: names ann again; nobody has both roles"),
         (["ann=Ann"], [], "init: names only one role; name at least one --preparer and one --approver"),
@@ -36,4 +36,4 @@ def test_what_cannot_be_right_is_refused(preparers: list[str], approvers: list[s
 def test_nobody_is_invented_for_a_real_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLEARBOOK_OSS_ENDPOINT", "https://oss-cn-hangzhou.aliyuncs.com")
     with pytest.raises(BadInputError, match="names nobody, and this is no local cloud"):
-        name_first([], [], None)
+        name_first([], [], "owner", None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.chain.chain import Chain
-from shared.ports import BillApi, Buckets, Key, ObjectConflictError, ObjectMissingError, Row, Value, Version
+from shared.ports import Buckets, Key, ObjectConflictError, ObjectMissingError, Row, Value, Version
 from shared.services import Services
 
 
@@ -123,13 +123,13 @@ class DictRows:
 
 
 def services(folder: Path, memory_mb: int, threads: int) -> Services:
-    """Services on `folder`, as a function of so much memory has them; the provider's API is not there."""
+    """Services on `folder`, as a function of so much memory has them; nothing of others is there."""
 
-    def no_api(_: object) -> BillApi:
-        raise NotImplementedError("no provider is asked here")
+    def nobody(_: object) -> Any:
+        raise NotImplementedError("nobody else is asked here")
 
     rows: Any = DictRows()
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     buckets = Buckets(*(FolderStore(folder / name) for name in ("inbox", "work", "records", "reports")))
-    return Services(buckets, rows, Chain(rows), no_api, scratch, memory_mb // 2, threads)
+    return Services(buckets, rows, Chain(rows), nobody, nobody, scratch, memory_mb // 2, threads)

@@ -1,59 +1,74 @@
-"""What people do in the demo's month: they go live, lock, pay, and the bank answers. Each act is safe to repeat."""
+"""What people do in the demo's month: they go live, lock, pay, and the bank answers. Each act is safe to repeat.
+
+They decide through the portal, each signed in as themselves: `ask` gives the portal as somebody speaks to it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
 from infra.clearbook.context import ROOT
 from infra.clearbook.demo.month import Month
-from infra.clearbook.people import APPROVER, PREPARER, SEEDED
+from infra.clearbook.people import APPROVER, OWNER, PREPARER, SEEDED
+from infra.clearbook.remote import Portal
 from shared.control import approvals, months
 from shared.documents import read_yaml
 from shared.ids import digest
 from shared.parties.document import party_document
 from shared.parties.parties import STREAM
-from shared.payout.batch import ANSWER_COLUMNS, parse_batch
+from shared.parties.payees import PAYOUTS_ON
+from shared.payout.answers import ANSWER_COLUMNS
+from shared.payout.batch import PAYOUT, parse_batch
 from shared.reference.catalogue import read_catalogue
 from shared.report.cells import csv_bytes
 from shared.services import Services
-from shared.steps import decide, state
-from shared.steps.acts.references import propose_catalogue
+from shared.steps import state
+from shared.steps.acts import payees
 
 # Knows every product of the demo's bills but one, so that there is a case to look at.
 PRODUCTS = ROOT / "shared/reference/products.csv"
-_CLOSED = "month closed"
+_LIVE, _CLOSED = "go-live", "month closed"
+Ask = Callable[[str], Portal]
 
 
-def go_live(work: Services, month: Month, since: date, at: str) -> None:
+def go_live(ask: Ask, work: Services, month: Month, since: date) -> None:
     """Name the people, put parties, agreements and the catalogue in force; bills are asked for from `since` on."""
-    approvals.name_users(work.chain, SEEDED, at)
+    ask(OWNER).post("/v1/init", {"users": SEEDED})
     parties = month.parties()
     for payer in parties["payers"]:
         payer["connector"]["since"] = since.isoformat()
-    decide_parties(work, parties, at)
+    decide_parties(ask, work, parties)
     for document in month.agreements:
-        decide_agreement(work, document, at)
-    decide_catalogue(work, PRODUCTS.read_bytes(), at)
+        decide_agreement(ask, work, document)
+    decide_catalogue(ask, work, PRODUCTS.read_bytes())
 
 
-def lock(work: Services, cycle: str, reseller: str, at: str) -> None:
+def lock(ask: Ask, work: Services, cycle: str, reseller: str) -> None:
     """Lock a reseller's calculated month."""
     entries = work.chain.read(months.stream_of(reseller, cycle))
     # Approved again, a lock changes nothing, and writes the order that an interrupted approval left out.
-    proposal = approvals.approved(entries, months.LOCK, {"cycle": cycle})
-    if proposal is None:
-        proposal = decide.propose_lock(work, cycle, reseller, by=PREPARER, why=_CLOSED, at=at)
-    decide.approve(work, proposal.name, by=APPROVER, at=at)
+    earlier = approvals.approved(entries, months.LOCK, {"cycle": cycle})
+    if earlier is not None:
+        ask(APPROVER).approve(earlier.name)
+    else:
+        _decide(ask, months.LOCK, {"cycle": cycle, "reseller": reseller}, _CLOSED)
 
 
-def pay(work: Services, cycle: str, at: str) -> None:
-    """Pay what is due."""
-    proposals, _ = decide.propose_payouts(work, cycle, by=PREPARER, why=_CLOSED, at=at)
-    for proposal in proposals:
-        decide.approve(work, proposal.name, by=APPROVER, at=at)
+def pay(ask: Ask, work: Services, cycle: str) -> None:
+    """Pay what is due, now that every reseller is paid."""
+    switch_on(ask, work, cycle)
+    _decide(ask, PAYOUT, {"cycle": cycle}, _CLOSED)
+
+
+def switch_on(ask: Ask, work: Services, cycle: str) -> None:
+    """Switch payouts on for every reseller, unless they are."""
+    parties, _ = state.parties(work)
+    for reseller in sorted(parties.resellers):
+        if not payees.is_paid(work.chain.read(months.stream_of(reseller, "")), cycle):
+            _decide(ask, PAYOUTS_ON, {"reseller": reseller, "on": True, "cycle": cycle}, _LIVE)
 
 
 def answer(work: Services, cycle: str) -> None:
@@ -69,34 +84,34 @@ def month_of(work: Services, cycle: str, reseller: str) -> months.Month | None:
     return months.months(work.chain.read(months.stream_of(reseller, cycle))).get(cycle)
 
 
-def decide_parties(work: Services, document: Mapping[str, Any], at: str) -> None:
+def decide_parties(ask: Ask, work: Services, document: Mapping[str, Any]) -> None:
     """Put a party document in force, unless it is."""
-    data = read_yaml(_written(document), "parties")
-    body = {"document": digest(party_document(data, "parties"))}
+    text = _written(document)
+    body = {"document": digest(party_document(read_yaml(text.encode(), "parties"), "parties"))}
     if body not in list(approvals.in_force(work.chain.read(STREAM), state.PARTY_DOCUMENT)):
-        proposal = decide.propose_parties(work, data, "parties", by=PREPARER, why="go-live", at=at)
-        decide.approve(work, proposal.name, by=APPROVER, at=at)
+        _decide(ask, state.PARTY_DOCUMENT, {"name": "parties", "text": text}, _LIVE)
 
 
-def decide_agreement(work: Services, document: Mapping[str, Any], at: str) -> None:
+def decide_agreement(ask: Ask, work: Services, document: Mapping[str, Any]) -> None:
     """Put an agreement version in force, unless it is."""
     entries = work.chain.read(months.stream_of(document["reseller"], ""))
     done = {(what["agreement"], what["version"]) for what in approvals.in_force(entries, months.AGREEMENT)}
-    if (document["agreement"], document["version"]) in done:
-        return
-    name = document["agreement"]
-    data = read_yaml(_written(document), name)
-    proposal = decide.propose_agreement(work, data, name, by=PREPARER, why="go-live", at=at)
-    decide.approve(work, proposal.name, by=APPROVER, at=at)
+    if (document["agreement"], document["version"]) not in done:
+        _decide(ask, months.AGREEMENT, {"name": document["agreement"], "text": _written(document)}, _LIVE)
 
 
-def decide_catalogue(work: Services, body: bytes, at: str) -> None:
+def decide_catalogue(ask: Ask, work: Services, body: bytes) -> None:
     """Put a catalogue in force, unless it is."""
     if state.catalogue_digest(work.chain.read(state.CONFIG)) != digest(read_catalogue(body, PRODUCTS.name)):
-        proposal = propose_catalogue(work, body, PRODUCTS.name, by=PREPARER, why="go-live", at=at)
-        decide.approve(work, proposal.name, by=APPROVER, at=at)
+        _decide(ask, state.CATALOGUE, {"name": PRODUCTS.name, "text": body.decode()}, _LIVE)
 
 
-def _written(document: Mapping[str, Any]) -> bytes:
+def _decide(ask: Ask, act: str, asked: Mapping[str, Any], why: str) -> None:
+    """One proposes, another approves."""
+    for proposal in ask(PREPARER).propose(act, asked, why)["proposals"]:
+        ask(APPROVER).approve(proposal["proposal"])
+
+
+def _written(document: Mapping[str, Any]) -> str:
     """The document as a file: JSON is YAML, and repeats what is in it twice instead of pointing there."""
-    return json.dumps(document, default=str).encode()
+    return json.dumps(document, default=str)

@@ -11,7 +11,20 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-OPERATOR = {"id": "clearcloud", "name": "ClearCloud 明云科技有限公司"}
+OPERATOR = {
+    "id": "clearcloud",
+    "name": "ClearCloud 明云科技有限公司",
+    "accounts": [
+        {
+            "currency": currency,
+            "name": "ClearCloud 明云科技有限公司",
+            "account": account,
+            "bank": "Industrial and Commercial Bank of China",
+            "bic": "ICBKCNBJ",
+        }
+        for currency, account in (("CNY", "0200001009012345678"), ("USD", "0200001009198765432"))
+    ],
+}
 
 
 @dataclass(frozen=True, slots=True)

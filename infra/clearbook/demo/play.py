@@ -29,14 +29,11 @@ from infra.clearbook.context import environment, start_local
 from infra.clearbook.demo import acts
 from infra.clearbook.demo.month import LINES_MIN, Month, month
 from infra.clearbook.demo.provider import load_afterwards, load_bills
-from infra.clearbook.lists import (
-    reconciliation_of,
-    reconciliation_text,
-    settlement_table,
-    settlements_of,
-)
+from infra.clearbook.lists import settlement_table, settlements_of
 from infra.clearbook.main import write_json
 from infra.clearbook.people import APPROVER, PREPARER
+from infra.clearbook.reconcile import reconciliation_of, reconciliation_text
+from infra.clearbook.remote import Portal, portal
 from infra.localcloud import common
 from infra.localcloud.cloud import LocalCloud
 from infra.localcloud.common import LocalCloudError
@@ -45,7 +42,7 @@ from infra.localcloud.faults.plan import read as read_plan
 from infra.provision.plan import plan
 from shared.bill.snapshot import stream_of
 from shared.control import months
-from shared.cycle import SHANGHAI, Cycle, stamp
+from shared.cycle import SHANGHAI, Cycle
 from shared.errors import BadInputError
 from shared.ids import digest
 from shared.services import Services
@@ -72,9 +69,9 @@ class Stage:
     is_misbehaving: bool = False
     since: date | None = None  # on which the operator goes live, when it is not the first
 
-    def now(self) -> str:
-        """The cloud's time."""
-        return stamp(self.cloud.host.clock())
+    def ask(self, who: str) -> Portal:
+        """The portal as somebody speaks to it."""
+        return portal(self.cloud.home, who)
 
     def step(self, text: str) -> None:
         """Say what has been done."""
@@ -183,7 +180,7 @@ def prepare(stage: Stage) -> None:
     with _progress(stage.console, "generating the bills", stage.month.lines) as advance:
         load_bills(stage.cloud.home, stage.month, advance, stage.since)
     stage.step(f"{stage.month.lines:,} bill lines of {len(stage.month.payers)} payer accounts at the provider")
-    acts.go_live(stage.work, stage.month, stage.since or stage.cycle.first, stage.now())
+    acts.go_live(stage.ask, stage.work, stage.month, stage.since or stage.cycle.first)
     stage.cloud.host.idle()
     counts = f"{len(stage.month.resellers)} resellers, {len(stage.month.customers)} customers"
     people = f"proposed by {PREPARER}, approved by {APPROVER}"
@@ -260,11 +257,11 @@ def close(stage: Stage) -> None:
         month_ = acts.month_of(stage.work, cycle, reseller.id)
         if month_ is None or month_.calculated is None:
             raise LocalCloudError(f"{reseller.id} has no final settlement of {cycle}; see {stage.cloud.home / 'logs'}")
-        acts.lock(stage.work, cycle, reseller.id, stage.now())
+        acts.lock(stage.ask, stage.work, cycle, reseller.id)
     stage.cloud.host.idle()
     _await(stage, lambda: all(one is not None and one.published is not None for one in _months(stage)))
     stage.step(f"{cycle} locked and its statements published")
-    acts.pay(stage.work, cycle, stage.now())
+    acts.pay(stage.ask, stage.work, cycle)
     stage.cloud.host.idle()
     _await(stage, lambda: _batches_paid(stage))
     acts.answer(stage.work, cycle)

@@ -7,54 +7,51 @@ from typing import Any
 
 import yaml
 
-from infra.clearbook.context import now, services
-from infra.clearbook.decisions import say
+from infra.clearbook.context import services
+from infra.clearbook.decisions import document, propose_file
 from infra.clearbook.main import write_json
 from shared.control import approvals, months
-from shared.cycle import Cycle, stamp
+from shared.cycle import Cycle
 from shared.documents import read_yaml
 from shared.errors import BadInputError
 from shared.money import text
 from shared.parties.parties import NoPartiesError
 from shared.services import Services
 from shared.steps import state
-from shared.steps.acts import references
+from shared.steps.acts import layouts
 
 
 def import_fx(file: Path, by: str, why: str, home: Path | None, json_to: str | None, *, backdate: bool) -> None:
     """Propose exchange rates."""
-    work, body, at = services(home), file.read_bytes(), stamp(now(home))
-    proposal = references.propose_fx(work, body, str(file), by=by, why=why, at=at, backdate=backdate)
-    say(work, [proposal], json_to)
+    propose_file(state.FX_TABLES, file, by, why, home, json_to, backdate=backdate)
 
 
 def import_figures(file: Path, by: str, why: str, home: Path | None, json_to: str | None, *, backdate: bool) -> None:
     """Propose figures of resellers."""
-    work, body, at = services(home), file.read_bytes(), stamp(now(home))
-    proposal = references.propose_figures(work, body, str(file), by=by, why=why, at=at, backdate=backdate)
-    say(work, [proposal], json_to)
+    propose_file(state.FIGURES, file, by, why, home, json_to, backdate=backdate)
 
 
 def import_catalogue(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a catalogue."""
-    work, body, at = services(home), file.read_bytes(), stamp(now(home))
-    say(work, [references.propose_catalogue(work, body, str(file), by=by, why=why, at=at)], json_to)
+    propose_file(state.CATALOGUE, file, by, why, home, json_to)
 
 
 def import_opening(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose the opening of a reseller; the file of past charges that it names lies beside it."""
-    work, data, at = services(home), read_yaml(file.read_bytes(), str(file)), stamp(now(home))
-
-    def past(name: str) -> bytes:
-        return (file.parent / name).read_bytes()
-
-    say(work, [references.propose_opening(work, data, str(file), past, by=by, why=why, at=at)], json_to)
+    data = read_yaml(file.read_bytes(), str(file))
+    past = data.get("past_charges") if isinstance(data, dict) else None
+    more = {"past_charges": document(file.parent / past)["text"]} if isinstance(past, str) else {}
+    propose_file(months.OPENING, file, by, why, home, json_to, **more)
 
 
 def import_repair(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose a version of a repair rule."""
-    work, data, at = services(home), read_yaml(file.read_bytes(), str(file)), stamp(now(home))
-    say(work, [references.propose_repair(work, data, str(file), by=by, why=why, at=at)], json_to)
+    propose_file(state.REPAIR, file, by, why, home, json_to)
+
+
+def import_layout(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
+    """Propose a reseller's own layout."""
+    propose_file(layouts.ACT.name, file, by, why, home, json_to)
 
 
 def show_list(home: Path | None, json_to: str | None) -> None:

@@ -20,9 +20,10 @@ from multidict import CIMultiDict
 _HOP_HEADERS = frozenset({"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"})
 
 
-def event(request: web.Request, raw_path: str, body: bytes, account_id: str, request_id: str) -> bytes:
+def event(
+    request: web.Request, raw_path: str, body: bytes, account_id: str, request_id: str, now: datetime
+) -> bytes:  # fmt: skip
     """The event of a request to `raw_path`, the encoded path without where the function is mounted."""
-    now = datetime.now(UTC)
     text, is_base64 = _text(body)
     domain = request.host.partition(":")[0]
     document = {
@@ -44,7 +45,7 @@ def event(request: web.Request, raw_path: str, body: bytes, account_id: str, req
                 "userAgent": request.headers.get("User-Agent", ""),
             },
             "requestId": request_id,
-            "time": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "time": now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             "timeEpoch": str(int(now.timestamp() * 1000)),
         },
     }

@@ -155,7 +155,8 @@ class Server:
         if request.method not in function.http.methods:
             return _problem(405, "MethodNotAllowed", f"{name} answers {', '.join(sorted(function.http.methods))}")
         path = raw.partition("?")[0] or "/"
-        event = http_trigger.event(request, path, await request.read(), self._keys.account_id, new_request_id())
+        body, account, now = await request.read(), self._keys.account_id, self._clock.now()
+        event = http_trigger.event(request, path, body, account, new_request_id(), now)
         try:
             request_id, outcome = await self._dispatcher.call(function, event)
         except BusyError:

@@ -15,10 +15,18 @@ from shared.errors import BadInputError
 from shared.money import EXACT, text
 from shared.payout.batch import balance
 from shared.services import Services
-from shared.steps import projections, state
+from shared.steps import casework, projections, state
 from shared.steps.acts.act import Act, Proposed, Who, fields
 from shared.steps.acts.terms import needs_of
 from shared.steps.carry_out import order_publication
+
+_NAMED = 3
+
+
+class OpenCasesError(BadInputError):
+    """A month cannot be locked while something about it is open."""
+
+    code = "open_cases"
 
 
 def propose_lock(services: Services, cycle: str, reseller: str, *, by: str, why: str, at: str) -> Proposal:
@@ -32,7 +40,10 @@ def propose_lock(services: Services, cycle: str, reseller: str, *, by: str, why:
     month, calculated = _month(services, reseller, cycle)
     if month.locked is not None:
         raise BadInputError(f"{reseller} {cycle}", "is locked already", "late data becomes an adjustment")
-    _refuse_before_opening(services.chain.read(stream), reseller, cycle)
+    entries = services.chain.read(stream)
+    _refuse_before_opening(entries, reseller, cycle)
+    _refuse_out_of_order(entries, f"{reseller} {cycle}", cycle)
+    _refuse_open(services, entries, reseller, cycle)
     proposal = approvals.propose(services.chain, stream, LOCK, _lock_body(calculated), by=by, why=why, at=at)
     projections.refresh(services, reseller, cycle)
     return proposal
@@ -53,9 +64,25 @@ def _check(services: Services, entries: list[Entry], proposal: Proposal) -> None
     if month.locked is not None:
         raise StaleProposalError(f"{proposal.name}: {cycle} is locked already")
     _refuse_before_opening(entries, proposal.stream.removeprefix("reseller/"), cycle)
+    _refuse_out_of_order(entries, proposal.name, cycle)
+    _refuse_open(services, entries, proposal.stream.removeprefix("reseller/"), cycle)
+
+
+def _refuse_out_of_order(entries: list[Entry], name: str, cycle: str) -> None:
     before = months.unlocked_before(entries, cycle)
     if before is not None:
-        raise StaleProposalError(f"{proposal.name}: {before} is not locked yet; cycles lock in order")
+        raise StaleProposalError(f"{name}: {before} is not locked yet; cycles lock in order")
+
+
+def _refuse_open(services: Services, entries: list[Entry], reseller: str, cycle: str) -> None:
+    """Nothing that waits for people is locked in silence: a case is resolved first, or accepted by two."""
+    waiting = [one for one in casework.open_cases(services, reseller, cycle, entries) if not one.accepted]
+    if waiting:
+        named = ", ".join(f"{one.kind} {one.key[:40]}" for one in waiting[:_NAMED])
+        more = f" and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""
+        problem = f"has {len(waiting)} open case{'s' if len(waiting) > 1 else ''} that nobody accepted: {named}{more}"
+        remedy = f"resolve or accept them: see `clearbook cases --cycle {cycle} --reseller {reseller}`"
+        raise OpenCasesError(f"{reseller} {cycle}", problem, remedy)
 
 
 def _month(services: Services, reseller: str, cycle: str) -> tuple[Month, Entry]:

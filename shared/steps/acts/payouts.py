@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from shared.chain.entry import Entry
 from shared.control import approvals, months
 from shared.control.approvals import Needs, Proposal, StaleProposalError
-from shared.cycle import Cycle
-from shared.ids import digest_of
+from shared.cycle import Cycle, parse_instant, shanghai_day
 from shared.money import EXACT, decimals, fixed, rounded, text
-from shared.parties.parties import OPERATOR, Parties
-from shared.payout.batch import PAYOUT, Member, balance, batch_body, batch_key, instruction_of, parse_batch
+from shared.parties.parties import OPERATOR, Parties, Payee
+from shared.parties.payees import BANK, Change
+from shared.payout.batch import (
+    PAYOUT,
+    Member,
+    Terms,
+    attempts,
+    balance,
+    batch_body,
+    batch_key,
+    instruction_of,
+    parse_batch,
+    parse_terms,
+)
+from shared.payout.pain001 import obstacles
 from shared.services import Services
 from shared.steps import state
 from shared.steps.acts.act import Act, Proposed, Who, fields
+from shared.steps.acts.payees import is_paid, payee_for, payee_history
+from shared.steps.acts.payout_templates import template_of, templates_in_force
 from shared.steps.acts.terms import last_versions, needs_of, strictest
 from shared.steps.carry_out import order_payout
 
@@ -30,17 +45,18 @@ def propose_payouts(
     A batch that is approved and not yet paid is the proposal that it was: approving it again orders it again.
     """
     Cycle.parse(cycle)
-    parties, _ = state.parties(services)
+    parties, who_is_who = state.parties(services)
+    payees = _Payees(services, payee_history(services, who_is_who), shanghai_day(parse_instant(at)))
     members: dict[str, list[Member]] = {}
     left_out: list[tuple[str, str]] = []
     for reseller in sorted(parties.resellers):
-        due, problem = _due(services, parties, reseller, cycle)
+        due, problem = _due(services, payees, reseller, cycle)
         for member in due:
             members.setdefault(member.currency, []).append(member)
         left_out += [(reseller, one) for one in problem]
     proposals = []
     for currency, found in sorted(members.items()):
-        body = batch_body(cycle, currency, found)
+        body = batch_body(cycle, currency, found, _terms(services, parties, currency, found))
         id_, _ = parse_batch(body)
         services.buckets.records.put_once(batch_key(cycle, id_), body)
         total = sum((Decimal(one.amount) for one in found), Decimal(0))
@@ -58,29 +74,59 @@ def _propose(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed
 
 
 def _check(services: Services, entries: list[Entry], proposal: Proposal) -> None:
-    parties, _ = state.parties(services)
+    parties, who_is_who = state.parties(services)
+    # Time alone makes nothing undue: whom to pay was right on the day of the proposal, or has changed since.
+    payees = _Payees(services, payee_history(services, who_is_who), shanghai_day(parse_instant(proposal.at)))
     cycle = proposal.body["cycle"]
-    _, members = parse_batch(services.buckets.records.get(batch_key(cycle, proposal.body["batch"])))
+    kept = services.buckets.records.get(batch_key(cycle, proposal.body["batch"]))
+    _, members = parse_batch(kept)
     for member in members:
-        due, _ = _due(services, parties, member.reseller, cycle)
+        due, problems = _due(services, payees, member.reseller, cycle)
         if member not in due:
             problem = f"{member.instruction} is no longer due as it was shown"
-            raise StaleProposalError(f"{proposal.name}: {problem}; propose the payout again")
+            said = "".join(f" ({one})" for one in problems)
+            raise StaleProposalError(f"{proposal.name}: {problem}{said}; propose the payout again")
+    if parse_terms(kept) != _terms(services, parties, proposal.body["currency"], members):
+        problem = "the operator's account or the forms of files are others now"
+        raise StaleProposalError(f"{proposal.name}: {problem}; propose the payout again")
 
 
-def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tuple[list[Member], list[str]]:
+def _terms(services: Services, parties: Parties, currency: str, members: list[Member]) -> Terms:
+    """How a batch is paid as things stand."""
+    account = parties.accounts.get(currency)
+    debtor = {name: value for name, value in account.items() if name != "currency"} if account else None
+    used = templates_in_force(services)
+    taking = [digest for digest, template in used.items() if any(template.takes(one) for one in members)]
+    return Terms(debtor, tuple(taking))
+
+
+@dataclass(frozen=True, slots=True)
+class _Payees:
+    """Whom resellers are paid to on a day."""
+
+    services: Services
+    history: Mapping[str, tuple[Payee, Change]]
+    day: date
+
+    def of(self, entries: list[Entry], reseller: str, currency: str) -> Payee | str:
+        return payee_for(self.services, self.history, entries, reseller, currency, self.day)
+
+
+def _due(services: Services, payees: _Payees, reseller: str, cycle: str) -> tuple[list[Member], list[str]]:
     """The payments that are due to a reseller, and why there is none where one might be expected."""
     entries = services.chain.read(months.stream_of(reseller, cycle))
     known = months.months(entries)
     month = known.get(cycle)
     if month is None or month.locked is None:
         return [], ["the month is not locked"]
+    if not is_paid(entries, cycle):
+        return [], ["payouts are not switched on; it gets statements only"]
     invoiced = {one["agreement"] for one in months.invoices(entries) if one["cycle"] == cycle}
     due, problems = [], []
     for agreement in last_versions(state.all_agreements(services, entries), cycle):
         owed = balance(entries, agreement.id, cycle)
-        instruction = instruction_of(cycle, reseller, agreement.id)
-        payee = parties.payees.get(reseller)
+        instruction = instruction_of(cycle, reseller, agreement.id, attempts(entries, cycle, agreement.id))
+        payee = payees.of(entries, reseller, agreement.currency)
         if instruction in month.instructed:
             problems.append(f"{instruction} is instructed already")
         elif owed == 0:
@@ -89,8 +135,8 @@ def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tup
             problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is carried forward")
         elif agreement.payout.requires_invoice and agreement.id not in invoiced:
             problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is due, and waits for an invoice")
-        elif payee is None:
-            problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is due, but no payee is known")
+        elif isinstance(payee, str):
+            problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is due, but {payee}")
         else:
             withheld = rounded(
                 EXACT.multiply(owed, agreement.payout.withholding or 0), agreement.places, agreement.mode
@@ -104,11 +150,13 @@ def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tup
                     # A balance carried from a version with more places keeps them.
                     fixed(EXACT.subtract(owed, withheld), max(agreement.places, decimals(owed))),
                     agreement.currency,
-                    digest_of(asdict(payee)),
+                    payee.digest,
                     payee.name,
                     payee.account,
                     payee.bank,
                     fixed(withheld, agreement.places) if withheld else "0",
+                    payee.bic,
+                    payee.kind,
                 )
             )
     return due, problems
@@ -116,14 +164,29 @@ def _due(services: Services, parties: Parties, reseller: str, cycle: str) -> tup
 
 def _show(services: Services, proposal: Proposal) -> list[str]:
     body = proposal.body
-    _, members = parse_batch(services.buckets.records.get(batch_key(body["cycle"], body["batch"])))
+    kept = services.buckets.records.get(batch_key(body["cycle"], body["batch"]))
+    (_, members), terms = parse_batch(kept), parse_terms(kept)
     withheld = {one.instruction: f", {one.withheld} withheld" for one in members if one.withheld != "0"}
     payments = [
         f"{one.instruction}: {one.amount} {one.currency} to {one.payee_name}, {one.account} at {one.bank}"
         f"{withheld.get(one.instruction, '')}"
         for one in members
     ]
-    return [*payments, f"together {body['total']} {body['currency']}"]
+    return [
+        *payments,
+        f"together {body['total']} {body['currency']}",
+        *_forms(services, members, terms, body["currency"]),
+    ]
+
+
+def _forms(services: Services, members: list[Member], terms: Terms, currency: str) -> list[str]:
+    """The files that will be written, and why there is no pain.001 where there is none."""
+    forms = [f"as {template_of(services, one).id}" for one in terms.templates]
+    if any(one.kind == BANK for one in members):
+        problems = obstacles(members, terms.debtor, currency)
+        paid_from = (terms.debtor or {}).get("iban") or (terms.debtor or {}).get("account")
+        forms += [f"no pain.001: {one}" for one in problems] or [f"as pain.001, from {paid_from}"]
+    return forms
 
 
 def _needs(services: Services, entries: list[Entry], proposal: Proposal) -> Needs:

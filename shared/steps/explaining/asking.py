@@ -18,6 +18,7 @@ from shared.access.scope import Scope
 from shared.bill.lookup import BillLines
 from shared.columnar import connect, insert
 from shared.control import months
+from shared.control.approvals import APPROVED
 from shared.cycle import Cycle
 from shared.errors import BadInputError, ClearbookError
 from shared.money import NotAnAmountError, amount, text, total
@@ -51,7 +52,7 @@ PREFIX_MIN = 8  # digits of an id that may stand for it
 LISTED_MAX = 20  # settlement lines of a statement line, and candidates for a prefix
 FOUND_MAX = 50
 _PLACE = "ID"
-_PAYOUT = re.compile(r"(20\d\d-\d\d)\.([^./#]+)\.([^./#]+)", re.ASCII)
+_PAYOUT = re.compile(r"(20\d\d-\d\d)\.([^./#]+)\.([^./#]+)(?:\.\d{1,3})?", re.ASCII)
 _STATEMENT = re.compile(r"([^/#]+)/(20\d\d-\d\d)/(\d{1,6})", re.ASCII)
 _DIGITS = re.compile(rf"[0-9a-f]{{{PREFIX_MIN},64}}(-\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[0-9a-f]{32}(-\d+)?", re.ASCII)
@@ -321,7 +322,9 @@ class _Asking:
         batch = instructed.body["batch"]
         paid = next((one for one in batches if one.kind == PAID and one.body["batch"] == batch), None)
         month = found[cycle]
-        answers = [(name, getattr(month, name).get(id_)) for name in ("confirmed", "returned", "contradicted")]
+        told = ("confirmed", "partly_confirmed", "rejected_by_bank", "returned", "contradicted")
+        answers = [(name, getattr(month, name).get(id_)) for name in told]
+        reopened = month.reopened.get(id_)
         return {
             "what": "payout",
             "id": id_,
@@ -342,6 +345,7 @@ class _Asking:
                 for name, entry in answers
                 if entry is not None
             ],
+            **({"reopened": approval(entries, months.REOPEN, {"instruction": id_})} if reopened else {}),
         }
 
     # -- looking for something
@@ -454,7 +458,8 @@ def _owed(before: Sequence[Entry], agreement: str, cycle: str) -> list[Facts]:
             found |= {"cycle": one.cycle, "settlement": known[one.cycle].settlement}
             found |= {name: statement[name] for name in ("total", "tax", "payable")}
         elif one.entry is not None and one.what != "forfeited":
-            found["id"] = one.entry.body["instruction"]
+            reopening = one.entry.kind == APPROVED
+            found["id"] = one.entry.body["what"]["instruction"] if reopening else one.entry.body["instruction"]
         elif one.entry is not None:
             found["cycle"] = one.cycle
         owed.append(found)

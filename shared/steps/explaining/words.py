@@ -351,6 +351,8 @@ def _payout(found: Facts) -> Iterator[str]:
             yield f"  forfeited at the lock of {one['cycle']}, below the minimum: {money(one['amount'])}"
         elif one["what"] == "withheld":
             yield f"  withheld when {one['id']} was instructed: {money(one['amount'])}"
+        elif one["what"] == "reopened":
+            yield f"  {one['id']} was reopened, for it did not arrive: {money(one['amount'])}"
         elif one["what"] == "paid":
             yield f"  paid before, {one['id']}: {money(one['amount'])}"
         else:
@@ -366,4 +368,6 @@ def _payout(found: Facts) -> Iterator[str]:
     if not found["answers"]:
         yield "The bank has not answered"
     for one in found["answers"]:
-        yield f"The bank: {one['says']} at {one['at']} ({one['entry']})"
+        yield f"The bank: {one['says'].replace('_', ' ')} at {one['at']} ({one['entry']})"
+    if "reopened" in found:
+        yield f"What did not arrive is owed again: {act(found['reopened'])}"

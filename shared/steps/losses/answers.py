@@ -10,14 +10,14 @@ from shared.services import Services
 from shared.steps.confirm_payouts import confirm_payouts, is_taken
 from shared.steps.losses.loss import Loss, Losses
 
-_PREFIX, _SUFFIX = "payouts/", ".csv"
+_PREFIX = "payouts/"
 
 
 def losses(services: Services, now: datetime) -> Losses:
     """The files in the inbox that were not taken, each by its content: a sender may write one again."""
     inbox = services.buckets.inbox
     for key in inbox.keys(_PREFIX):
-        if key.endswith(_SUFFIX) and not is_taken(services, key):
+        if not is_taken(services, key):
             yield Loss(
                 "confirmation",
                 key,

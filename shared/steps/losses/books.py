@@ -141,8 +141,7 @@ def unpaid(entries: list[Entry], cycle: str) -> list[Entry]:
 
 def unanswered(month: Month) -> dict[str, Entry]:
     """The instructions that the bank has said nothing about."""
-    answered = month.confirmed.keys() | month.returned.keys()
-    return {name: entry for name, entry in month.instructed.items() if name not in answered}
+    return {name: entry for name, entry in month.instructed.items() if month.outcome(name) == months.INSTRUCTED}
 
 
 def _newest_seals(books: Books, cycle: str) -> dict[str, int]:

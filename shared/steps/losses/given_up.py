@@ -29,6 +29,7 @@ _BY_OBJECTS = frozenset(
         "publish_statements",
         "pay_resellers",
         "confirm_payouts",
+        "notify",
     )
 )
 _PLANNER = "plan_pulls"

@@ -115,6 +115,18 @@ KINDS: Mapping[str, Kind] = {
         "the chain is right, but people read the list",
         "read the problem; a row that stands for nothing in the chain must be removed by hand",
     ),
+    "event": Kind(
+        _STEP_GRACE,
+        _DAY,
+        "the chain is right, but other systems wait to be told",
+        "read the problem; the entry stands in the chain, its event could not be written",
+    ),
+    "delivery": Kind(
+        _STEP_GRACE,
+        _DAY,
+        "the reseller has registered a bucket and does not get what it waits for",
+        "read the problem; ask the reseller to let the events into its bucket, or to register another",
+    ),
     "given_up": Kind(
         _NOW,
         _NOW,

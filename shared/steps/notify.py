@@ -1,0 +1,77 @@
+"""Notify: copy a reseller's event, and the files that it tells of, into the bucket that the reseller registered.
+
+The files are copied first: when the event lands, and wakes what the reseller has bound to it, they are there. A mark in
+our own bucket says at last that the event was delivered, so that nobody needs to list what is another's.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from shared.chain.entry import Entry
+from shared.control import months
+from shared.cycle import stamp
+from shared.errors import BadInputError
+from shared.events.destination import Destination, in_force
+from shared.events.events import RESELLERS, Told, event_of, files_of, parse_key
+from shared.ids import canonical_json, digest
+from shared.ports import ObjectEvent
+from shared.services import Services
+
+_ACTOR = "notify"
+DELIVERED = "delivered/"
+
+
+def notify(services: Services, event: ObjectEvent) -> dict[str, Any]:
+    """Deliver the event that this object is, to its reseller and to nobody else."""
+    told = parse_key(event.key)
+    if told is None:
+        expected = f"expected {RESELLERS}<month>/<reseller>/<seq>-<type>.json"
+        raise BadInputError(f"object {event.key}", "is no event of a reseller", expected)
+    entries = services.chain.read(months.stream_of(told.reseller, ""))
+    entry = _entry(entries, told, event.key)
+    destination, since = in_force(told.reseller, entries)
+    if destination is None or entry.seq < since:
+        return _done(services, event, told, "no bucket is registered for it", 0)
+    if services.buckets.work.exists(delivered_key(told)):
+        return _done(services, event, told, "delivered before", 0)
+    files = _copy(services, destination, told, entry, services.buckets.work.get(event.key))
+    # Two at once may name different buckets here, where another has just been registered: each has got all of it.
+    mark = canonical_json({"event": event.key, "bucket": destination.bucket, "files": files})
+    services.buckets.work.put_again(delivered_key(told), mark)
+    return _done(services, event, told, "delivered", len(files))
+
+
+def delivered_key(told: Told) -> str:
+    """What says that an event was delivered (bucket work)."""
+    return f"{DELIVERED}{told.month}/{told.reseller}/{told.seq:06d}-{told.name}.json"
+
+
+def _entry(entries: list[Entry], told: Told, key: str) -> Entry:
+    """The entry that the event is of: an object in a bucket decides nothing; what no entry calls for is not told."""
+    entry = entries[told.seq - 1] if 0 < told.seq <= len(entries) else None
+    event = event_of(entry) if entry is not None else None
+    if entry is None or event is None or event.key != key:
+        raise BadInputError(f"object {key}", "is the event of no entry", "find out who wrote it, and remove it")
+    return entry
+
+
+def _copy(services: Services, destination: Destination, told: Told, entry: Entry, body: bytes) -> list[str]:
+    said = json.loads(body)
+    if said["data"]["entry"]["hash"] != entry.hash:
+        raise BadInputError(f"event {said['id']}", "names another entry than the chain has", "find out who wrote it")
+    theirs, copied = services.buckets_of_others(destination), []
+    for file in files_of(entry) if entry.kind == months.PUBLISHED else ():
+        found, key = services.buckets.records.get(file["key"]), file["key"]
+        if digest(found) != file["digest"]:
+            raise BadInputError(f"object {key}", "is not what was published", "find out who changed it, and restore it")
+        theirs.put_once(destination.prefix + file["name"], found)
+        copied.append(key)
+    theirs.put_once(f"{destination.prefix}events/{told.month}/{told.seq:06d}-{told.name}.json", body)
+    return copied
+
+
+def _done(services: Services, event: ObjectEvent, told: Told, outcome: str, files: int) -> dict[str, Any]:
+    services.record(_ACTOR, event.key, stamp(event.at), outcome)
+    return {"reseller": told.reseller, "event": f"{told.seq:06d}-{told.name}", "outcome": outcome, "files": files}
