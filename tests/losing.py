@@ -163,7 +163,8 @@ def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
     if entry["kind"] in ("published", "payout_file_written"):
         what["body"] = {**entry["body"], "files": [one["key"] for one in entry["body"]["files"]]}
     if entry["kind"] == PAID:
-        what["body"] = {**entry["body"], "chain_head": ""}
+        # The files hold the approval's hash, and so the times of what came before.
+        what["body"] = {**entry["body"], "chain_head": "", "files": [one["key"] for one in entry["body"]["files"]]}
     return what
 
 
