@@ -345,13 +345,13 @@ def party_import(
 
 @agreement.command("submit")
 def agreement_submit(
-    file: Annotated[Path, typer.Argument(help="The agreement document, YAML.")],
+    file: Annotated[Path, typer.Argument(help="The agreement or price plan, YAML.")],
     by: By = "paula",
     why: Why = "",
     home: Home = None,
     json: Json = None,
 ) -> None:
-    """Check an agreement version, run its worked examples, and propose it."""
+    """Check a version of an agreement or price plan, run its worked examples, and propose it."""
     from infra.clearbook.agreements import propose_agreement
 
     propose_agreement(file, by, why, home, json)
@@ -874,9 +874,10 @@ def settle(
         Optional[list[Path]],  # noqa: UP045
         typer.Option("--prices", metavar="FILE", help="Instead: what a price plan would charge; may be repeated."),
     ] = None,
+    charges: Annotated[bool, typer.Option("--charges", help="Instead: what the price plans in force charge.")] = False,
     csv: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--csv", metavar="FILE.csv", help="With --prices: write the charges as CSV."),
+        typer.Option("--csv", metavar="FILE.csv", help="With --prices or --charges: write the charges as CSV."),
     ] = None,
     home: Home = None,
     json: Json = None,
@@ -890,21 +891,21 @@ def settle(
     force on no day of the month is settled as if it had been on all of them.
     --prices charges the month's lines by the price plans of the files, and keeps nothing of it either: by customer and
     product the price, what it costs the seller (the bill, or for a reseller the plan by which the operator charges it,
-    if that is given too) and the margin; with --reseller the sales to it and by it. Price plans cannot be approved yet:
-    none is in force, and nothing is invoiced.
+    if that is given too) and the margin; with --reseller the sales to it and by it. --charges does the same by the
+    price plans that are in force in the month. Nothing is invoiced by them.
     """
     from infra.clearbook import settling
 
-    if what_if and prices:
-        raise typer.BadParameter("--what-if and --prices are two questions: ask one of them")
+    if bool(what_if) + bool(prices) + charges > 1:
+        raise typer.BadParameter("of --what-if, --prices and --charges ask one of them")
     if lines is not None and not what_if:
         raise typer.BadParameter("--lines goes with --what-if")
-    if csv is not None and not prices:
-        raise typer.BadParameter("--csv goes with --prices")
+    if csv is not None and not (prices or charges):
+        raise typer.BadParameter("--csv goes with --prices or --charges")
     if what_if:
         settling.show_what_if(cycle, reseller, what_if, home, json, limit=limit, lines_to=lines)
-    elif prices:
-        settling.show_prices(cycle, reseller, prices, home, json, csv)
+    elif prices or charges:
+        settling.show_prices(cycle, reseller, prices or [], home, json, csv)
     else:
         settling.order(cycle, reseller, home, json)
 
