@@ -15,7 +15,7 @@ from shared.errors import BadInputError, ClearbookError
 from shared.ids import digest
 from shared.money import text
 from shared.parties.payees import PAYOUTS_ON
-from shared.payout.answers import parse_answers
+from shared.payout.answers import ANSWER_BYTES_MAX, parse_answers
 from shared.payout.outcomes import Standing, status_of_payouts
 from shared.services import Services
 from shared.steps import state
@@ -55,14 +55,17 @@ def show_status(cycle: str, home: Path | None, json_to: str | None) -> None:
     if json_to == "-":
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("payment", "amount", "confirmed", "came back", "open", "outcome", "bank's reference", box=None)
+    payment = Column("payment", no_wrap=True)
+    table = Table(payment, "amount", "confirmed", "came back", "open", "outcome", "bank's reference", box=None)
     for row in rows:
         said = row["outcome"].replace("_", " ") + (", reopened" if row["reopened"] != "0" else "")
         amounts = (f"{row['instructed']} {row['currency']}", row["confirmed"], row["returned"], row["open"])
         table.add_row(row["instruction"], *amounts, said, " ".join((row["reference"], row["reason"])).strip())
     console = Console()
+    if not console.is_terminal:
+        console.width = 118  # a log or a file: wide enough that the lines stay whole
     if not rows:
         console.print(f"nothing of {cycle} is instructed")
         return
@@ -114,7 +117,8 @@ def as_json(reseller: str, one: Standing) -> dict[str, Any]:
 def confirm(file: Path, home: Path | None, json_to: str | None, *, wait: bool, timeout: int) -> None:
     """Hand in a bank's file: checked here first, then put into the inbox, and followed until it is taken."""
     work = services(home)
-    body = file.read_bytes()
+    with file.open("rb") as opened:
+        body = opened.read(ANSWER_BYTES_MAX + 1)  # what is larger is refused by that
     parse_answers(body, str(file))
     name = re.sub(r"[^A-Za-z0-9._-]", "_", file.name)[:100]
     key = f"payouts/{digest(body)[:16]}-{name}"

@@ -56,7 +56,7 @@ def parse_answers(body: bytes, name: str) -> Answers:
     """The bank's answers in a file."""
     if len(body) > ANSWER_BYTES_MAX:
         raise BadInputError(
-            name, f"has {len(body)} bytes, at most {ANSWER_BYTES_MAX} are read", "ask the bank for it in parts"
+            name, f"has more than the {ANSWER_BYTES_MAX} bytes that are read", "ask the bank for it in parts"
         )
     if not _is_xml(body):
         return _csv(body, name)

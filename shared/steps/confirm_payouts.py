@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from shared.chain.entry import Draft, Entry
@@ -20,10 +22,10 @@ from shared.ids import canonical_json, digest
 from shared.money import EXACT, text, total
 from shared.parties.parties import OPERATOR
 from shared.parties.payees import BANK
-from shared.payout.answers import BOOKED, CONFIRMED, Answer, parse_answers, suffix
+from shared.payout.answers import ANSWER_BYTES_MAX, BOOKED, CONFIRMED, Answer, parse_answers, suffix
 from shared.payout.batch import batch_key, end_to_end_key, parse_batch
 from shared.payout.outcomes import AnswerRefusedError, kind_of, told
-from shared.ports import ObjectConflictError, ObjectEvent
+from shared.ports import ObjectConflictError, ObjectEvent, ObjectMissingError
 from shared.services import Services
 from shared.steps import outbox, projections
 
@@ -35,7 +37,7 @@ _BATCH = re.compile(r"(20\d\d-\d\d)-[A-Z]{3}-[0-9a-f]{12}", re.ASCII)
 
 def confirm_payouts(services: Services, event: ObjectEvent) -> dict[str, Any]:
     """Apply a file of answers; each is taken once, whatever is repeated; refused rows are kept with their reason."""
-    body = services.buckets.inbox.get(event.key)
+    body = _read(services, event.key)
     # The sender may overwrite the file: what was read is kept under its own digest.
     services.buckets.records.put_once(_kept_key(body), body)
     first = _first_name(services, body, event.key)
@@ -73,9 +75,12 @@ def confirm_payouts(services: Services, event: ObjectEvent) -> dict[str, Any]:
 
 def is_taken(services: Services, key: str) -> bool:
     """Whether every answer of a file stands in the chain, or its refusal is kept; a file that is gone asks nothing."""
-    body = services.buckets.inbox.find(key)
-    if body is None:
+    try:
+        body = _read(services, key)
+    except ObjectMissingError:
         return True
+    except BadInputError:
+        return False
     if not services.buckets.records.exists(_kept_key(body)):
         return False
     # The refusals are written last: whoever refused a row has taken the others.
@@ -99,6 +104,18 @@ def _is_wanting(services: Services, answer: Answer, key: str) -> bool:
     cycle, reseller = _addressed(answer)
     entries = services.chain.read(months.stream_of(reseller, cycle))
     return _draft(entries, cycle, answer, ObjectEvent("", key, _ANY_TIME)) is not None
+
+
+def _read(services: Services, key: str) -> bytes:
+    """The file, by way of the disk: whatever its size, no more of it is in memory than is read."""
+    with tempfile.TemporaryDirectory(dir=services.scratch) as folder:
+        path = Path(folder) / "answers"
+        services.buckets.inbox.download(key, path)
+        size = path.stat().st_size
+        if size > ANSWER_BYTES_MAX:
+            problem = f"has {size} bytes, at most {ANSWER_BYTES_MAX} are read"
+            raise BadInputError(key, problem, "ask the bank for it in parts")
+        return path.read_bytes()
 
 
 def _kept_key(body: bytes) -> str:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from shared.cycle import Cycle
 from shared.errors import BadInputError
 from shared.reconciliation.difference import LINES_KEPT, Difference
-from shared.reconciliation.placing import Group
 from shared.reconciliation.shares import Comparison
 from shared.services import Services
 from shared.steps.reconciling import figures
 from shared.steps.reconciling.gathering import gather
-from shared.steps.reconciling.published import Payment
+
+if TYPE_CHECKING:
+    from shared.reconciliation.placing import Group
+    from shared.steps.reconciling.published import Payment
 
 
 @dataclass(frozen=True, slots=True)

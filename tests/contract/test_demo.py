@@ -23,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import openpyxl
 import pytest
+from lxml import etree
 
 from infra.clearbook.context import start_local
 from infra.clearbook.demo.month import month
@@ -196,12 +197,15 @@ class Files:
 
     @property
     def payouts(self) -> list[dict[str, str]]:
-        """The rows of all payout files."""
-        found: list[dict[str, str]] = []
+        """The rows of all payout files that are CSV."""
+        return [row for name, body in self.paid.items() if name.endswith(".csv") for row in rows_of(body)]
+
+    @property
+    def paid(self) -> dict[str, bytes]:
+        """All payout files by key."""
+        found = {one["key"]: self.open(one["link"]) for one in self._played.first["payout_files"]}
         for one in self._played.first["payout_files"]:
-            body = self.open(one["link"])
-            assert hashlib.sha256(body).hexdigest() == one["sha256"]
-            found += rows_of(body)
+            assert hashlib.sha256(found[one["key"]]).hexdigest() == one["sha256"]
         return found
 
 
@@ -249,6 +253,21 @@ def test_the_payout_file_pays_each_payable_once(played: Played, files: Files) ->
 
     assert len(paid) == len(set(paid))
     assert set(paid) == expected
+
+
+def test_the_payment_file_fits_its_schema_and_says_what_the_list_says(files: Files) -> None:
+    schema = etree.XMLSchema(etree.parse(str(ROOT / "shared/payout/schemas/pain.001.001.09.xsd")))
+    documents = [etree.fromstring(body) for name, body in files.paid.items() if name.endswith(".xml")]
+    for document in documents:
+        schema.assertValid(document)
+
+    space = {"p": documents[0].nsmap[None]}
+    paid = [
+        (one.findtext(".//p:EndToEndId", None, space), one.findtext(".//p:InstdAmt", None, space))
+        for document in documents
+        for one in document.iterfind(".//p:CdtTrfTxInf", space)
+    ]
+    assert sorted(paid) == sorted((row["instruction"], row["amount"]) for row in files.payouts)
 
 
 def test_bean_check_accepts_the_journal_of_the_month(played: Played, files: Files, tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from shared.errors import BadInputError
 from shared.payout.answers import ANSWER_BYTES_MAX, BOOKED, CSV, PAIN002, RETURNED, Answer, parse_answers
 from shared.payout.batch import balance
 from shared.payout.outcomes import AnswerRefusedError, kind_of, status_of_payouts, told
-from shared.ports import ObjectEvent
-from shared.steps.confirm_payouts import confirm_payouts, is_taken
+from shared.steps.confirm_payouts import is_taken
 from tests.bank import batch_booking, booking, camt053, due, pain002
 from tests.builders import CYCLE
 from tests.pump import World
@@ -48,9 +47,12 @@ def batch_of(world: World) -> str:
 
 def answers(world: World, body: bytes, name: str = "one.xml") -> dict[str, Any]:
     """The bank's file lands; what came of it."""
+    world.cloud.clock.now = world.now
     world.cloud.stores["inbox"].put_again(f"payouts/{name}", body)
-    world.cloud.take_created()
-    return confirm_payouts(world.services, ObjectEvent("inbox", f"payouts/{name}", world.now))
+    world.pump.drain()
+    noted = world.cloud.rows.tables["steps"]["confirm_payouts", f"payouts/{name}"]
+    done: dict[str, Any] = json.loads(str(noted["outcome"]))
+    return done
 
 
 def outcomes(world: World) -> list[str]:
@@ -222,7 +224,7 @@ GOOD = camt053(booking(AURORA, "160.00"))
         (GOOD[:-20], "is no well-formed XML"),
         (b"<a>" * 5000 + b"</a>" * 5000, "is no well-formed XML"),
         (b"<a>" + b"<b/>" * 1_000_001 + b"</a>", "has more than 1000000 tags"),
-        (b"<" * (ANSWER_BYTES_MAX + 1), "at most"),
+        (b"<" * (ANSWER_BYTES_MAX + 1), "has more than the 8388608 bytes that are read"),
         (GOOD.decode().encode("utf-16"), "is not UTF-8"),
         (b"<\0D\0o\0c\0/\0>\0", "holds a zero byte"),
         (b"\xef\xbb\xbf<html><body>not found</body></html>", "is 'html'; expected pain.002.001 or camt.053.001"),
@@ -237,6 +239,15 @@ def test_a_hostile_or_broken_file_is_refused_whole(body: bytes, said: str) -> No
 
     assert said in str(refused.value)
     assert "root:" not in str(refused.value)
+
+
+def test_a_huge_file_is_refused_before_it_is_in_memory(unmoved: World) -> None:
+    unmoved.cloud.stores["inbox"].put_again("payouts/huge.csv", b" " * (ANSWER_BYTES_MAX + 1))
+    unmoved.pump.drain()
+
+    assert "payouts/huge.csv: has 8388609 bytes, at most 8388608 are read" in unmoved.pump.refusals[-1]["refused"]
+    assert not is_taken(unmoved.services, "payouts/huge.csv"), "people are told of it"
+    assert list(unmoved.services.scratch.rglob("answers")) == []
 
 
 def test_a_file_is_known_by_what_is_in_it_and_not_by_its_name(paid: World) -> None:

@@ -140,9 +140,10 @@ def _show(services: Services, proposal: Proposal) -> list[str]:
          if one.kind == APPROVED and one.body["act"] == PAYEE],
         body["currency"],
     )  # fmt: skip
-    if before is not None:
-        old = parse_payee(services, before.payee)
-        lines.append(f"instead of {old.name}, {old.account} at {old.bank}, approved on {before.approved}")
+    parties = _known(services, payee.reseller)
+    old = parse_payee(services, before.payee) if before is not None else parties.payees.get(payee.reseller)
+    if old is not None:
+        lines.append(f"instead of {old.name}, {old.account} at {old.bank}")
     return [*lines, f"first paid {body['waiting_days']} days after the approval; until then nothing is paid"]
 
 
