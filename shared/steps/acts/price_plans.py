@@ -32,7 +32,7 @@ def propose_price_plan(services: Services, data: Any, name: str, *, by: str, why
     findings = [*_unknown(plan, parties), *_beside(services, plan, services.chain.read(state.CONFIG))]
     if findings:
         raise DocumentRefusedError(name, findings)
-    what = {"document": state.keep_document(services, body), "plan": plan.id, "version": plan.version}
+    what = {"document": state.keep_document(services, body), "price_plan": plan.id, "version": plan.version}
     return approvals.propose(services.chain, state.CONFIG, PRICE_PLAN, what, by=by, why=why, at=at)
 
 
