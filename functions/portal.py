@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import replace
 
 from shared.access.tokens import SignIn
 from shared.bootstrap import build_services
+from shared.chain.chain import FollowingChain
 from shared.cloud import http
 from shared.cloud.issuer import sign_in as build_sign_in
 from shared.cloud.log import step_log
@@ -29,7 +31,9 @@ def run(event: bytes, services: Services, sign_in: SignIn, owner: str = "", cont
 @functools.cache
 def _services() -> Services:
     # On the first call, not at import: a bad setting then fails one invocation with a readable message.
-    return build_services(os.environ)
+    # An instance lives long and reads the same streams again: it keeps them, and asks for what came after.
+    services = build_services(os.environ)
+    return replace(services, chain=FollowingChain(services.rows))
 
 
 @functools.cache
