@@ -19,6 +19,7 @@ from shared.steps.sweep import Swept, sweep
 from tests.builders import ACME, CYCLE, DAYS, P1, item
 from tests.fakes import Cloud
 from tests.pump import Delivery, Pump, World, go_live, small_month
+from tests.registered import register
 
 BETWEEN = timedelta(minutes=70)  # sweeps: longer than the wait after a second try
 _HASH = re.compile(rb"[0-9a-f]{64}")
@@ -43,7 +44,7 @@ class LossyPump(Pump):
 
 
 class LossyWorld(World):
-    """The small month, with a line of nobody and one that cannot be read."""
+    """The small month, with a line of nobody, one that cannot be read, and a bucket that a reseller registered."""
 
     pump: LossyPump
 
@@ -52,6 +53,7 @@ class LossyWorld(World):
         self.pump = LossyPump(self.cloud)
         small_month(self, [(P1, DAYS[1], item("1009", "5.00")), (P1, DAYS[1], item(ACME, "0", PretaxGrossAmount="x"))])
         go_live(self)
+        register(self)
 
     def at_noon(self, day: str) -> None:
         """People come in at noon."""
@@ -141,6 +143,7 @@ def outcome(world: World) -> dict[str, Any]:
         "refused": world.pump.refusals,
         "given up": world.pump.given_up,
         "stuck": world.keys("work", "stuck/"),
+        "theirs": {name: sorted(store.objects) for name, store in world.cloud.others.items()},
     }
 
 
@@ -163,7 +166,7 @@ def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
     if entry["kind"] in ("published", "payout_file_written"):
         what["body"] = {**entry["body"], "files": [one["key"] for one in entry["body"]["files"]]}
     if entry["kind"] == PAID:
-        what["body"] = {**entry["body"], "chain_head": ""}
+        what["body"] = {**what["body"], "chain_head": ""}
     return what
 
 

@@ -31,8 +31,8 @@ from shared.control.months import Month
 from shared.cycle import SHANGHAI, Cycle, stamp
 from shared.ports import Row
 from shared.services import Services
-from shared.steps import casework, decide, projections, state
-from shared.steps.acts import payees
+from shared.steps import decide, projections, state
+from shared.steps.acts import locks, payees
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, agreement, item, parties
 from tests.fakes import PREFIX, Cloud, Created, Item, KilledError
 from tests.granted import granted
@@ -268,10 +268,9 @@ class World:
     def accept_cases(self, reseller: str = "aurora", cycle: str = CYCLE) -> None:
         """Let a month be locked while its cases are open."""
         entries = self.services.chain.read(months.stream_of(reseller, cycle))
-        open_ = [one for one in casework.open_cases(self.services, reseller, cycle, entries) if not one.accepted]
+        open_ = [one for one in locks.in_the_way(self.services, entries, reseller, cycle) if not one.accepted]
         if open_:
-            asked: dict[str, Any] = {"action": "accept", "cycle": cycle, "reseller": reseller, "because": "test"}
-            asked["cases"] = [one.id for one in open_]
+            asked = {"action": "accept", "cycle": cycle, "because": "test", "cases": [one.id for one in open_]}
             named = {"by": PREPARER, "why": "test", "at": self.at}
             for proposal in decide.propose(self.services, "case", asked, **named).proposals:
                 self.approve(proposal)

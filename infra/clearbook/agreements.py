@@ -37,6 +37,7 @@ from shared.money import text
 from shared.services import Services
 from shared.settlement.examples import settle_example
 from shared.steps import state
+from shared.steps.acts.price_plans import PRICE_PLAN
 
 
 class RefusedError(ClearbookError):
@@ -81,9 +82,14 @@ def check_documents(files: Sequence[Path], json_to: str | None) -> None:
 
 
 def propose_agreement(file: Path, by: str, why: str, home: Path | None, json_to: str | None) -> None:
-    """Propose an agreement version."""
+    """Propose a version of an agreement, or of a price plan."""
     work, name = services(home), str(file)
-    found = remote.portal(home, by).propose(AGREEMENT, sent(file), why)
+    with reading(file.read_bytes(), name) as data:
+        is_plan = _is_plan(data)
+    found = remote.portal(home, by).propose(PRICE_PLAN if is_plan else AGREEMENT, sent(file), why)
+    if is_plan:
+        say(found["proposals"], json_to, found["notes"])
+        return
     with reading(file.read_bytes(), name) as data:
         document = check(AgreementDocument, data, name)
     _, warnings = agreement_findings(document)

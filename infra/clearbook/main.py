@@ -204,6 +204,22 @@ def bench_publish(
     show(resellers, json)
 
 
+@bench.command("reconcile")
+def bench_reconcile(
+    lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each, settling and reconciling in turns.")] = 3,
+    json: Json = None,
+) -> None:
+    """Reconciling a generated month line by line, beside settling it.
+
+    The 20 settlements of `bench settle` are written; then every line of the bill is held against them, and their sums
+    against their summaries. Medians of times by the clock and of processor times, and the largest process.
+    """
+    from infra.clearbook.bench.reconcile import show
+
+    show(lines, runs, json)
+
+
 @bench.command("settle")
 def bench_settle(
     lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
@@ -329,13 +345,13 @@ def party_import(
 
 @agreement.command("submit")
 def agreement_submit(
-    file: Annotated[Path, typer.Argument(help="The agreement document, YAML.")],
+    file: Annotated[Path, typer.Argument(help="The agreement or price plan, YAML.")],
     by: By = "paula",
     why: Why = "",
     home: Home = None,
     json: Json = None,
 ) -> None:
-    """Check an agreement version, run its worked examples, and propose it."""
+    """Check a version of an agreement or price plan, run its worked examples, and propose it."""
     from infra.clearbook.agreements import propose_agreement
 
     propose_agreement(file, by, why, home, json)
@@ -447,6 +463,20 @@ def reference_import_opening(
     from infra.clearbook.references.commands import import_opening
 
     import_opening(file, by, why, home, json)
+
+
+@reference_import.command("tolerance")
+def reference_import_tolerance(
+    file: Annotated[Path, typer.Argument(help="One version of a tolerance, YAML.")],
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose a tolerance: how far figures of others may be from ours, by currency, and why."""
+    from infra.clearbook.reconcile import propose_tolerance
+
+    propose_tolerance(file, by, why, home, json)
 
 
 @reference_import.command("repair")
@@ -844,9 +874,10 @@ def settle(
         Optional[list[Path]],  # noqa: UP045
         typer.Option("--prices", metavar="FILE", help="Instead: what a price plan would charge; may be repeated."),
     ] = None,
+    charges: Annotated[bool, typer.Option("--charges", help="Instead: what the price plans in force charge.")] = False,
     csv: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--csv", metavar="FILE.csv", help="With --prices: write the charges as CSV."),
+        typer.Option("--csv", metavar="FILE.csv", help="With --prices or --charges: write the charges as CSV."),
     ] = None,
     home: Home = None,
     json: Json = None,
@@ -860,21 +891,21 @@ def settle(
     force on no day of the month is settled as if it had been on all of them.
     --prices charges the month's lines by the price plans of the files, and keeps nothing of it either: by customer and
     product the price, what it costs the seller (the bill, or for a reseller the plan by which the operator charges it,
-    if that is given too) and the margin; with --reseller the sales to it and by it. Price plans cannot be approved yet:
-    none is in force, and nothing is invoiced.
+    if that is given too) and the margin; with --reseller the sales to it and by it. --charges does the same by the
+    price plans that are in force in the month. Nothing is invoiced by them.
     """
     from infra.clearbook import settling
 
-    if what_if and prices:
-        raise typer.BadParameter("--what-if and --prices are two questions: ask one of them")
+    if bool(what_if) + bool(prices) + charges > 1:
+        raise typer.BadParameter("of --what-if, --prices and --charges ask one of them")
     if lines is not None and not what_if:
         raise typer.BadParameter("--lines goes with --what-if")
-    if csv is not None and not prices:
-        raise typer.BadParameter("--csv goes with --prices")
+    if csv is not None and not (prices or charges):
+        raise typer.BadParameter("--csv goes with --prices or --charges")
     if what_if:
         settling.show_what_if(cycle, reseller, what_if, home, json, limit=limit, lines_to=lines)
-    elif prices:
-        settling.show_prices(cycle, reseller, prices, home, json, csv)
+    elif prices or charges:
+        settling.show_prices(cycle, reseller, prices or [], home, json, csv)
     else:
         settling.order(cycle, reseller, home, json)
 
@@ -1078,11 +1109,37 @@ def cases_effect(
 
 
 @app.command()
-def reconcile(cycle: CycleOption, home: Home = None, json: Json = None) -> None:
-    """What was settled in a cycle against what was billed, to the last digit."""
-    from infra.clearbook.lists import show_reconciliation
+def reconcile(
+    cycle: CycleOption,
+    reseller: Annotated[str, typer.Option(help="Only what is this reseller's. Default: the whole month.")] = "",
+    against: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--against", metavar="FILE", exists=True, dir_okay=False, help="A file of others, XLSX or CSV."),
+    ] = None,
+    map_: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--map", metavar="MAP.yaml", exists=True, dir_okay=False, help="What the file is about."),
+    ] = None,
+    months: Annotated[
+        bool, typer.Option("--month-against-month", help="What changed since the month before: signals, no blockers.")
+    ] = False,
+    factor: Annotated[Optional[str], typer.Option(help="Signal what is so many times as large or small; 2.")] = None,  # noqa: UP045
+    minimum: Annotated[Optional[str], typer.Option(help="Leave out what is smaller in both months; 100.")] = None,  # noqa: UP045
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", metavar="FILE.xlsx|csv", help="Also write everything, with every line."),
+    ] = None,
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Every line of a month beside what became of it: the bill, settlements, statements, journal, payouts, the bank.
 
-    show_reconciliation(cycle, home, json)
+    It ends with 1 where something is unexplained. Each difference names the lines that cause it, and its amount; with
+    --output or --json all of them. --against holds the file of somebody else against the month, row by row.
+    """
+    from infra.clearbook.reconcile import Asked, run
+
+    run(Asked(cycle, reseller, home, json, output), against, map_, months, factor, minimum)
 
 
 @journal.callback()

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
@@ -37,6 +37,7 @@ _SMALLEST = Decimal(1).scaleb(-PLACES_IN)
 _SHOWN = Context(prec=DIGITS_SHOWN, rounding=ROUND_HALF_UP)
 
 Column = Annotated[str, Field(min_length=1)]
+M = TypeVar("M", bound="MapModel")
 
 
 class ColumnsModel(Model):
@@ -89,19 +90,24 @@ class Sheet:
 
 
 def read_map(path: Path) -> MapModel:
-    """The map, refused with every place that is wrong."""
+    """The map of a spreadsheet, refused with every place that is wrong."""
+    return read_map_as(MapModel, path, KEYS)
+
+
+def read_map_as(model: type[M], path: Path, keys: Sequence[str]) -> M:
+    """A map that names rows by one of `keys`, refused with every place that is wrong."""
     name = str(path)
     with reading(path.read_bytes(), name) as data:
-        found = check(MapModel, data, name)
+        found = check(model, data, name)
         columns = found.columns
-        if not any(getattr(columns, key) for key in KEYS):
-            raise DocumentRefusedError(name, [("columns", f"name at least one of {', '.join(KEYS)}")])
+        if not any(getattr(columns, key) for key in keys):
+            raise DocumentRefusedError(name, [("columns", f"name at least one of {', '.join(keys)}")])
         if found.decimal == found.thousands:
             raise DocumentRefusedError(name, [("thousands", "is the decimal separator, too")])
     return found
 
 
-def read_sheet(path: Path, map_: MapModel) -> Sheet:
+def read_sheet(path: Path, map_: MapModel, keys: Sequence[str] = KEYS) -> Sheet:
     """The rows of the spreadsheet; refused with what is wrong in the first rows that cannot be read."""
     name = path.name
     if path.stat().st_size > FILE_MAX:
@@ -113,7 +119,8 @@ def read_sheet(path: Path, map_: MapModel) -> Sheet:
     named = [str(cell or "").strip() for cell in header]
     # A wider row of CSV has most often a separator in an amount: what is before it would be taken for the whole.
     width = files.COLUMNS_MAX if is_packed else len(named)
-    return _Reading(name, map_, _places(name, map_, named), width).sheet(rows)
+    places = _places(name, map_, named)
+    return _Reading(name, map_, places, width, tuple(key for key in keys if key in places)).sheet(rows)
 
 
 def _places(name: str, map_: MapModel, header: Sequence[str]) -> dict[str, int]:
@@ -139,9 +146,10 @@ class _Reading:
     map: MapModel
     places: Mapping[str, int]
     width: int  # of a row, at most
+    keys: tuple[str, ...]  # what names a row, and has a column
 
     def sheet(self, rows: Iterator[tuple[int, list[object]]]) -> Sheet:
-        keys = tuple(key for key in KEYS if key in self.places)
+        keys = self.keys
         found, findings, skipped = list[Row](), list[tuple[str, str]](), 0
         for number, cells in rows:
             if all(cell is None or str(cell).strip() == "" for cell in cells):
@@ -184,7 +192,8 @@ class _Reading:
             problem = f"its {key} is a number of more than {DIGITS_SHOWN} digits, of which spreadsheets lose some"
             raise BadInputError(key, f"{problem}: make the column text, from the source", "")
         text = _text(cell)
-        return self.map.names.get(key, {}).get(text, text)  # type: ignore[call-overload, no-any-return]
+        names: Mapping[str, Mapping[str, str]] = self.map.names  # type: ignore[assignment]
+        return names.get(key, {}).get(text, text)
 
     def _amount(self, cell: object) -> Decimal:
         if isinstance(cell, bool):

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from infra.localcloud.host.template import Function, Template
-from infra.provision import permissions
+from infra.provision import operators, permissions
 from infra.provision.check import Check, fine, missing, wrong
 from infra.provision.permissions import Permission, PolicyProblemError
 from shared.cloud.ram import Attached, RoleAdmin
@@ -20,7 +20,7 @@ REPLACE = "--replace-policies"
 
 
 def checks(admin: RoleAdmin, template: Template, variables: Mapping[str, str]) -> Iterator[Check]:
-    """Every role, its policy, and that it has this one and no other."""
+    """Every role, its policy, and that it has this one and no other; and the policy for people's own keys."""
     for function in template.functions.values():
         if function.role:
             yield from _role(admin, function.role, "fc.aliyuncs.com", policy_of(function, variables), function.name)
@@ -28,6 +28,7 @@ def checks(admin: RoleAdmin, template: Template, variables: Mapping[str, str]) -
         woken = sorted({trigger.function for trigger in template.oss_triggers if trigger.role == role})
         policy = permissions.document(_invocation(name, variables) for name in woken)
         yield from _role(admin, role, "oss.aliyuncs.com", policy, "OSS, which wakes the functions")
+    yield _policy(admin, operators.NAME, operators.policy(variables), "Clearbook: what people's own access keys may do")
 
 
 def policy_of(function: Function, variables: Mapping[str, str]) -> dict[str, Any]:

@@ -48,6 +48,11 @@ class BundleRefusedError(ClearbookError):
         super().__init__(
             f"{path}, {place}: {problem}; a bundle is what `clearbook audit export` writes: fetch it once more"
         )
+        self._given = (path, place, problem)
+
+    def __reduce__(self) -> tuple[type[BundleRefusedError], tuple[Path | str, str, str]]:
+        """As the processes that read parts hand it on."""
+        return type(self), self._given
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,7 @@ OF_ACTS: Mapping[str, OfAct] = {
     "payee": _act("payee", "payee: digest", "currency: currency"),
     "payouts_on": _act("payouts_on", "cycle: cycle", "on: flag"),
     "price_plan": _act("price_plan", "price_plan", "version: count", for_reseller=False),
+    "layout": _act("layout", for_reseller=False),
     "payout_template": _act("payout_template", "template", "document: digest", for_reseller=False),
     "tolerance": _act("tolerance", "tolerance", "version: count", for_reseller=False),
     GRANT: _act("grant", "user", "role", for_reseller=False),

@@ -94,7 +94,7 @@ def figures(statements: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[Key, Fi
             for level in range(1, len(LEVELS) + 1):
                 key = (*full[:level], *("",) * (len(LEVELS) - level), one["currency"])
                 if all(full[:level]):
-                    found.setdefault(key, Figures()).add(line)  # type: ignore[arg-type]
+                    found.setdefault(key, Figures()).add(line)
     return found
 
 

@@ -1,7 +1,7 @@
 """Every line of a bill beside what became of it: in which share, of which kind, with how much of its basis.
 
-Tables of the connection: `bill` (the lines of the day parts), `placed` (what the settlements say of each line, a row a
-share and line), `joined` (both, a row a line). What a line should carry is worked out from the bill, not from the
+Tables of the connection: `billed` (the lines of the day parts), `placement` (what the settlements say of each line, a
+row a share and line), `joined` (both, a row a line). What a line should carry is worked out from the bill, not from the
 settlement: its amount by the basis of the version that the settlement names, at the cycle's rate. All of it is one
 statement a matter over all lines; nothing is done row by row.
 """
@@ -36,6 +36,7 @@ _BASES: Mapping[str, str] = {
 _READ = {"pretax": ("pretax",), "gross": ("gross",), "discounted": ("gross", "discount", "round_down"),
          "paid": ("payment",)}  # fmt: skip
 _RATE = "DECIMAL(18,10)"
+_MEMORY_MIN_MB, _MEMORY_A_LINE = 256, 450  # the latter in bytes
 _LAST_PLACE = "0.0000000001"  # of a converted amount
 
 NOBODYS, TWICE, NO_LINE, OTHER_AMOUNT = "unplaced", "twice", "not billed", "amount"
@@ -81,6 +82,11 @@ class Group:
     places: Mapping[str, Decimal]
 
 
+def memory_mb(count: int, at_most_mb: int) -> int:
+    """What DuckDB is allowed for so many lines: beyond it spills, which costs little as long as it is above that."""
+    return min(max(_MEMORY_MIN_MB, count * _MEMORY_A_LINE // 1_000_000), at_most_mb)
+
+
 def load(
     connection: duckdb.DuckDBPyConnection,
     parts: Sequence[str],
@@ -107,7 +113,7 @@ def _load_bill(connection: duckdb.DuckDBPyConnection, parts: Sequence[str], base
         names = ("line_id", "payer", "account", "date", "product_code", "currency", "kind", *amounts)
         source = f"(SELECT {', '.join(f'NULL AS {name}' for name in names)} LIMIT 0)"
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE bill AS {select} {source}", {"paths": list(parts)} if parts else {}
+        f"CREATE OR REPLACE TEMP TABLE billed AS {select} {source}", {"paths": list(parts)} if parts else {}
     )
 
 
@@ -125,16 +131,16 @@ def _load_terms(connection: duckdb.DuckDBPyConnection, shares: Sequence[Share]) 
 
 
 def _load_places(connection: duckdb.DuckDBPyConnection, shares: Sequence[Share], cycle: str) -> None:
-    """Make `placed`: of each share and line the basis by place, and the terms that it was counted by."""
+    """Make `placement`: of each share and line the basis by place, and the terms that it was counted by."""
     sums = ", ".join(f"sum(basis) FILTER (kind = '{kind}') AS {place}" for kind, place in _KINDS.items())
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE placed (owner VARCHAR, line_id VARCHAR, basis_name VARCHAR, bases INTEGER, "
+        "CREATE OR REPLACE TEMP TABLE placement (owner VARCHAR, line_id VARCHAR, basis_name VARCHAR, bases INTEGER, "
         f"pays VARCHAR, pieces INTEGER, is_without BOOLEAN, {', '.join(f'{place} {AMOUNT}' for place in PLACED)})"
     )
     kinds = ", ".join(map(quoted, _KINDS))
     for share in shares:
         connection.execute(
-            f"""INSERT INTO placed
+            f"""INSERT INTO placement
             WITH lines AS (
                 SELECT line_id, min(basis_name) AS basis_name, count(DISTINCT basis_name) AS bases, min(pays) AS pays,
                        count(*) AS pieces, {sums}
@@ -151,7 +157,7 @@ def _load_places(connection: duckdb.DuckDBPyConnection, shares: Sequence[Share],
             SELECT $owner, coalesce(l.line_id, h.line_id), l.basis_name, coalesce(l.bases, 0),
                    coalesce(l.pays, h.pays), coalesce(l.pieces, 0) + coalesce(h.pieces, 0),
                    coalesce(h.is_without, false),
-                   {", ".join(f"coalesce({place}, 0)" for place in PLACED)}
+                   {", ".join(PLACED)}
             FROM lines l FULL JOIN held h ON h.line_id = l.line_id""",  # noqa: S608
             {"owner": share.owner, "lines": share.lines, "held": share.held, "cycle": cycle},
         )
@@ -168,7 +174,7 @@ def _join(
     connection.execute("CREATE OR REPLACE TEMP TABLE waits (account VARCHAR, begins DATE, ends DATE)")
     mine = [one for one in assignments if (one.reseller or OPERATOR) in waiting]
     insert(connection, "waits", [(one.account, one.begins, one.ends or date.max) for one in mine], 3)
-    held = ", ".join(f"p.{place}" for place in PLACED)
+    held = " + ".join(f"coalesce(p.{place}, 0)" for place in PLACED)
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE joined AS
         WITH p AS (
@@ -177,19 +183,19 @@ def _join(
                    count(DISTINCT pays) AS currencies, CAST(sum(pieces) AS INTEGER) AS pieces,
                    bool_or(is_without) AS is_without,
                    {", ".join(f"CAST(sum({place}) AS {AMOUNT}) AS {place}" for place in PLACED)}
-            FROM placed GROUP BY line_id
+            FROM placement GROUP BY line_id
         ), beside AS (
             SELECT p.* EXCLUDE (line_id, {", ".join(PLACED)}), b.* EXCLUDE (line_id), r.rate,
-                   {", ".join(f"coalesce({one}, 0) AS {place}" for one, place in zip(held.split(", "), PLACED, strict=True))},
+                   {", ".join(f"p.{place}" for place in PLACED)},
                    coalesce(b.line_id, p.line_id) AS line_id, b.line_id IS NOT NULL AS is_billed,
-                   p.line_id IS NOT NULL AS is_placed, coalesce({held.replace(",", " +")}, 0) AS got,
+                   p.line_id IS NOT NULL AS is_placed, {held} AS got,
                    p.line_id IS NULL AND EXISTS (FROM waits w WHERE w.account = b.account
                                                  AND b.date BETWEEN w.begins AND w.ends) AS is_waiting
-            FROM bill b FULL JOIN p ON p.line_id = b.line_id
+            FROM billed b FULL JOIN p ON p.line_id = b.line_id
             LEFT JOIN rate r ON r.owner = p.owner AND r.billed = b.currency AND r.pays = p.pays
         ), due AS (
-            SELECT *, rate IS NULL AND coalesce(basis_name, 'pretax') = 'pretax' AND coalesce(names, 0) < 2
-                      AND coalesce(bases, 0) < 2 AS is_plain,
+            SELECT *, NOT is_placed OR (rate IS NULL AND names < 2 AND bases < 2 AND (
+                          basis_name = 'pretax' OR (basis_name IS NULL AND got = pretax))) AS is_plain,
                    coalesce({_chosen()}, 0) AS own
             FROM beside
         )
@@ -231,7 +237,7 @@ def _agrees(bases: set[str]) -> str:
         return f"(got = {_converted(value)} OR ({near}))"
 
     known = f"CASE WHEN rate IS NULL THEN got = own ELSE {says('own')} END"
-    values = [_BASES[name] for name in sorted({"pretax", *bases})]
+    values = [f"coalesce({_BASES[name]}, 0)" for name in sorted({"pretax", *bases})]
     either = " OR ".join(f"got = {value} OR (rate IS NOT NULL AND {says(value)})" for value in values)
     return (
         f"coalesce(CASE WHEN basis_name IS NOT NULL THEN {known} ELSE {either} END OR (is_without AND got = 0), false)"
@@ -246,17 +252,15 @@ def groups(connection: duckdb.DuckDBPyConnection) -> list[Group]:
 
     A line that its version counts by another basis, or in another currency, stands with its pretax in one place.
     """
-    order = ("cases", "settled", "excluded", "direct", "own_use")
-    counted = " + ".join(PLACED)
-    whole = {
-        place: f"CASE WHEN {' AND '.join([f'{place} <> 0', *(f'{other} = 0' for other in order[:n])])} THEN pretax ELSE 0 END"
-        for n, place in enumerate(order)
+    order = ("cases", "settled", "excluded", "direct", "own_use", "netted")
+    counted, own = " + ".join(PLACED), [f"coalesce(p.{place}, 0)" for place in PLACED]
+    first = {
+        place: [f"{place} IS NOT NULL", *(f"{other} IS NULL" for other in order[:n])] for n, place in enumerate(order)
     }
-    whole["netted"] = (
-        f"CASE WHEN is_placed AND {' AND '.join(f'{place} = 0' for place in order)} THEN pretax ELSE 0 END"
-    )
+    whole = {place: f"CASE WHEN {' AND '.join(of)} THEN pretax ELSE 0 END" for place, of in first.items()}
     columns = ", ".join(
-        f"CASE WHEN is_plain THEN {place} WHEN is_billed THEN {whole[place]} ELSE 0 END AS {place}" for place in PLACED
+        f"CASE WHEN is_plain THEN coalesce({place}, 0) WHEN is_billed THEN {whole[place]} ELSE 0 END AS {place}"
+        for place in PLACED
     )
     rows = connection.execute(
         f"""WITH one AS (
@@ -264,16 +268,20 @@ def groups(connection: duckdb.DuckDBPyConnection) -> list[Group]:
                    CASE WHEN is_waiting THEN pretax ELSE 0 END AS waiting
             FROM joined WHERE NOT (shares > 1 AND is_plain AND problem IS NULL)
             UNION ALL  -- pieces of one refund in several shares: each with its own
-            SELECT p.owner, j.account, j.product_code, j.billed_in, j.line_id, {" + ".join(f"p.{one}" for one in PLACED)},
-                   {", ".join(f"p.{place}" for place in PLACED)}, 0
-            FROM placed p JOIN joined j ON j.line_id = p.line_id AND j.shares > 1 AND j.is_plain AND j.problem IS NULL
+            SELECT p.owner, j.account, j.product_code, j.billed_in, j.line_id, {" + ".join(own)},
+                   {", ".join(own)}, 0
+            FROM placement p JOIN joined j ON j.line_id = p.line_id
+            WHERE j.shares > 1 AND j.is_plain AND j.problem IS NULL
         )
         SELECT owner, account, product_code, billed_in, count(*), sum(billed),
                {", ".join(f"sum({place})" for place in PLACED)}, sum(waiting),
                sum(billed - ({counted}) - waiting)
         FROM one GROUP BY ALL ORDER BY ALL"""  # noqa: S608
     ).fetchall()
-    return [Group(*row[:6], dict(zip(PLACES, row[6:], strict=True))) for row in rows]
+    return [
+        Group(owner, account, product, currency, count, billed, dict(zip(PLACES, places, strict=True)))
+        for owner, account, product, currency, count, billed, *places in rows
+    ]
 
 
 def differences(connection: duckdb.DuckDBPyConnection, limit: int | None = LINES_KEPT) -> list[Difference]:
@@ -313,9 +321,9 @@ def part_sums(connection: duckdb.DuckDBPyConnection, path: str) -> tuple[int, di
 
 
 def billed_by_product(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str, str], Decimal]:
-    """The pretax of `bill` by payer, account, product and currency."""
+    """The pretax of `billed` by payer, account, product and currency."""
     rows = connection.execute(
-        "SELECT payer, account, product_code, currency, sum(pretax) FROM bill GROUP BY ALL ORDER BY ALL"
+        "SELECT payer, account, product_code, currency, sum(pretax) FROM billed GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     return {(row[0], row[1], row[2], row[3]): row[4] for row in rows}
 
@@ -323,9 +331,9 @@ def billed_by_product(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, 
 def lines_of(
     connection: duckdb.DuckDBPyConnection, group: tuple[str, str, str, str], difference: Decimal, limit: int | None
 ) -> tuple[list[str], int]:
-    """The lines of a payer's account, product and currency: first those that are just the difference, then the largest."""
+    """The lines of a payer's account, product and currency; those that are just the difference first."""
     rows = connection.execute(
-        """SELECT line_id FROM bill WHERE payer = ? AND account = ? AND product_code IS NOT DISTINCT FROM ?
+        """SELECT line_id FROM billed WHERE payer = ? AND account = ? AND product_code IS NOT DISTINCT FROM ?
            AND currency = ? ORDER BY abs(pretax) <> abs(?), abs(pretax) DESC, line_id""",
         [*group, difference],
     ).fetchall()

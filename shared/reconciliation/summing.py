@@ -73,21 +73,22 @@ def of_files(
     """Where the lines and cases of a settlement do not come to what its summary says, group by group."""
     sums = {(*row[:7],): row[7:] for row in _sums(connection, lines)}
     found = [*_of_statements(sums, summary, owner), *_of_kinds(sums, summary, owner)]
-    named = _causes(connection, lines, [key for key, _ in found if key is not None], limit)
+    named = _causes(connection, lines, [key for key, _ in found], limit)
     told = [_with_lines(one, *named.get(key, ([], 0))) for key, one in found]
     return [*told, *_rates(connection, owner, lines, limit), *_of_cases(connection, owner, held, summary, limit)]
 
 
 def _sums(connection: duckdb.DuckDBPyConnection, lines: str) -> list[Any]:
     return connection.execute(
-        f"SELECT {_KEY_SQL}, count(*), sum(basis), sum(amount) FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
-        [lines],  # noqa: S608
+        f"SELECT {_KEY_SQL}, count(*), sum(basis), sum(amount) FROM read_parquet(?) "  # noqa: S608
+        "GROUP BY ALL ORDER BY ALL",
+        [lines],
     ).fetchall()
 
 
 def _of_statements(
     sums: Mapping[Key, Sums], summary: Mapping[str, Any], owner: str
-) -> Iterator[tuple[Key | None, Difference]]:
+) -> Iterator[tuple[Key, Difference]]:
     said: dict[Key, Sums] = {}
     for one in summary["statements"]:
         for line in one["lines"]:
@@ -103,9 +104,7 @@ def _of_statements(
         yield from _apart(key, ours, theirs, owner, _worded(key))
 
 
-def _of_kinds(
-    sums: Mapping[Key, Sums], summary: Mapping[str, Any], owner: str
-) -> Iterator[tuple[Key | None, Difference]]:
+def _of_kinds(sums: Mapping[Key, Sums], summary: Mapping[str, Any], owner: str) -> Iterator[tuple[Key, Difference]]:
     """What no statement shows: by kind and currency alone."""
     ours: dict[tuple[str, str], list[Sums]] = {}
     for key, one in sums.items():

@@ -113,7 +113,8 @@ def explain(found: Iterable[Difference], policies: Sequence[Tolerance], of: str)
     mine = [one for one in policies if of in one.applies_to]
     told = []
     for one in found:
-        is_theirs = one.check in (CONTROLS, EXPECTED) and not one.explained and one.amount != 0
+        is_waiting = not one.explained or one.explained.startswith("case ")
+        is_theirs = one.check in (CONTROLS, EXPECTED) and is_waiting and one.amount != 0
         within = (policy for policy in mine if abs(one.amount) <= policy.amounts.get(one.currency, Decimal(0)))
         policy = next(within, None) if is_theirs else None
         told.append(replace(one, explained=policy.says) if policy is not None else one)

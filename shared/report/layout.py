@@ -1,18 +1,6 @@
 """A reseller's own layout: the lines of its statement in the columns and the file that its systems read.
 
-    reseller: aurora
-    format: csv                   # or xlsx
-    columns:                      # from left to right: a field of a line, or the same text in each row
-      - {header: Client, field: customer_name_en}
-      - {header: Type, constant: COMMISSION}
-      - {header: Amount, field: amount}
-    delimiter: ";"                # of CSV; "," where it is not said
-    decimal: ","                  # the decimal mark of CSV; "." where it is not said
-    dates: DD/MM/YYYY             # YYYY-MM-DD where it is not said
-    encoding: gb18030             # of CSV; utf-8 where it is not said
-    ends: false                   # true: from now on there is no such file
-
-Amounts are exact in each; text that a spreadsheet would take for a formula stays text.
+The README shows one. Amounts are exact in each; text that a spreadsheet would take for a formula stays text.
 """
 
 from __future__ import annotations

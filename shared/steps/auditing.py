@@ -161,13 +161,19 @@ def _about(services: Services, asked: str) -> list[Entry]:
     proposal = _PROPOSAL.fullmatch(asked)
     if proposal:
         seq = int(proposal[2])
-        return [one for one in chain.read(proposal[1]) if one.seq == seq or one.body.get("proposal") == seq]
+        return [one for one in chain.read(proposal[1]) if seq in (one.seq, _proposal_of(one))]
     for stream in (asked, _RESELLER + asked):
         own = chain.read(stream)
         if own:
             # What other streams say of a reseller: payout batches, grants.
             return own if stream == asked else [*own, *(one for one in _naming(chain, asked) if one.stream != stream)]
     return list(_naming(chain, asked))
+
+
+def _proposal_of(entry: Entry) -> object:
+    """The seq of the proposal that an entry decides on, or that somebody tried to."""
+    tried = entry.body.get("tried", {})
+    return entry.body.get("proposal", tried.get("proposal") if isinstance(tried, Mapping) else None)
 
 
 def _naming(chain: Chain, asked: str) -> Iterator[Entry]:
@@ -278,9 +284,9 @@ def rebuild(services: Services, cycle: str | None, say: Callable[[str], object] 
 
 def _replay(services: Services, owner: str, cycle: str, stream: str, entries: list[Entry]) -> None:
     for number, entry in enumerate(entries, 1):
-        of = (entry.body.get("cycle"), _what(entry).get("cycle"))
-        is_lock = entry.kind == approvals.APPROVED and entry.body["act"] == months.LOCK
-        if is_lock or (entry.kind in months.OF_A_MONTH and cycle in of):
+        # The lock of a later cycle may close what an earlier one holds.
+        is_decided = entry.kind == approvals.APPROVED and "cycle" in _what(entry)
+        if is_decided or (entry.kind in months.OF_A_MONTH and entry.body["cycle"] == cycle):
             then = replace(services, chain=_Then(services.chain, stream, entries[:number]))
             projections.refresh(then, owner, cycle)
     projections.rebuild(services, owner, cycle)

@@ -31,8 +31,10 @@ from shared.steps.acts import (
     payees,
     payout_templates,
     payouts,
+    price_plans,
     references,
     reopen,
+    tolerances,
 )
 from shared.steps.acts.act import Act, Proposed, Who
 from shared.steps.acts.agreements import propose_agreement as propose_agreement
@@ -62,7 +64,9 @@ ACTS: Mapping[str, Act] = {
         *payees.ACTS,
         adjustments.ACT,
         cases.ACT,
+        price_plans.ACT,
         *notes.ACTS,
+        tolerances.ACT,
         *references.ACTS,
     )
 }

@@ -61,15 +61,17 @@ def _copy(services: Services, destination: Destination, told: Told, entry: Entry
     said = json.loads(body)
     if said["data"]["entry"]["hash"] != entry.hash:
         raise BadInputError(f"event {said['id']}", "names another entry than the chain has", "find out who wrote it")
-    theirs, copied = services.buckets_of_others(destination), []
+    files = {}
     for file in files_of(entry) if entry.kind == months.PUBLISHED else ():
         found, key = services.buckets.records.get(file["key"]), file["key"]
         if digest(found) != file["digest"]:
             raise BadInputError(f"object {key}", "is not what was published", "find out who changed it, and restore it")
-        theirs.put_once(destination.prefix + file["name"], found)
-        copied.append(key)
-    theirs.put_once(f"{destination.prefix}events/{told.month}/{told.seq:06d}-{told.name}.json", body)
-    return copied
+        files[file["name"]] = found
+    theirs = services.buckets_of_others(destination)
+    # The event last: whom it wakes finds the files.
+    for name, found in {**files, f"events/{told.month}/{told.seq:06d}-{told.name}.json": body}.items():
+        theirs.put_once(destination.prefix + name, found)
+    return list(files)
 
 
 def _done(services: Services, event: ObjectEvent, told: Told, outcome: str, files: int) -> dict[str, Any]:

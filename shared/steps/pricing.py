@@ -1,7 +1,7 @@
 """What a month would be charged by price plans, and what of it stays with the seller; nothing is kept of it.
 
-The lines are those of the settlement that counts for whoever holds the accounts. Plans come from files alone: none can
-be approved yet, so none is in force, no charge is posted, locked or invoiced, and no lock waits for one. A refund of an
+The lines are those of the settlement that counts for whoever holds the accounts. Plans come from files, or are those in
+force; no charge is posted, locked or invoiced, and no lock waits for one. A refund of an
 earlier month's charge takes back what the plans charge for it by that month's bill as it is known now; lines of earlier
 months that came late are in no charge. What counts over contract years counts all months of the year before by their
 bills as they are known now; where one is not known, the plan is refused.

@@ -34,10 +34,16 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
     if lock is None:
         raise BadInputError(f"order {event.key}", f"{reseller} {cycle} is not locked", "a lock writes this order")
     anchoring.anchor(services, anchoring.LOCK, f"{cycle}-{reseller}-{lock.seq}", lock.at, {lock.stream: lock.head})
-    if _is_done(services, entries, cycle):
-        projections.refresh(services, reseller, cycle)
-        services.record(_ACTOR, event.key, stamp(event.at), "published before")
-        return {"reseller": reseller, "cycle": cycle, "files": []}
+    files = [] if _is_done(services, entries, cycle) else _publish(services, reseller, entries, lock, event)
+    projections.refresh(services, reseller, cycle)
+    outbox.tell(services, [months.stream_of(reseller, cycle)], stamp(event.at))
+    services.record(_ACTOR, event.key, stamp(event.at), f"{len(files)} files" if files else "published before")
+    return {"reseller": reseller, "cycle": cycle, "files": files}
+
+
+def _publish(services: Services, reseller: str, entries: list[Entry], lock: Entry, event: ObjectEvent) -> list[str]:
+    """Write the files, then the entry that names them."""
+    cycle = lock.body["what"]["cycle"]
     files = _files(services, reseller, cycle, entries, lock)
     listed = [{"key": key, "digest": digest(body)} for key, body in files.items()]
     for key, body in files.items():
@@ -51,10 +57,7 @@ def publish_statements(services: Services, event: ObjectEvent) -> dict[str, Any]
         return Draft(months.PUBLISHED, _ACTOR, stamp(event.at), body)
 
     services.chain.append(months.stream_of(reseller, cycle), decide)
-    projections.refresh(services, reseller, cycle)
-    outbox.tell(services, [months.stream_of(reseller, cycle)], stamp(event.at))
-    services.record(_ACTOR, event.key, stamp(event.at), f"{len(files)} files")
-    return {"reseller": reseller, "cycle": cycle, "files": list(files)}
+    return list(files)
 
 
 def _is_done(services: Services, entries: list[Entry], cycle: str) -> bool:

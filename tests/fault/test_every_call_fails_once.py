@@ -22,7 +22,7 @@ from infra.localcloud.faults.plan import Fault
 from tests.builders import ACME, CYCLE, DAYS, P1, item
 from tests.fakes import State
 from tests.pump import Delivery, FailAt, World, go_live, small_month
-from tests.unit.test_notify import THEIRS, register
+from tests.registered import register
 
 LATE_CASES = 24
 SEED = 7
@@ -184,7 +184,7 @@ def outcome(world: World) -> dict[str, object]:
         },
         "statements": world.keys("records", "statements/"),
         "events": {key: body for key, body in world.cloud.work.objects.items() if key.startswith("outbox/")},
-        "theirs": dict(world.cloud.others[THEIRS].objects),
+        "theirs": {name: dict(store.objects) for name, store in world.cloud.others.items()},
         "cases": {key: row["state"] for key, row in world.cloud.rows.tables["cases"].items()},
         "lines": {key: row.get("pretax") for key, row in world.cloud.rows.tables["bill_lines"].items()},
         "given up": world.pump.given_up,

@@ -42,7 +42,7 @@ def test_whichever_event_is_lost_sweeps_bring_the_month_to_where_it_would_be(tmp
     assert most <= SWEEPS_MOST
     assert set(lost) == {
         *("pull_bill", "ingest_bill", "route_settlements", "settle"),
-        *("publish_statements", "pay_resellers", "confirm_payouts"),
+        *("publish_statements", "pay_resellers", "confirm_payouts", "notify"),
     }
 
 

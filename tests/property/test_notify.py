@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DAYS, agreement, assigned, item, parties
+from infra.clearbook.people import PREPARER
+from shared.steps import decide
+from tests.builders import CYCLE, DAYS, agreement, assigned, item, parties
 from tests.fakes import MemoryStore
 from tests.pump import World
-from tests.unit.test_notify import register
+from tests.registered import register
 
 # Words and numbers that occur in nothing else.
 PAYERS = ("7100000000000001", "7100000000000002")
@@ -47,7 +49,8 @@ class Month:
         world = self.world
         world.final()
         world.lock(*RESELLERS)
-        [proposal] = world.propose_payouts()
+        world.switch_on(*RESELLERS)
+        [proposal], _ = decide.propose_payouts(world.services, CYCLE, by=PREPARER, why="test", at=world.at)
         world.approve(proposal)
         self.own["operator"].add(proposal.body["total"])
         rows: list[tuple[str, str, str, str, str]] = []

@@ -14,14 +14,16 @@ import pytest
 from infra.clearbook import audit
 from infra.clearbook.main import main
 from shared.chain.bundle import check_bundle
+from shared.chain.entry import Draft, Entry
+from shared.control.approvals import NotAllowedError
 from shared.ids import canonical_json, digest
-from shared.steps import anchoring, projections
+from shared.steps import anchoring, decide, projections
 from tests.builders import ASSIGNMENTS, CYCLE, DAYS, P1, assigned, item, parties
 from tests.fakes import State
 from tests.pump import World, go_live, small_month
 
 Run = Callable[..., Any]
-LOCK_ANCHOR, DAY_ANCHOR = "anchors/2025-07-03/lock-2025-06-aurora-6.json", "anchors/2025-07-05/day.json"
+DAY_ANCHOR = "anchors/2025-07-05/day.json"
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,17 @@ def edit(world: World, seq: int, *, anew: bool, stream: str = "reseller/aurora")
         row["hash"] = digest(canonical_json(data))
 
 
+def the(world: World, kind: str, act: str = "", stream: str = "reseller/aurora") -> Entry:
+    """The one entry of a kind, and of an act, in a stream."""
+    [found] = [one for one in world.services.chain.read(stream) if (one.kind, one.body.get("act", "")) == (kind, act)]
+    return found
+
+
+def lock_anchor(world: World, reseller: str) -> str:
+    lock = the(world, "approved", "lock", f"reseller/{reseller}")
+    return f"anchors/2025-07-03/lock-2025-06-{reseller}-{lock.seq}.json"
+
+
 # -- anchors ------------------------------------------------------------------------------------------------------
 
 
@@ -85,12 +98,15 @@ def test_a_lock_a_payout_and_a_day_are_anchored(world: World) -> None:
     [payout] = [key for key in keys if "/payout-" in key]
     of = {key: {name: seq for name, (seq, _) in json.loads(records[key])["heads"].items()} for key in keys}
 
-    assert keys == [LOCK_ANCHOR, "anchors/2025-07-03/lock-2025-06-borealis-6.json", payout, DAY_ANCHOR]
-    lock = chain.read("reseller/aurora")[5]
-    assert json.loads(records[LOCK_ANCHOR])["heads"] == {"reseller/aurora": [6, lock.hash]}
+    locks = [lock_anchor(world, reseller) for reseller in ("aurora", "borealis")]
+    assert keys == [*locks, payout, DAY_ANCHOR]
+    lock = the(world, "approved", "lock")
+    assert json.loads(records[locks[0]])["heads"] == {"reseller/aurora": [lock.seq, lock.hash]}
     [statement] = [key for key in world.keys("records", "statements/2025-06/aurora/") if key.endswith(".json")]
     assert lock.hash.encode() in records[statement]
-    assert of[payout] == {"cycle/2025-06": 4, "reseller/aurora": 8, "reseller/borealis": 8}
+    batch = the(world, "approved", "payout_batch", "cycle/2025-06")
+    instructed = [the(world, "instructed", stream=f"reseller/{one}") for one in ("aurora", "borealis")]
+    assert of[payout] == {one.stream: one.seq for one in (batch, *instructed)}
     assert json.loads(records[DAY_ANCHOR])["heads"] == {
         stream: [head.seq, head.hash] for stream, head in chain.heads().items()
     }
@@ -110,8 +126,6 @@ def test_a_day_is_anchored_once_whoever_comes_first(world: World) -> None:
 
 
 def _noted(world: World) -> Any:
-    from shared.chain.entry import Draft
-
     return Draft("noted", "x", world.at, {})
 
 
@@ -119,12 +133,12 @@ def _noted(world: World) -> Any:
 
 
 def test_a_chain_that_nobody_touched_is_whole(world: World, run: Run) -> None:
-    lock = world.services.chain.read("reseller/aurora")[5]
+    lock = the(world, "approved", "lock")
     answer = run("verify", "--hash", lock.hash)
 
     assert (answer["whole"], answer["problems"], answer["anchors"]) == (True, [], 4)
     assert answer["entries"] == len(chain_rows(world))
-    assert answer["hashes"] == {lock.hash: "reseller/aurora#6"}
+    assert answer["hashes"] == {lock.hash: f"reseller/aurora#{lock.seq}"}
     assert "every entry is as it was written" in run("verify", text=True)
 
 
@@ -173,8 +187,9 @@ def test_a_stream_that_was_written_anew_as_a_whole_contradicts_its_anchors(world
         previous = row["hash"]
     problems = run("verify", status=1)["problems"]
 
-    assert {(one["stream"], one["seq"]) for one in problems} >= {("reseller/aurora", 6), ("reseller/aurora", 8)}
-    assert any(LOCK_ANCHOR in one["problem"] for one in problems)
+    anchored = {("reseller/aurora", the(world, *named).seq) for named in (("approved", "lock"), ("instructed",))}
+    assert {(one["stream"], one["seq"]) for one in problems} >= anchored
+    assert any(lock_anchor(world, "aurora") in one["problem"] for one in problems)
 
 
 def test_a_hash_that_a_statement_prints_and_no_entry_has_is_told(run: Run) -> None:
@@ -197,7 +212,7 @@ def test_an_exported_chain_with_its_objects_is_whole_and_the_same_each_time(
     assert (found["whole"], found["entries"], found["anchors"]) == (True, len(chain_rows(world)), 4)
     with zipfile.ZipFile(tmp_path / "one.zip") as file:
         kept = [name for name in file.namelist() if name.startswith("objects/")]
-    published = world.services.chain.read("reseller/aurora")[6].body["files"]
+    published = the(world, "published").body["files"]
     assert {f"objects/{one['digest']}" for one in published} <= set(kept)
     assert "is there already" in run("export", str(tmp_path / "one.zip"), status=1, text=True)
 
@@ -221,32 +236,47 @@ def entries_of(answer: dict[str, Any]) -> list[str]:
     return [one["entry"] for one in answer["entries"]]
 
 
-def test_a_proposal_is_who_proposed_and_who_approved_it_and_why(run: Run) -> None:
-    answer = run("show", "reseller/aurora#5")
+def test_a_proposal_is_who_proposed_and_who_approved_it_and_why(world: World, run: Run) -> None:
+    proposed, lock = the(world, "proposed", "lock"), the(world, "approved", "lock")
+    name = f"reseller/aurora#{proposed.seq}"
+    answer = run("show", name)
     assert [(one["entry"], one["who"], one["did"], one["what"], one["why"]) for one in answer["entries"]] == [
-        ("reseller/aurora#5", "paula", "proposed", "lock", "test"),
-        ("reseller/aurora#6", "amir", "approved", "lock", "test"),
+        (name, "paula", "proposed", "lock", "test"),
+        (f"reseller/aurora#{lock.seq}", "amir", "approved", "lock", "test"),
     ]
-    assert "reseller/aurora#6  amir approved lock: test" in run("show", "reseller/aurora#5", text=True)
+    assert f"reseller/aurora#{lock.seq}  amir approved lock: test" in run("show", name, text=True)
+
+
+def test_what_somebody_tried_with_a_proposal_and_may_not_do_is_told_with_it(world: World, run: Run) -> None:
+    waits = decide.propose_parties(world.services, parties(), "parties", by="paula", why="back", at=world.at)
+    with pytest.raises(NotAllowedError):
+        decide.approve(world.services, waits.name, by="paula", at=world.at)
+
+    told = run("show", waits.name)["entries"]
+    assert [(one["who"], one["did"]) for one in told] == [("paula", "proposed"), ("paula", "refused")]
 
 
 def test_a_settlement_is_found_by_its_first_digits(world: World, run: Run) -> None:
     settlement = str(world.month().settlement)
-    expected = [f"reseller/aurora#{seq}" for seq in (4, 5, 6, 7)]
+    calculated = world.month().calculated
+    assert calculated is not None
+    of_month = [the(world, *one) for one in (("proposed", "lock"), ("approved", "lock"), ("published",))]
+    expected = [f"reseller/aurora#{one.seq}" for one in (calculated, *of_month)]
     assert entries_of(run("show", settlement[:10])) == expected == entries_of(run("show", settlement))
 
 
 def test_an_instruction_a_batch_a_document_and_a_file_are_found(world: World, run: Run) -> None:
-    instructed = world.services.chain.read("reseller/aurora")[7].body
-    published = world.services.chain.read("reseller/aurora")[6].body["files"][0]["digest"]
-    document = world.services.chain.read("reseller/aurora")[0].body["what"]["document"]
+    instructed, published = the(world, "instructed"), the(world, "published")
+    of_batch = [the(world, kind, "payout_batch", "cycle/2025-06") for kind in ("proposed", "approved")]
+    agreed = the(world, "proposed", "agreement"), the(world, "approved", "agreement")
 
-    assert entries_of(run("show", instructed["instruction"]))[:1] == ["reseller/aurora#8"]
-    assert {"cycle/2025-06#3", "cycle/2025-06#4", "reseller/aurora#8"} <= set(
-        entries_of(run("show", instructed["batch"]))
+    assert f"reseller/aurora#{instructed.seq}" in entries_of(run("show", instructed.body["instruction"]))
+    assert {f"{one.stream}#{one.seq}" for one in (*of_batch, instructed)} <= set(
+        entries_of(run("show", instructed.body["batch"]))
     )
-    assert entries_of(run("show", document)) == ["reseller/aurora#1", "reseller/aurora#2"]
-    assert entries_of(run("show", published)) == ["reseller/aurora#7"]
+    assert entries_of(run("show", agreed[0].body["what"]["document"])) == [f"{e.stream}#{e.seq}" for e in agreed]
+    [file, *_] = published.body["files"]
+    assert entries_of(run("show", file["digest"])) == [f"reseller/aurora#{published.seq}"]
 
 
 def test_a_reseller_is_its_stream_by_cycle_where_asked(world: World, run: Run) -> None:
@@ -254,7 +284,7 @@ def test_a_reseller_is_its_stream_by_cycle_where_asked(world: World, run: Run) -
     assert set(stream) <= set(entries_of(run("show", "aurora")))
     of_june = entries_of(run("show", "aurora", "--cycle", CYCLE))
     assert "reseller/aurora#1" not in of_june
-    assert "reseller/aurora#6" in of_june
+    assert f"reseller/aurora#{the(world, 'approved', 'lock').seq}" in of_june
     assert entries_of(run("show", "reseller/aurora")) == stream
 
 

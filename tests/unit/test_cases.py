@@ -128,11 +128,10 @@ def test_an_adjustment_is_shown_with_what_the_statement_would_come_to(world: Wor
 
 
 def test_a_locked_month_s_adjustment_is_posted_by_the_next_and_never_again(world: Worked) -> None:
-    early, late = world.adjust("5"), world.adjust("7", cause="agreed after the lock")
-    world.approve(early)
+    world.approve(world.adjust("5"))
     accepted(world)
     world.lock("aurora")
-    world.approve(late)
+    world.approve(world.adjust("7", cause="agreed after the lock"))
     assert world.total() == "105.00"
 
     world.say(JULY, line("b", "2025-07-10", "200", instance_id="i-2"))

@@ -301,6 +301,29 @@ def test_an_entry_of_other_types_is_refused(change: Mapping[str, Any]) -> None:
         checking.read(canonical_json({**json.loads(first.raw), **change}))
 
 
+def test_several_processes_come_to_what_one_comes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "MEMBER_BYTES", 900)
+    path = export(written(), tmp_path / "chain.zip")
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    assert len([name for name in members if name.startswith("entries/")]) == 3
+    alone = [check_bundle(with_member(path, members, "entries/000002.txt", change)) for change in CHANGES]
+    monkeypatch.setattr(bundle, "_ALONE_MAX", 0)
+    together = [check_bundle(with_member(path, members, "entries/000002.txt", change), 2) for change in CHANGES]
+
+    assert [(one.entries, one.problems) for one in together] == [(one.entries, one.problems) for one in alone]
+    assert [bool(one.problems) for one in together] == [False, True]
+    with pytest.raises(BundleRefusedError, match="line 1: expected 64 digits"):
+        check_bundle(with_member(path, members, "entries/000002.txt", lambda body: b"x\n"), 2)
+
+
+CHANGES: tuple[Callable[[bytes], bytes], ...] = (lambda body: body, lambda body: body.replace(b'"noted"', b'"nited"'))
+
+
+def with_member(path: Path, members: Mapping[str, bytes], name: str, change: Callable[[bytes], bytes]) -> Path:
+    return zipped(path, {**members, name: change(members[name])})
+
+
 # -- files that are no bundle -------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,8 @@ from shared.agreement.agreement import parse_agreement
 from shared.agreement.document import agreement_document
 from shared.bill.repair_document import repair_document
 from shared.documents import read_yaml
+from shared.report.layout import FIELDS, parse_layout
+from shared.report.layout_document import layout_document
 from shared.settlement.examples import settle_example
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,16 @@ def test_the_map_of_a_spreadsheet_in_the_readme_can_be_used(tmp_path: Path) -> N
     found = read_map(file)
 
     assert (found.header, found.places, found.names) == (3, 2, {"customer": {"Acme Ltd": "acme"}})
+
+
+def test_the_layout_in_the_readme_can_be_proposed() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = "reseller: aurora\nformat: " + text.partition("```yaml\nreseller: aurora\nformat: ")[2].partition("```")[0]
+    found = parse_layout(layout_document(read_yaml(shown.encode(), "README"), "README", ["aurora"]))
+
+    assert found is not None
+    assert [name for name, _, _ in found.columns] == ["Client", "Type", "Amount"]
+    assert [field for field in FIELDS if field.partition("_name_")[0] not in text] == []
 
 
 def test_every_command_is_in_the_readme() -> None:

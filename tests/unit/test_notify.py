@@ -10,82 +10,17 @@ from typing import Any
 
 import pytest
 
-from infra.clearbook.people import APPROVER, PREPARER
-from shared.control.approvals import Proposal, StaleProposalError
+from infra.clearbook.people import APPROVER
+from shared.control.approvals import StaleProposalError
 from shared.cycle import Cycle
 from shared.errors import BadInputError
-from shared.events.destination import DELIVERY_BUCKET, Destination, destination_of
 from shared.ids import digest
 from shared.ports import ObjectEvent
 from shared.steps import decide
 from shared.steps.notify import notify
 from tests.builders import CYCLE
-from tests.fakes import MemoryStore
 from tests.pump import World, go_live, small_month
-
-THEIRS = "aurora-events"
-
-
-def asked(reseller: str = "aurora", **more: Any) -> dict[str, Any]:
-    """A bucket of a reseller's own."""
-    named = {"bucket": f"{reseller}-events", "endpoint": "default", "region": "cn-hangzhou"}
-    return {"reseller": reseller, **named, "secret": f"{reseller}-bucket", **more}
-
-
-def propose(world: World, wanted: Mapping[str, Any]) -> Proposal:
-    """Propose to register a bucket."""
-    [proposal] = decide.propose(world.services, DELIVERY_BUCKET, wanted, by=PREPARER, why="test", at=world.at).proposals
-    return proposal
-
-
-def destination(proposal: Proposal) -> Destination:
-    """What is proposed."""
-    return destination_of(proposal.stream.removeprefix("reseller/"), proposal.body)
-
-
-def prove(world: World, proposal: Proposal) -> MemoryStore:
-    """The reseller puts the proof into its bucket."""
-    to = destination(proposal)
-    theirs = world.cloud.has_bucket(to.bucket)
-    theirs.put_again(to.challenge, to.token.encode())
-    return theirs
-
-
-def register(world: World, reseller: str = "aurora", **more: Any) -> MemoryStore:
-    """A reseller registers its bucket."""
-    proposal = propose(world, asked(reseller, **more))
-    theirs = prove(world, proposal)
-    world.approve(proposal)
-    return theirs
-
-
-def month(world: World, amount: str = "160.00") -> None:
-    """The small month to the bank's answers; `amount` is what aurora is paid."""
-    world.final()
-    world.lock()
-    world.pay()
-    world.bank_answers(
-        "bank",
-        (f"{CYCLE}.aurora.aurora-2025", "confirmed", amount, "CNY", "B1"),
-        (f"{CYCLE}.borealis.borealis-2025", "returned", "15.00", "CNY", "B2"),
-    )
-
-
-def evidence_month(scratch: Path) -> World:
-    """A month in which every call is made that telling and delivering make, those of the sweep included."""
-    world = World(scratch)
-    small_month(world)
-    go_live(world)
-    register(world)
-    month(world)
-    work = world.cloud.work
-    for key in [one for one in work.objects if one.startswith(("outbox/", "delivered/"))]:
-        if key.endswith(("month.locked.json", "calculated.json")):
-            del work.objects[key]
-    work.put_again("outbox/resellers/2025-07/aurora/999999-month.locked.json", b"{}")
-    world.sweep("2025-07-04")
-    world.sweep("2025-07-05")
-    return world
+from tests.registered import THEIRS, asked, destination, month, propose, prove, register, told
 
 
 @pytest.fixture
@@ -95,12 +30,6 @@ def world(tmp_path: Path) -> World:
     small_month(world)
     go_live(world)
     return world
-
-
-def told(theirs: MemoryStore) -> list[str]:
-    """The types of events in somebody's bucket, in their order."""
-    keys = [key for key in sorted(theirs.objects) if "/events/" in f"/{key}"]
-    return [json.loads(theirs.objects[key])["type"].removeprefix("clearbook.") for key in keys]
 
 
 def refused(world: World, wanted: Mapping[str, Any], match: str) -> None:

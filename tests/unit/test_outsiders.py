@@ -13,7 +13,7 @@ from shared.documents import DocumentRefusedError, read_yaml
 from shared.errors import BadInputError
 from shared.parties.document import party_document
 from shared.report.cells import safe
-from shared.steps.reconcile import reconcile
+from shared.steps.reconcile import summarise
 from shared.steps.route_settlements import Order
 from tests.builders import ACME, CYCLE, DAYS, P1, agreement, item, parties
 from tests.pump import World, go_live, small_month
@@ -184,7 +184,7 @@ def test_what_arrives_after_the_lock_is_explained_by_its_case(world: World) -> N
     world.bill(P1, DAYS[2], item(ACME, "400.00"))
     world.pull_again(1)
 
-    [comparison] = reconcile(world.services, CYCLE).comparisons
+    [comparison] = summarise(world.services, CYCLE).comparisons
     assert comparison.unexplained == 0
     [case] = [case for case in world.cases() if case["kind"] == "arrived_after_lock"]
     assert Decimal(str(case["amount"])) != 0

@@ -12,7 +12,7 @@ from infra.localcloud.common import Keys
 from infra.localcloud.host import template
 from infra.localcloud.ram import policy
 from infra.localcloud.ram.policy import Decision
-from infra.provision import permissions, roles
+from infra.provision import operators, permissions, roles
 from infra.provision.families import FAMILIES, UnknownFamilyError
 from infra.provision.permissions import Evidence, Permission, PolicyProblemError
 from infra.provision.plan import ROOT
@@ -82,6 +82,26 @@ def test_nobody_may_take_back_what_the_chain_says() -> None:
     chain = "acs:ots:cn-hangzhou:1:instance/books/table/chain"
     with pytest.raises(PolicyProblemError, match="DeleteRow was called on chain, which nobody may"):
         permissions.needed("ots:DeleteRow", chain, "")
+
+
+def test_no_key_of_people_writes_a_row_and_every_function_that_does_is_one_of_ours() -> None:
+    mine = permissions.granted(operators.policy(VARIABLES))
+    tables = {(one.resource.rpartition("/")[2], one.action) for one in mine if one.resource.startswith("acs:ots:")}
+    assert ("chain", "ots:GetRange") in tables
+    assert {action for _, action in tables} == {"ots:GetRow", "ots:BatchGetRow", "ots:GetRange"}
+    chain = "acs:ots:cn-hangzhou:1000000000000001:instance/books/table/chain"
+    statements = policy.parse(json.dumps(operators.policy(VARIABLES)))
+    for action in ("ots:PutRow", "ots:UpdateRow", "ots:DeleteRow", "ots:BatchWriteRow"):
+        assert policy.decide(statements, action, chain, {}) is Decision.IMPLICIT_DENY
+    assert policy.decide(statements, "ots:GetRange", chain, {}) is Decision.ALLOWED
+    assert len(json.dumps(operators.policy(VARIABLES), separators=(",", ":"))) <= policy.DOCUMENT_BYTES_MAX
+    writers = {
+        function
+        for function in EVIDENCE
+        for one in permissions.granted(permissions.committed(function))
+        if one.resource.endswith("/table/chain") and one.action == "ots:PutRow"
+    }
+    assert "portal" in writers
 
 
 def test_every_policy_fits_what_ram_takes_with_the_longest_names() -> None:

@@ -330,6 +330,7 @@ def test_a_month_is_closed_through_the_portal(tmp_path: Path) -> None:
     decide("fx_tables", RATES)
     for reseller in ("aurora", "borealis"):
         decide("lock", {"cycle": "2025-06", "reseller": reseller})
+        decide("payouts_on", {"reseller": reseller, "on": True, "cycle": "2025-06"})
     decide("payout_batch", {"cycle": "2025-06"})
     assert world.month("aurora").state == world.month("borealis").state == "paid"
     assert world.total("aurora") == "160.00"

@@ -11,6 +11,7 @@ import openpyxl
 import pytest
 from pypdf import PdfReader
 
+from infra.clearbook import statement as commands
 from shared.errors import BadInputError
 from shared.ports import ObjectEvent
 from shared.report import statements, summary
@@ -154,3 +155,23 @@ def test_a_summary_says_the_same_in_each_format_and_language(world: World) -> No
         assert rows[start + 2][:4] == ("CNY", 175, 0, 175)
         assert kind in said
         assert "175.00 CNY" in said
+
+
+# -- the commands -------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_write_files_and_say_what_they_come_to(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "services", lambda home: world.services)
+    monkeypatch.setattr(commands, "now", lambda home: world.now)
+    commands.write_statements(CYCLE, "aurora", ["csv", "pdf"], tmp_path / "out", None, None)
+    commands.write_summary(CYCLE, ["json"], tmp_path / "out", None, None)
+    said = capsys.readouterr().out
+
+    ends = sorted(one.name.partition("-draft")[2] or one.name for one in (tmp_path / "out").iterdir())
+    assert ends == ["-en.pdf", "-zh.pdf", ".csv", f"summary-{CYCLE}.json"]
+    assert "DRAFT, not locked: total 160.00, payable 160.00, to be transferred 160.00 CNY" in said
+    assert "Payable: 175.00 CNY (Paid 0.00 · Open balance 0.00)" in said
+    with pytest.raises(BadInputError, match="'docx' is none"):
+        commands.write_summary(CYCLE, ["docx"], tmp_path, None, None)

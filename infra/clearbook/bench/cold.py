@@ -9,7 +9,8 @@ Compute's bootstrap, `-S -s -P`, standard input closed), with nothing but the fu
   it is real, holds a small month that was played to its end, and the instance's temporary folder is empty, so what
   it reads it fetches. For `pull_bill` the event is an order that was never carried out, another each time: it asks
   the provider for a date and keeps the page, as a new instance does (an order whose pages are there needs neither
-  the provider's SDK nor the tables). For the others it is the last that the function answered, delivered again:
+  the provider's SDK nor the tables). For `portal` it is an approver who asks what waits. For the others it is the
+  last that the function answered, delivered again:
   nothing is left to do, yet the function goes to every service it needs to find that out. `plan_pulls` and `sweep`
   do then what they do each time.
 - *SDKs*: from the start of such a process until exactly those SDKs are imported that the first answer loaded
@@ -44,6 +45,8 @@ from rich.console import Console
 from infra.clearbook.context import ROOT, environment, start_local
 from infra.clearbook.demo.month import month
 from infra.clearbook.demo.play import Stage, close, play_time, prepare
+from infra.clearbook.login import token_of
+from infra.clearbook.people import APPROVER
 from infra.localcloud.cloud import LocalCloud
 from infra.localcloud.common import LocalCloudError, load_keys
 from infra.localcloud.host import runtime, template
@@ -54,6 +57,7 @@ from shared.cycle import Cycle
 
 TARGET = 1.2
 RUNS = 7
+PORTAL = "portal"  # asked by people, so no event of its waits in the queue
 LINES, CYCLE = 300, "2025-06"
 BESIDE = "20250710"
 _ORDER = re.compile(rb"(work/pull/[0-9]+/)[0-9-]+/[a-zA-Z0-9-]+([.]json)")
@@ -63,6 +67,9 @@ SDKS: Mapping[str, str] = {
     "oss2": "import oss2",
     "tablestore": "import tablestore",
     "aws_lambda_powertools": "from aws_lambda_powertools import Logger",
+    "aws_lambda_powertools.event_handler": "from aws_lambda_powertools.event_handler import APIGatewayHttpResolver",
+    "joserfc": "from joserfc import jws, jwt",
+    "pydantic": "import pydantic",
     "alibabacloud_tea_openapi": "import alibabacloud_tea_openapi.client",
     "duckdb": "import duckdb",
     "xlsxwriter": "import xlsxwriter",
@@ -148,9 +155,11 @@ def _events_of_a_month(cloud: LocalCloud, functions: Collection[str], console: C
     close(stage)
     queue = Queue(cloud.home / "host" / "host.db")
     try:
-        found = {name: queue.last_answered(name) for name in functions}
+        found = {name: queue.last_answered(name) for name in functions if name != PORTAL}
     finally:
         queue.close()
+    if PORTAL in functions:
+        found[PORTAL] = _request(cloud.home)
     events = {name: event for name, event in found.items() if event is not None}
     if missing := found.keys() - events.keys():
         raise LocalCloudError(f"a month of {LINES} lines has no event for {', '.join(sorted(missing))}")
@@ -158,6 +167,13 @@ def _events_of_a_month(cloud: LocalCloud, functions: Collection[str], console: C
         cloud.host.invoke(name, event)
     cloud.host.idle()
     return events
+
+
+def _request(home: Path) -> bytes:
+    """Somebody asks what waits: who it is is verified, and every stream is read."""
+    event = json.loads((ROOT / "events" / "portal-proposals.json").read_bytes())
+    event["headers"]["Authorization"] = f"Bearer {token_of(home, environment(home), APPROVER)}"
+    return json.dumps(event).encode()
 
 
 def _is_for_functions(name: str) -> bool:
@@ -179,7 +195,7 @@ def _function(
     observed = _run(code, function.handler, next(events), {**settings, "PYTHONPROFILEIMPORTTIME": "1"}, scripts)
     _check(function.name, observed.answer)
     idle()
-    imported = set(re.findall(r"\|\s+(\w+)\s*$", observed.log, re.MULTILINE))
+    imported = set(re.findall(r"\|\s+([\w.]+)\s*$", observed.log, re.MULTILINE))
     sdks = tuple(name for name in SDKS if name in imported)
     beside = scripts / f"sdks_of_{function.name}"
     beside.mkdir(exist_ok=True)
@@ -212,7 +228,8 @@ def _check(function: str, answer: bytes) -> None:
     """Refuse to measure an event that was refused, and an order of which there was nothing to pull."""
     outcomes = json.loads(answer)
     listed = outcomes if isinstance(outcomes, list) else [outcomes]
-    if any("code" in one for one in listed) or (function == "pull_bill" and not all(one["pages"] for one in listed)):
+    refused = any("code" in one or one.get("statusCode", 200) != 200 for one in listed)
+    if refused or (function == "pull_bill" and not all(one["pages"] for one in listed)):
         raise LocalCloudError(f"{function} had nothing to do, or refused it: {answer.decode(errors='replace')}")
 
 

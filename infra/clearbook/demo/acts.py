@@ -14,7 +14,7 @@ from infra.clearbook.context import ROOT
 from infra.clearbook.demo.month import Month
 from infra.clearbook.people import APPROVER, OWNER, PREPARER, SEEDED
 from infra.clearbook.remote import Portal
-from shared.control import approvals, months
+from shared.control import approvals, months, resolving
 from shared.documents import read_yaml
 from shared.ids import digest
 from shared.parties.document import party_document
@@ -26,11 +26,12 @@ from shared.reference.catalogue import read_catalogue
 from shared.report.cells import csv_bytes
 from shared.services import Services
 from shared.steps import state
-from shared.steps.acts import payees
+from shared.steps.acts import locks, payees
 
 # Knows every product of the demo's bills but one, so that there is a case to look at.
 PRODUCTS = ROOT / "shared/reference/products.csv"
 _LIVE, _CLOSED = "go-live", "month closed"
+_EXCLUDE = resolving.EXCLUDE
 Ask = Callable[[str], Portal]
 
 
@@ -46,15 +47,35 @@ def go_live(ask: Ask, work: Services, month: Month, since: date) -> None:
     decide_catalogue(ask, work, PRODUCTS.read_bytes())
 
 
-def lock(ask: Ask, work: Services, cycle: str, reseller: str) -> None:
-    """Lock a reseller's calculated month."""
+def exclude(ask: Ask, work: Services, cycle: str, reseller: str) -> None:
+    """Exclude the refunds whose charge nobody knows here: the month is settled again without them."""
     entries = work.chain.read(months.stream_of(reseller, cycle))
+    earlier = [one for one in resolving.decisions(entries, cycle) if (one.action, one.state) == (_EXCLUDE, "approved")]
+    if earlier:
+        ask(APPROVER).approve(earlier[0].name)  # writes the order that an interrupted approval left out
+        return
+    chosen = [one.id for one in locks.in_the_way(work, entries, reseller, cycle) if one.kind == "unlinked_refund"]
+    if chosen:
+        _decide_cases(ask, _EXCLUDE, cycle, chosen, "its charge was settled before go-live")
+
+
+def lock(ask: Ask, work: Services, cycle: str, reseller: str) -> None:
+    """Lock a reseller's calculated month; what is open may stay open beyond the lock."""
+    stream = months.stream_of(reseller, cycle)
     # Approved again, a lock changes nothing, and writes the order that an interrupted approval left out.
-    earlier = approvals.approved(entries, months.LOCK, {"cycle": cycle})
+    earlier = approvals.approved(work.chain.read(stream), months.LOCK, {"cycle": cycle})
     if earlier is not None:
         ask(APPROVER).approve(earlier.name)
-    else:
-        _decide(ask, months.LOCK, {"cycle": cycle, "reseller": reseller}, _CLOSED)
+        return
+    open_ = [one.id for one in locks.in_the_way(work, work.chain.read(stream), reseller, cycle) if not one.accepted]
+    if open_:
+        _decide_cases(ask, resolving.ACCEPT, cycle, open_, "waits for the provider; later months adjust it")
+    _decide(ask, months.LOCK, {"cycle": cycle, "reseller": reseller}, _CLOSED)
+
+
+def _decide_cases(ask: Ask, action: str, cycle: str, cases: list[str], because: str) -> None:
+    asked = {"action": action, "cycle": cycle, "because": because, "cases": cases}
+    _decide(ask, resolving.CASE, asked, because)
 
 
 def pay(ask: Ask, work: Services, cycle: str) -> None:

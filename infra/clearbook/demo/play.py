@@ -29,14 +29,10 @@ from infra.clearbook.context import environment, start_local
 from infra.clearbook.demo import acts
 from infra.clearbook.demo.month import LINES_MIN, Month, month
 from infra.clearbook.demo.provider import load_afterwards, load_bills
-from infra.clearbook.lists import (
-    reconciliation_of,
-    reconciliation_text,
-    settlement_table,
-    settlements_of,
-)
+from infra.clearbook.lists import settlement_table, settlements_of
 from infra.clearbook.main import write_json
 from infra.clearbook.people import APPROVER, PREPARER
+from infra.clearbook.reconcile import reconciliation_of, reconciliation_text
 from infra.clearbook.remote import Portal, portal
 from infra.localcloud import common
 from infra.localcloud.cloud import LocalCloud
@@ -51,6 +47,7 @@ from shared.errors import BadInputError
 from shared.ids import digest
 from shared.services import Services
 from shared.steps import inputs, projections, state
+from shared.steps.acts import locks
 
 LINES_MAX = 5_000_000
 LINK_S = 7 * 24 * 3600
@@ -262,6 +259,11 @@ def close(stage: Stage) -> None:
         month_ = acts.month_of(stage.work, cycle, reseller.id)
         if month_ is None or month_.calculated is None:
             raise LocalCloudError(f"{reseller.id} has no final settlement of {cycle}; see {stage.cloud.home / 'logs'}")
+        acts.exclude(stage.ask, stage.work, cycle, reseller.id)
+    stage.cloud.host.idle()
+    _await(stage, lambda: not any(_excludes_still(stage, reseller.id) for reseller in stage.month.resellers))
+    stage.step("refunds of before go-live excluded, by two, and the month settled without them")
+    for reseller in stage.month.resellers:
         acts.lock(stage.ask, stage.work, cycle, reseller.id)
     stage.cloud.host.idle()
     _await(stage, lambda: all(one is not None and one.published is not None for one in _months(stage)))
@@ -273,6 +275,14 @@ def close(stage: Stage) -> None:
     stage.cloud.host.idle()
     _await(stage, lambda: all(one is None or one.state != "paid" for one in _months(stage)))
     stage.step("payout file written, and confirmed by the bank's answer")
+
+
+def _excludes_still(stage: Stage, reseller: str) -> bool:
+    """Whether a settlement without what was excluded is still to come."""
+    cycle = str(stage.cycle)
+    entries = stage.work.chain.read(months.stream_of(reseller, cycle))
+    open_ = locks.in_the_way(stage.work, entries, reseller, cycle)
+    return any(one.kind == "unlinked_refund" and not one.accepted for one in open_)
 
 
 def go_on(stage: Stage) -> None:

@@ -13,9 +13,10 @@ from shared.control.months import LOCK, Month
 from shared.cycle import Cycle
 from shared.errors import BadInputError
 from shared.money import EXACT, text
+from shared.parties.parties import OPERATOR
 from shared.payout.batch import balance
 from shared.services import Services
-from shared.steps import casework, projections, state
+from shared.steps import casework, projections, reconcile, state
 from shared.steps.acts.act import Act, Proposed, Who, fields
 from shared.steps.acts.terms import needs_of
 from shared.steps.carry_out import order_publication
@@ -27,6 +28,12 @@ class OpenCasesError(BadInputError):
     """A month cannot be locked while something about it is open."""
 
     code = "open_cases"
+
+
+class UnexplainedError(BadInputError):
+    """A month cannot be locked while its figures differ from the bill, from each other, or from what was promised."""
+
+    code = "unexplained"
 
 
 def propose_lock(services: Services, cycle: str, reseller: str, *, by: str, why: str, at: str) -> Proposal:
@@ -76,13 +83,34 @@ def _refuse_out_of_order(entries: list[Entry], name: str, cycle: str) -> None:
 
 def _refuse_open(services: Services, entries: list[Entry], reseller: str, cycle: str) -> None:
     """Nothing that waits for people is locked in silence: a case is resolved first, or accepted by two."""
-    waiting = [one for one in casework.open_cases(services, reseller, cycle, entries) if not one.accepted]
+    waiting = [one for one in in_the_way(services, entries, reseller, cycle) if not one.accepted]
     if waiting:
         named = ", ".join(f"{one.kind} {one.key[:40]}" for one in waiting[:_NAMED])
         more = f" and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""
         problem = f"has {len(waiting)} open case{'s' if len(waiting) > 1 else ''} that nobody accepted: {named}{more}"
         remedy = f"resolve or accept them: see `clearbook cases --cycle {cycle} --reseller {reseller}`"
         raise OpenCasesError(f"{reseller} {cycle}", problem, remedy)
+    differing = reconcile.unexplained(services, cycle, reseller)
+    if differing:
+        one = differing[0]
+        problem = (
+            f"has {len(differing)} differences that nothing explains: {one.what} ({text(one.amount)} {one.currency})"
+        )
+        remedy = f"see `clearbook reconcile --cycle {cycle} --reseller {reseller}`; the remainder must be exactly 0"
+        raise UnexplainedError(f"{reseller} {cycle}", problem, remedy)
+
+
+def in_the_way(services: Services, entries: list[Entry], reseller: str, cycle: str) -> list[casework.OpenCase]:
+    """The open cases of a reseller's month, and where the bill of its accounts differs from the provider's totals."""
+    parties, _ = state.parties(services)
+    mine = {one.account for one in parties.in_cycle(Cycle.parse(cycle)) if one.reseller == reseller}
+    of_bill = services.chain.read(months.stream_of(OPERATOR, cycle))
+    differing = [
+        one
+        for one in casework.open_cases(services, OPERATOR, cycle, of_bill)
+        if one.kind == "source_mismatch" and one.key.split("/")[1] in mine
+    ]
+    return casework.open_cases(services, reseller, cycle, entries) + differing
 
 
 def _month(services: Services, reseller: str, cycle: str) -> tuple[Month, Entry]:

@@ -61,17 +61,19 @@ def undelivered(services: Services, books: Books, looked_at: Iterable[str], now:
         delivered = Listing(work, f"{DELIVERED}{month}/")
         for key in work.keys(f"{RESELLERS}{month}/"):
             told = parse_key(key)
-            destination, since = registered.get(told.reseller, (None, 0)) if told is not None else (None, 0)
-            if told is None or destination is None or told.seq < since or delivered.has(delivered_key(told)):
+            if told is None or told.reseller not in registered:
                 continue
-            mark = delivered_key(told)
-            entries = books.streams[told.reseller]
+            destination, since = registered[told.reseller]
+            entries, mark = books.streams[told.reseller], delivered_key(told)
+            is_recent = told.seq > len(entries)  # of an entry that was made since the books were opened
+            if destination is None or told.seq < since or is_recent or delivered.has(mark):
+                continue
             yield Loss(
                 "delivery",
                 key,
                 month,
                 told.reseller,
-                parse_instant(entries[told.seq - 1].at) if told.seq <= len(entries) else None,
+                parse_instant(entries[told.seq - 1].at),
                 f"the event has not reached bucket {destination.bucket}",
                 lambda mark=mark: work.exists(mark),  # type: ignore[misc]
                 lambda key=key: notify(services, ObjectEvent(work.bucket, key, now)),  # type: ignore[misc]

@@ -66,10 +66,10 @@ def _stated(
     found = []
     for key in sorted(mine.keys() | said.keys()):
         for name in _STATED[2:]:
-            values = [Decimal(of[key][name]) if key in of else None for of in (mine, said)]
-            if values[0] != values[1]:
+            value, their_value = (Decimal(of[key][name]) if key in of else None for of in (mine, said))
+            if value != their_value:
                 what = f"{_name(look)}: {key[0]}: {name} of the summary is not what {who} says"
-                found.append(Difference(FIGURES, look.owner, what, key[1], *values, reason="amount"))
+                found.append(Difference(FIGURES, look.owner, what, key[1], value, their_value, reason="amount"))
     return found
 
 

@@ -48,7 +48,7 @@ def read(services: Services, gathered: Gathered, limit: int | None, told: Told =
     """Hold every line of the cycle against what became of it; differences name their first `limit` lines, or all."""
     with (
         TemporaryDirectory(dir=services.scratch) as scratch,
-        connect(services.scratch, services.memory_mb, services.threads) as connection,
+        connect(services.scratch, _memory_mb(services, gathered), services.threads) as connection,
     ):
         folder = Path(scratch)
         parts, found = _parts(services, connection, gathered, folder, told)
@@ -65,6 +65,10 @@ def read(services: Services, gathered: Gathered, limit: int | None, told: Told =
         told("holding sums against the provider's")
         found += _controls(services, connection, gathered, limit)
         return Read(placing.groups(connection), found)
+
+
+def _memory_mb(services: Services, gathered: Gathered) -> int:
+    return placing.memory_mb(sum(seal.rows for seal in gathered.seals.values()), services.memory_mb)
 
 
 # -- what is fetched --------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typing import Any
 from shared.columnar import connect
 from shared.control import months
 from shared.ids import digest
+from shared.journal.postings import IN_TRANSIT, owed_to
 from shared.money import EXACT, NotAnAmountError, amount, total
 from shared.parties.parties import OPERATOR
 from shared.payout.batch import balance, batch_key, parse_batch
@@ -34,13 +35,13 @@ from shared.steps.pay_resellers import PAID
 from shared.steps.reconciling.gathering import Gathered, Look
 
 OPEN = "open"
-# What the bank says of an instruction, by the kind of entry; of several the last counts.
+# What the bank says of an instruction, by what a month makes of all its answers.
 ANSWERS: Mapping[str, str] = {
-    "confirmed": "confirmed",
-    "returned": "returned",
-    "rejected_by_bank": "rejected",
-    "partly_confirmed": "partly confirmed",
-    "contradicted": "contradicted",
+    months.CONFIRMED: "confirmed",
+    months.RETURNED: "returned",
+    months.REJECTED_BY_BANK: "rejected",
+    months.PARTLY_CONFIRMED: "partly confirmed",
+    months.CONTRADICTED: "contradicted",
 }
 _HELD = ("returned", "rejected", "partly confirmed", "contradicted")  # a case says what becomes of them
 _ROW = ("customer", "product", "rule", "version", "kind")
@@ -191,15 +192,11 @@ def _posted(
     yield from _unbalanced(look.owner, postings)
     for agreement, statement in sorted(said.items()):
         reference = f"{look.month.cycle}.{look.owner}.{agreement}"
-        mine = [row for row in postings if row["reference"] == reference and _is_owed(row["account"], look.owner)]
+        mine = [row for row in postings if (row["reference"], row["account"]) == (reference, owed_to(look.owner))]
         ours, theirs = -_sum(mine), Decimal(statement["payable"])
         if ours != theirs:
             what = f"journal of {reference}: what it owes is not what the statement says is payable"
             yield Difference(JOURNAL, look.owner, what, statement["currency"], ours, theirs, reason="amount")
-
-
-def _is_owed(account: str, reseller: str) -> bool:
-    return account.startswith("Liabilities:") and account.rpartition(":")[2].lower() == reseller.lower()
 
 
 def _unbalanced(owner: str, postings: Sequence[Mapping[str, str]]) -> Iterator[Difference]:
@@ -274,7 +271,7 @@ def _of_payouts(services: Services, gathered: Gathered, found: Published) -> Non
             batch = body["batch"]
             if batch not in batches:
                 batches[batch] = _members(services, gathered.cycle, batch)
-            posted = [row for row in postings if row["reference"] == instruction and ":Bank" in row["account"]]
+            posted = [row for row in postings if (row["reference"], row["account"]) == (instruction, IN_TRANSIT)]
             sides = [
                 ("its batch", batches[batch].get(instruction)),
                 *([("the payout file", written[batch].get(instruction))] if batch in written else []),
@@ -335,13 +332,13 @@ def _members(services: Services, cycle: str, batch: str) -> dict[str, Decimal]:
 
 
 def _payment(look: Look, instruction: str, currency: str, owed: Decimal, due: Decimal, withheld: Decimal) -> Payment:
-    said = [one for one in look.entries if one.kind in ANSWERS and one.body.get("instruction") == instruction]
-    if not said:
+    outcome = look.month.outcome(instruction)
+    if outcome == months.INSTRUCTED:
         return Payment(instruction, look.owner, currency, owed, due, withheld, OPEN, None)
-    last = said[-1]
-    answered = Decimal(str(last.body.get("answered", last.body.get("amount", "0"))))
-    reference = str(last.body.get("reference", ""))
-    return Payment(instruction, look.owner, currency, owed, due, withheld, ANSWERS[last.kind], answered, reference)
+    body = getattr(look.month, outcome)[instruction].body
+    answered, reference = Decimal(body.get("paid", body["amount"])), str(body.get("reference", ""))
+    state = ANSWERS[outcome] + (", reopened" if instruction in look.month.reopened else "")
+    return Payment(instruction, look.owner, currency, owed, due, withheld, state, answered, reference)
 
 
 def _answered(payment: Payment) -> Iterator[Difference]:
@@ -350,7 +347,7 @@ def _answered(payment: Payment) -> Iterator[Difference]:
         what = f"{payment.instruction}: the bank confirmed another amount"
         amounts = payment.instructed, payment.answered
         yield Difference(BANK, payment.reseller, what, payment.currency, *amounts, reason="amount")
-    elif payment.state in _HELD:
+    elif payment.state.removesuffix(", reopened") in _HELD:
         what = f"{payment.instruction}: the bank says {payment.state}"
         held = payment.instructed, None
         yield Difference(
