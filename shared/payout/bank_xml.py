@@ -47,11 +47,11 @@ def document(body: bytes, name: str) -> tuple[str, Any]:
 
 
 def all_(element: Any, path: str) -> Iterator[Any]:
-    """The elements at a path of names, `A/B`, in the namespace of the document."""
-    found = [element]
-    for name in path.split("/"):
-        found = [child for one in found for child in one if _local(child) == name]
-    return iter(found)
+    """The elements at a path of names, `A/B`, in the namespace of the document; no further than they are asked for."""
+    name, _, rest = path.partition("/")
+    for child in element:
+        if _local(child) == name:
+            yield from all_(child, rest) if rest else (child,)
 
 
 def first(element: Any, path: str) -> Any | None:

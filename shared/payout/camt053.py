@@ -23,12 +23,13 @@ def answers(root: Any, name: str) -> Answers:
     problems: list[str] = []
     aside = 0
     for statement in statements:
+        id_ = text_of(statement, "Id")
         for entry in all_(statement, "Ntry"):
             if text_of(entry, "Sts/Cd", "Sts") != "BOOK":
                 aside += 1
                 continue
             try:
-                mine = list(_of_entry(entry, text_of(statement, "Id")))
+                mine = list(_of_entry(entry, id_))
             except (NotAnAmountError, ValueError) as exc:
                 problems.append(f"{name}, line {entry.sourceline}: {exc}")
                 continue

@@ -44,14 +44,16 @@ def answers(root: Any, name: str) -> Answers:
     wholes = [(about, text_of(about, "GrpSts"), batch)]
     wholes += [(one, status, text_of(one, "OrgnlPmtInfId") or batch) for one, status, _ in payments]
     # The payment instruction is the file's only one: what is said of it goes before what is said of the file.
+    answered, besides = set[str](), frozenset(told)
     for element, status, of in wholes[::-1]:
         try:
             says = _says(status)
         except ValueError as exc:
             problems.append(f"{name}, {of or 'the whole file'}: {exc}")
             continue
-        if says and of not in {one.batch for one in found if not one.instruction}:
-            found.append(_of_all(element, says, of, frozenset(told)))
+        if says and of not in answered:
+            answered.add(of)
+            found.append(_of_all(element, says, of, besides))
         aside += not says and bool(status)
     return Answers(PAIN002, tuple(found), tuple(problems), aside)
 

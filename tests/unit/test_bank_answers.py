@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,17 @@ def test_a_hostile_or_broken_file_is_refused_whole(body: bytes, said: str) -> No
 
     assert said in str(refused.value)
     assert "root:" not in str(refused.value)
+
+
+def test_a_long_statement_takes_twice_the_time_for_twice_the_entries() -> None:
+    def spent(entries: int) -> float:
+        body = camt053(*(booking(f"{CYCLE}.r{number}.a", "1.00") for number in range(entries)))
+        begun = time.process_time()
+        assert len(parse_answers(body, "x").answers) == entries
+        return time.process_time() - begun
+
+    spent(100)
+    assert spent(4000) < 8 * spent(1000) + 0.2
 
 
 def test_a_huge_file_is_refused_before_it_is_in_memory(unmoved: World) -> None:
