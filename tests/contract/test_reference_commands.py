@@ -159,7 +159,7 @@ def test_a_repair_rule_is_proposed_against_its_own_last_version_and_listed_until
     assert listed["other"].startswith("version 1, ")
     assert answer(home, capsys, "reference", "show", "repair", "--repair", "other")["set"] == {"zone": "x"}
     assert run(home, "reference", "import", "repair", version("amount", 1, "set: {pretax: '1'}")) == 1
-    assert "set.pretax: is no column that may be set" in capsys.readouterr().err
+    assert "set.pretax, line 5, column 15: is no column that may be set" in capsys.readouterr().err
     assert run(home, "reference", "import", "repair", version("region", 2, "set: {zone: y}")) == 1
     assert "number it 3" in capsys.readouterr().err
 

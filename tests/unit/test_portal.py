@@ -15,7 +15,7 @@ from infra.provision.closure import closure
 from shared.access.tokens import NotSignedInError
 from shared.cloud import http
 from shared.control import approvals
-from shared.portal.desk import Desk as PortalDesk
+from shared.portal import desk
 from shared.portal.openapi import openapi
 from shared.ports import ServiceError
 from shared.services import Services
@@ -151,7 +151,7 @@ def test_without_a_token_every_address_but_the_description_says_how_to_sign_in(
 
 
 def test_the_description_names_every_address_and_no_other(ask: Desk) -> None:
-    routes = PortalDesk(ask.services, Names()).routes()
+    routes = desk.Desk(ask.services, Names()).routes()
     named = {
         (method.upper(), path) for path, of in ask("", "GET", "/v1/openapi.json")[1]["paths"].items() for method in of
     }

@@ -22,7 +22,7 @@ from shared.ports import ServiceError
 ISSUER, AUDIENCE = "https://issuer.example", "clearbook"
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 AT = int(NOW.timestamp())
-KEYS: dict[str, Any] = {
+KEYS: Mapping[str, Any] = {
     "RS256": RSAKey.generate_key(2048, {"kid": "rs"}),
     "ES256": ECKey.generate_key("P-256", {"kid": "es"}),
     "Ed25519": OKPKey.generate_key("Ed25519", {"kid": "ed"}),

@@ -357,13 +357,11 @@ def test_the_workbook_shows_the_opening_balance_and_what_is_owed_with_it(world: 
     assert shown == {"aurora": {"Payable": 160, "Opening balance": 250, "Balance": 410}, "borealis": {"Payable": 15}}
 
 
-def test_who_approves_a_lock_is_shown_what_is_owed_with_what_is_carried(
-    world: World,
-) -> None:
+def test_who_approves_a_lock_is_shown_what_is_owed_with_what_is_carried(world: World) -> None:
     world.approve(opening(world, balances=owed("250.00")))
     world.final()
     locks = [world.propose_lock("aurora"), world.propose_lock("borealis")]
-    shown = "\n".join(line for one in locks for line in decide.show(world.services, one))
+    shown = [line for one in locks for line in decide.show(world.services, one)]
 
     assert "aurora-2025 total 160.00, payable 160.00, with 250 carried 410 CNY" in shown
     assert "borealis-2025 total 15.00, payable 15.00 CNY" in shown
