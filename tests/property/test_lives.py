@@ -290,12 +290,13 @@ def closings(draw: st.DrawFn, rows: Sequence[Mapping[str, Any]], months: int) ->
     """Cases that lines may be in, closed without settling, each with the month that first knows it."""
     found: dict[tuple[str, str, str], int] = {}
     is_any = bool(rows) and draw(st.booleans())
-    for row in draw(st.lists(st.sampled_from(rows), max_size=4)) if is_any else []:
+    for row in draw(st.lists(st.sampled_from(rows), min_size=1, max_size=5)) if is_any else []:
         account, product = row["account"], row["product_code"] or ""
         keys = {"unmapped_account": account, "no_agreement": account, "no_rule": f"aurora-main/{product}"}
         keys |= {"no_fx_rate": f"{row['currency']}/CNY"}
-        for kind in draw(st.sets(st.sampled_from([*CLOSED, *CLOSED_LINES]), min_size=1)):
-            found[row["cycle"], kind, keys.get(kind, row["line_id"])] = draw(st.integers(0, months - 1))
+        arrives = draw(st.integers(0, months - 1))
+        for kind in (*CLOSED, *CLOSED_LINES):  # whichever of them it is in
+            found[row["cycle"], kind, keys.get(kind, row["line_id"])] = arrives
     return [
         (arrives, Closed(cycle, kind, key, currency, f"{kind}: let go"))
         for (cycle, kind, key), arrives in found.items()
