@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.access.roles import ROLES
+from shared.access.scope import View
 from shared.chain.chain import Chain
 from shared.chain.entry import Draft, Entry
 from shared.errors import ClearbookError
@@ -139,6 +140,8 @@ def _role(known: Mapping[str, Mapping[str, str]], user: str) -> str:
 
 
 def _may_not(known: Mapping[str, Mapping[str, str]], user: str, to: str, may: Callable[[str], bool]) -> NotAllowedError:
+    if ROLES[known[user]["role"]].view is not View.OPERATOR:
+        return NotAllowedError(f"{user} may not {to}; ask the operator")  # who decides there is not theirs to know
     able = [name for name, one in known.items() if may(one["role"])]
     return NotAllowedError(f"{user} may not {to}; {', '.join(able) or 'nobody yet'} may")
 
@@ -156,6 +159,16 @@ def _note_refused(chain: Chain, stream: str, by: str, at: str, tried: Mapping[st
 
 
 # -- proposing and approving ------------------------------------------------------------------------------------
+
+
+def refuse_outsiders(chain: Chain, act: str, *, by: str, at: str) -> None:
+    """Refuse whoever is not the operator's before anything is looked at for them: a reason would tell of others."""
+    known = users(chain)
+    role = ROLES[_role(known, by)]
+    if role.view is not View.OPERATOR and not role.may_propose(act):
+        exc = _may_not(known, by, f"propose {act}", lambda one: ROLES[one].may_propose(act))
+        _note_refused(chain, GRANTS, by, at, {"do": "propose", "act": act}, exc)
+        raise exc
 
 
 def propose(chain: Chain, stream: str, act: str, body: Mapping[str, Any], *, by: str, why: str, at: str) -> Proposal:
@@ -204,7 +217,8 @@ def approve(
     try:
         chain.append(stream, decide)
     except NotAllowedError as exc:
-        if by in known:
+        # What nobody proposed leaves no entry, or numbers that are made up could fill any stream.
+        if by in known and any((one.seq, one.kind) == (seq, PROPOSED) for one in chain.read(stream)):
             _note_refused(chain, stream, by, at, {"do": "approve", "proposal": seq}, exc)
         raise
     return found[0]

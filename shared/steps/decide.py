@@ -84,6 +84,8 @@ def propose(services: Services, act: str, asked: Mapping[str, Any], *, by: str, 
     """Propose an act of plain data, as a request brings it."""
     if act not in ACTS:
         raise BadInputError("act", f"{act!r} is none", f"give one of {', '.join(ACTS)}")
+    if ACTS[act] not in notes.ACTS:  # what one person says alone
+        approvals.refuse_outsiders(services.chain, act, by=by, at=at)
     found = ACTS[act].propose(services, asked, Who(by, why, at))
     outbox.tell(services, {one.stream for one in found.proposals}, at)
     return found

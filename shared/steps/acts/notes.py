@@ -22,6 +22,7 @@ from shared.steps.acts.act import Act, Proposed, Who, fields, nothing_follows
 
 COMMENT = "comment"
 _TEXT_MAX, _ABOUT_MAX, _LINES_MAX = 2000, 100, 200
+_NOTES_MAX = 200  # of one person about a month: nobody fills a stream alone
 _CASE = re.compile(r"(20\d\d-\d\d)-[a-z_]+-[0-9a-f]{12}", re.ASCII)
 
 
@@ -64,8 +65,12 @@ def _note(services: Services, owner: str, kind: str, body: Mapping[str, Any], wh
     found: list[Entry] = []
 
     def decide(entries: list[Entry]) -> Draft | None:
-        same = (one for one in entries if (one.kind, one.actor) == (kind, who.by) and one.body == body)
-        found[:] = list(same)[:1]
+        mine = [
+            one for one in entries if (one.kind, one.actor) == (kind, who.by) and one.body["cycle"] == body["cycle"]
+        ]
+        found[:] = [one for one in mine if one.body == body][:1]
+        if len(mine) >= _NOTES_MAX and not found:
+            raise BadInputError("text", f"is one more than {_NOTES_MAX} about {body['cycle']}", "talk to each other")
         return None if found else Draft(kind, who.by, who.at, body, who.why)
 
     return services.chain.append(stream, decide) or found[0]
