@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.chain.entry import Entry
-from shared.control import approvals
-from shared.control.approvals import Proposal, StaleProposalError
+from shared.control import approvals, months
+from shared.control.approvals import Needs, Proposal, StaleProposalError
 from shared.documents import DocumentRefusedError, reading
 from shared.parties import parties as parties_room
 from shared.parties.document import party_document
 from shared.parties.parties import NoPartiesError, Parties, parse_parties
+from shared.parties.payees import PAYEE
 from shared.services import Services
 from shared.steps import state
 from shared.steps.acts.act import Act, Proposed, Who, fields
+from shared.steps.acts.payees import needs_of_all
 from shared.steps.acts.showing import document_difference
+from shared.steps.acts.terms import strictest
 from shared.steps.carry_out import reorder_everyone
 from shared.steps.state import PARTY_DOCUMENT
 
@@ -54,4 +57,15 @@ def _refuse_removals(services: Services, new: Parties, name: str) -> None:
         raise DocumentRefusedError(name, [(place, f"{one} is no longer there; {remedy}") for place, one in gone])
 
 
-ACT = Act(PARTY_DOCUMENT, _propose, _check, reorder_everyone, document_difference)
+def _needs(services: Services, entries: list[Entry], proposal: Proposal) -> Needs:
+    """Where it changes whom a reseller's money goes to, whom the reseller's agreements ask for."""
+    try:
+        old, _ = state.parties(services)
+    except NoPartiesError:
+        return Needs()
+    new = state.parties_of(services, proposal.body["document"])
+    changed = [one for one in {**old.payees, **new.payees} if old.payees.get(one) != new.payees.get(one)]
+    return strictest(needs_of_all(services, services.chain.read(months.stream_of(one, "")), PAYEE) for one in changed)
+
+
+ACT = Act(PARTY_DOCUMENT, _propose, _check, reorder_everyone, document_difference, _needs)

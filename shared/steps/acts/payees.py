@@ -79,8 +79,10 @@ def payee_history(services: Services, entries: list[Entry]) -> dict[str, tuple[P
         for one in entries
         if one.kind == APPROVED and one.body["act"] == state.PARTY_DOCUMENT
     ]
+    before = 0  # a document cannot end the waiting of a payee that it changes itself
     for number, (day, parties) in enumerate(documents):
-        days = parties.payee_waiting_days if number else 0
+        days = max(before, parties.payee_waiting_days) if number else 0
+        before = parties.payee_waiting_days
         found = {
             reseller: found[reseller]
             if reseller in found and found[reseller][0] == payee
@@ -147,9 +149,14 @@ def _show(services: Services, proposal: Proposal) -> list[str]:
     return [*lines, f"first paid {body['waiting_days']} days after the approval; until then nothing is paid"]
 
 
-def _needs(services: Services, entries: list[Entry], proposal: Proposal) -> Needs:
+def needs_of_all(services: Services, entries: list[Entry], act: str) -> Needs:
+    """What all agreements of a reseller ask for, by its stream."""
     agreements = [one["agreement"] for one in approvals.in_force(entries, months.AGREEMENT)]
-    return needs_of(services, entries, agreements, proposal.act)
+    return needs_of(services, entries, agreements, act)
+
+
+def _needs(services: Services, entries: list[Entry], proposal: Proposal) -> Needs:
+    return needs_of_all(services, entries, proposal.act)
 
 
 # -- whether to pay -----------------------------------------------------------------------------------------------
