@@ -31,6 +31,7 @@ from shared.steps import outbox, projections
 
 _ACTOR = "confirm_payouts"
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # of a draft that nobody appends
+_NOTED_MOST = 100  # of the refused answers of a file; the file of its problems has all
 _MADE_ID = re.compile(r"20\d\d-\d\d\.[0-9a-f]{27}", re.ASCII)
 _BATCH = re.compile(r"(20\d\d-\d\d)-[A-Z]{3}-[0-9a-f]{12}", re.ASCII)
 
@@ -56,7 +57,7 @@ def confirm_payouts(services: Services, event: ObjectEvent) -> dict[str, Any]:
                 raise
             problems.append(f"{event.key}, {answer.place}: {exc}")
             refused.append((answer, str(exc)))
-    for answer, problem in refused:
+    for answer, problem in refused[:_NOTED_MOST]:  # a file of anything else must not fill the chain
         cycle = _note_unknown(services, answer, problem, event)
         if cycle:
             shares[cycle].add(OPERATOR)
