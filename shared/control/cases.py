@@ -84,10 +84,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
     ),
     "payout_contradicted": (
         "the bank's answers on payout {key} contradict each other",
-        "ask the bank which is true; nothing is paid on either meanwhile",
+        "ask the bank which is true; what was reopened is not paid before this is dismissed",
     ),
     "payout_not_instructed": (
-        "an approved batch did not pay {key}: what is owed had changed since",
+        "an approved batch did not pay {key}: what is owed had changed since, or whom it is paid to",
         "propose the payout again",
     ),
     "dispute": (

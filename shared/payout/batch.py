@@ -18,6 +18,8 @@ from shared.report.cells import csv_bytes
 
 FILE_COLUMNS = ("instruction", "payee", "account", "bank", "amount", "currency", "reference", "approval")
 PAYOUT = "payout_batch"  # the act that proposes one
+WRITTEN = "payout_file_written"  # the kind of entry once it was carried out
+_LAST = "9999-12"  # no cycle is later
 _ID_MOST = 35  # of an id that a bank carries (ISO 20022, Max35Text)
 
 
@@ -160,6 +162,11 @@ def balance(entries: Sequence[Entry], agreement: str, upto: str) -> Decimal:
     return total([one.amount for one in movements(entries, agreement, upto)])
 
 
+def is_taken_back(entries: Sequence[Entry], agreement: str, owed: Decimal) -> bool:
+    """Whether months that were locked later leave less than what is owed up to an earlier one."""
+    return balance(entries, agreement, _LAST) < owed
+
+
 def opening_balance(entries: Sequence[Entry], agreement: str, upto: str) -> Decimal:
     """What was owed under an agreement at go-live, 0 before the cycle that it stands at."""
     opening = months.opening(list(entries))
@@ -168,10 +175,12 @@ def opening_balance(entries: Sequence[Entry], agreement: str, upto: str) -> Deci
     return total([Decimal(one["amount"]) for one in opening["balances"] if one["agreement"] == agreement])
 
 
-def batch_body(cycle: str, currency: str, members: Sequence[Member], terms: Terms | None = None) -> bytes:
-    """The batch as canonical JSON; its id is made from it."""
+def batch_body(
+    cycle: str, currency: str, members: Sequence[Member], terms: Terms | None = None, attempt: int = 1
+) -> bytes:
+    """The batch as canonical JSON; its id is made from it. A later attempt pays what an earlier one could not."""
     ordered = [member.as_json() for member in sorted(members, key=lambda one: one.instruction)]
-    how = (terms or Terms()).as_json()
+    how = (terms or Terms()).as_json() | ({"attempt": attempt} if attempt > 1 else {})
     id_ = f"{cycle}-{currency}-{digest_of([ordered, how] if how else ordered)[:12]}"
     return canonical_json({"batch": id_, "cycle": cycle, "currency": currency, "members": ordered, **how})
 

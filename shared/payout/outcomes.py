@@ -9,7 +9,7 @@ from decimal import Decimal
 from shared.chain.entry import Entry
 from shared.control import months
 from shared.errors import ClearbookError
-from shared.money import EXACT, text
+from shared.money import EXACT, text, total
 from shared.payout.answers import BOOKED, CONFIRMED, PARTIAL, REJECTED, RETURNED, Answer
 
 AGREED = "answer_agreed"  # another form of file says the same once more
@@ -129,7 +129,19 @@ def missing(month: months.Month, instruction: str) -> Decimal | None:
     outcome = month.outcome(instruction)
     if outcome == months.PARTLY_CONFIRMED:
         return EXACT.subtract(instructed, _paid(month.partly_confirmed[instruction]))
-    return instructed if outcome in (months.RETURNED, months.REJECTED_BY_BANK, months.CONTRADICTED) else None
+    if outcome == months.CONTRADICTED:
+        return _not_said_to_be_paid(month, instruction, instructed)
+    return instructed if outcome in (months.RETURNED, months.REJECTED_BY_BANK) else None
+
+
+def _not_said_to_be_paid(month: months.Month, instruction: str, instructed: Decimal) -> Decimal | None:
+    """What is left beside the parts that the bank says it paid: a second part may be the rest of the first."""
+    heard = (month.confirmed.get(instruction), month.partly_confirmed.get(instruction), month.contradicted[instruction])
+    paid = [one for one in heard if one is not None and one.body["says"] in (PARTIAL, CONFIRMED)]
+    if all(one.body["says"] != PARTIAL for one in paid):
+        return instructed
+    left = EXACT.subtract(instructed, total([_paid(one) for one in paid]))
+    return left if left > 0 else None
 
 
 def _standing(month: months.Month, entry: Entry) -> Standing:

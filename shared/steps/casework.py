@@ -35,10 +35,12 @@ class OpenCase:
 
 
 def open_cases(services: Services, owner: str, cycle: str, entries: list[Entry]) -> list[OpenCase]:
-    """The open cases of a share's month: those of its newest run that nobody dismissed, disputes that nobody closed,
-    and adjustments that are not in its settlement. `entries` are those of its stream."""
+    """The open cases of a share's month: those of its newest run and of its payments that nobody dismissed, disputes
+    that nobody closed, and adjustments that are not in its settlement. `entries` are those of its stream."""
     found = found_by_runs(services, owner, cycle, entries)
     found += disputed(owner, cycle, entries) + adjusting(owner, cycle, entries)
+    if (month := months.months(entries).get(cycle)) is not None:
+        found += of_payments(month, owner)
     decided = standing(services, entries, cycle)
     return [
         OpenCase(one.id, one.kind, one.key, one.currency, one.lines, one.amount, stands == ACCEPT)
@@ -87,6 +89,37 @@ def adjusting(owner: str, cycle: str, entries: list[Entry]) -> list[Case]:
         for one in resolving.adjustments(entries)
         if (one.state == "proposed" and one.what["cycle"] == cycle) or (one.seq in due and one.seq not in calculated)
     ]
+
+
+def of_payments(month: months.Month, owner: str) -> list[Case]:
+    """What of payments is for people; once a payment is reopened nothing of it is."""
+    unpaid = {key: entry for key, entry in month.not_instructed.items() if key not in month.instructed}
+    told = {
+        "payout_returned": month.returned,
+        "payout_rejected": month.rejected_by_bank,
+        "payout_partial": month.partly_confirmed,
+    }
+    alone = {
+        kind: {key: entry for key, entry in entries.items() if key not in month.contradicted}
+        for kind, entries in told.items()
+    }
+    found = {
+        **alone,
+        "payout_contradicted": month.contradicted,
+        "payout_not_instructed": unpaid,
+        "payout_unknown": month.answer_unknown,
+    }
+    return [
+        Case(month.cycle, owner, kind, instruction, entry.body["currency"], 0, _held(entry))
+        for kind, entries in found.items()
+        for instruction, entry in entries.items()
+        if instruction not in month.reopened or "after_reopening" in entry.body
+    ]
+
+
+def _held(entry: Entry) -> Decimal:
+    """What a payment's case holds: of one that was paid in part the rest."""
+    return Decimal(entry.body.get("missing", entry.body["amount"]))
 
 
 # -- what was decided -------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from shared.chain.entry import Draft, Entry, Head
@@ -12,16 +12,18 @@ from shared.control import approvals, months
 from shared.cycle import parse_instant, shanghai_day, stamp
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest
-from shared.parties.parties import OPERATOR
+from shared.parties.parties import OPERATOR, STREAM
 from shared.parties.payees import BANK
 from shared.payout.batch import (
     PAYOUT,
+    WRITTEN,
     Member,
     Terms,
     balance,
     batch_key,
     end_to_end_key,
     file_csv,
+    is_taken_back,
     parse_batch,
     parse_terms,
 )
@@ -30,7 +32,7 @@ from shared.services import Services
 from shared.steps import anchoring, outbox, projections, state
 
 _ACTOR = "pay_resellers"
-PAID = "payout_file_written"
+PAID = WRITTEN
 _ORDER_KEY = re.compile(r"work/pay/(20\d\d-\d\d)/([A-Za-z0-9-]+)\.json", re.ASCII)
 
 
@@ -49,7 +51,8 @@ def pay_resellers(services: Services, event: ObjectEvent) -> dict[str, Any]:
         )
     kept = services.buckets.records.get(batch_key(cycle, batch))
     _, members = parse_batch(kept)
-    taken = {member: _instruct(services, member, batch, approved.at) for member in members}
+    is_right = _payees(services, approved.at)
+    taken = {member: _instruct(services, member, batch, approved.at, is_right) for member in members}
     mine = [(member, entry) for member, entry in taken.items() if entry is not None]
     files: dict[str, bytes] = {}
     notes: list[str] = []
@@ -125,8 +128,25 @@ def _heads(approved: Entry, instructed: Iterable[Entry | None]) -> dict[str, Hea
     return heads
 
 
-def _instruct(services: Services, member: Member, batch: str, at: str) -> Entry | None:
-    """The entry that names this batch for the instruction, if one does; the first to come is the only one."""
+def _payees(services: Services, at: str) -> Callable[[list[Entry], Member], bool]:
+    """Whether a payment goes to whom it would go by all that is approved now: an order may come late."""
+    from shared.steps.acts.payees import payee_for, payee_history  # here: the sweep only looks at batches
+
+    history = payee_history(services, services.chain.read(STREAM))
+    day = shanghai_day(parse_instant(at))
+
+    def is_right(entries: list[Entry], member: Member) -> bool:
+        payee = payee_for(services, history, entries, member.reseller, member.currency, day)
+        return not isinstance(payee, str) and payee.digest == member.payee
+
+    return is_right
+
+
+def _instruct(
+    services: Services, member: Member, batch: str, at: str, is_right: Callable[[list[Entry], Member], bool]
+) -> Entry | None:
+    """The entry that names this batch for the instruction, if one does; the first to come is the only one. What a batch
+    could not pay when it was carried out, it never pays: its files are written by then."""
     stream = months.stream_of(member.reseller, member.cycle)
     body = {
         "cycle": member.cycle,
@@ -148,13 +168,14 @@ def _instruct(services: Services, member: Member, batch: str, at: str) -> Entry 
     def decide(entries: list[Entry]) -> Draft | None:
         standing[:] = [find(entries)]
         # Another batch may have paid some of it since this one was approved: then nothing is instructed here.
-        if standing[0] is not None:
-            return None
-        if balance(entries, member.agreement, member.cycle) == member.paid:
-            return Draft(months.INSTRUCTED, _ACTOR, at, body)
         noted = [entry.body for entry in entries if entry.kind == months.NOT_INSTRUCTED]
         is_noted = any((one["instruction"], one["batch"]) == (member.instruction, batch) for one in noted)
-        return None if is_noted else Draft(months.NOT_INSTRUCTED, _ACTOR, at, body)
+        if standing[0] is not None or is_noted:
+            return None
+        is_due = balance(entries, member.agreement, member.cycle) == member.paid
+        is_due = is_due and not is_taken_back(entries, member.agreement, member.paid)
+        kind = months.INSTRUCTED if is_due and is_right(entries, member) else months.NOT_INSTRUCTED
+        return Draft(kind, _ACTOR, at, body)
 
     appended = services.chain.append(stream, decide)
     if appended is not None:

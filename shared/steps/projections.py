@@ -13,6 +13,7 @@ from shared.control.cases import Case
 from shared.parties.parties import OPERATOR
 from shared.ports import Key, Row, Value
 from shared.services import Services
+from shared.steps import casework
 
 SETTLEMENTS, CASES, PAYOUTS = "settlements", "cases", "payouts"
 
@@ -154,7 +155,7 @@ def _cases(services: Services, owner: str, month: months.Month, late: Iterable[C
     lists = [json.loads(services.buckets.work.get(one["key"])) if one["count"] else [] for one in kept]
     still = set.intersection(*({case["id"] for case in one} for one in lists))
     found = {case.pop("id"): case for case in lists[0] if case["id"] in still}
-    for case in (*late, *_payout_cases(month, owner)):
+    for case in (*late, *casework.of_payments(month, owner)):
         found[case.id] = case.as_row()
     return {id_: {**case, "state": "open", "seq": seq} for id_, case in found.items()}
 
@@ -187,37 +188,6 @@ def _late_cases(month: months.Month, owner: str, stands: Entry | None) -> list[C
         if moved or lines:
             cases.append(Case(month.cycle, owner, "arrived_after_lock", owner, currency, lines, moved))
     return cases or [Case(month.cycle, owner, "arrived_after_lock", owner, "", 0, Decimal(0))]
-
-
-def _payout_cases(month: months.Month, owner: str) -> list[Case]:
-    """What of payments is for people; once a payment is reopened nothing of it is."""
-    unpaid = {key: entry for key, entry in month.not_instructed.items() if key not in month.instructed}
-    told = {
-        "payout_returned": month.returned,
-        "payout_rejected": month.rejected_by_bank,
-        "payout_partial": month.partly_confirmed,
-    }
-    alone = {
-        kind: {key: entry for key, entry in entries.items() if key not in month.contradicted}
-        for kind, entries in told.items()
-    }
-    found = {
-        **alone,
-        "payout_contradicted": month.contradicted,
-        "payout_not_instructed": unpaid,
-        "payout_unknown": month.answer_unknown,
-    }
-    return [
-        Case(month.cycle, owner, kind, instruction, entry.body["currency"], 0, _held(entry))
-        for kind, entries in found.items()
-        for instruction, entry in entries.items()
-        if instruction not in month.reopened or "after_reopening" in entry.body
-    ]
-
-
-def _held(entry: Entry) -> Decimal:
-    """What a payment's case holds: of one that was paid in part the rest."""
-    return Decimal(entry.body.get("missing", entry.body["amount"]))
 
 
 def _payouts(owner: str, month: months.Month, seq: int) -> dict[str, Columns]:

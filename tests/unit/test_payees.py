@@ -301,7 +301,7 @@ def test_a_reopening_is_stale_once_the_bank_answers_otherwise(tmp_path: Path) ->
     proposal = propose(world, "reopen", instruction=AURORA)
     world.bank_answers("two", (AURORA, "confirmed", "160.00", "CNY", "B1"))
 
-    with pytest.raises(StaleProposalError, match="answered otherwise since"):
+    with pytest.raises(StaleProposalError, match="is contradicted"):
         world.approve(proposal)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -11,12 +12,14 @@ from typing import Any
 from shared.chain.entry import Entry
 from shared.control import approvals, months
 from shared.control.approvals import Needs, Proposal, StaleProposalError
+from shared.control.months import Month
 from shared.cycle import Cycle, parse_instant, shanghai_day
 from shared.money import EXACT, decimals, fixed, rounded, text
 from shared.parties.parties import OPERATOR, Parties, Payee
 from shared.parties.payees import BANK, Change
 from shared.payout.batch import (
     PAYOUT,
+    WRITTEN,
     Member,
     Terms,
     attempts,
@@ -24,12 +27,13 @@ from shared.payout.batch import (
     batch_body,
     batch_key,
     instruction_of,
+    is_taken_back,
     parse_batch,
     parse_terms,
 )
 from shared.payout.pain001 import obstacles
 from shared.services import Services
-from shared.steps import state
+from shared.steps import casework, state
 from shared.steps.acts.act import Act, Proposed, Who, fields
 from shared.steps.acts.payees import is_paid, payee_for, payee_history
 from shared.steps.acts.payout_templates import template_of, templates_in_force
@@ -56,15 +60,23 @@ def propose_payouts(
         left_out += [(reseller, one) for one in problem]
     proposals = []
     for currency, found in sorted(members.items()):
-        body = batch_body(cycle, currency, found, _terms(services, parties, currency, found))
-        id_, _ = parse_batch(body)
+        stream = months.stream_of(OPERATOR, cycle)
+        entries = services.chain.read(stream)
+        id_, body = _batch(entries, cycle, currency, found, _terms(services, parties, currency, found))
         services.buckets.records.put_once(batch_key(cycle, id_), body)
         total = sum((Decimal(one.amount) for one in found), Decimal(0))
         what = {"cycle": cycle, "batch": id_, "members": len(found), "total": text(total), "currency": currency}
-        stream = months.stream_of(OPERATOR, cycle)
-        earlier = approvals.approved(services.chain.read(stream), PAYOUT, what)
+        earlier = approvals.approved(entries, PAYOUT, what)
         proposals.append(earlier or approvals.propose(services.chain, stream, PAYOUT, what, by=by, why=why, at=at))
     return proposals, left_out
+
+
+def _batch(entries: list[Entry], cycle: str, currency: str, found: list[Member], terms: Terms) -> tuple[str, bytes]:
+    """The batch of these payments, and its id: another one than those that were carried out, and could not pay them."""
+    done = {entry.body["batch"] for entry in entries if entry.kind == WRITTEN}
+    bodies = (batch_body(cycle, currency, found, terms, attempt) for attempt in itertools.count(1))
+    named = ((parse_batch(body)[0], body) for body in bodies)
+    return next((id_, body) for id_, body in named if id_ not in done)
 
 
 def _propose(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
@@ -133,6 +145,12 @@ def _due(services: Services, payees: _Payees, reseller: str, cycle: str) -> tupl
             problems.append(f"{agreement.id}: nothing is owed")
         elif owed < 0 or owed < agreement.payout.minimum:
             problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is carried forward")
+        elif doubted := _doubted(services, known, entries, reseller, agreement.id):
+            problems.append(f"{agreement.id}: the bank's answers on {doubted} contradict each other; see its case")
+        elif is_taken_back(entries, agreement.id, owed):
+            problems.append(
+                f"{agreement.id}: later months have taken back of {text(owed)}; pay the last that is locked"
+            )
         elif agreement.payout.requires_invoice and agreement.id not in invoiced:
             problems.append(f"{agreement.id}: {text(owed)} {agreement.currency} is due, and waits for an invoice")
         elif isinstance(payee, str):
@@ -160,6 +178,21 @@ def _due(services: Services, payees: _Payees, reseller: str, cycle: str) -> tupl
                 )
             )
     return due, problems
+
+
+def _doubted(
+    services: Services, known: Mapping[str, Month], entries: list[Entry], reseller: str, agreement: str
+) -> str:
+    """A payment under the agreement that was reopened, and that the bank said otherwise of later, while nobody has
+    dismissed its case; "" where there is none."""
+    for cycle, month in known.items():
+        after = {one for one, entry in month.contradicted.items() if "after_reopening" in entry.body}
+        mine = {one for one in after if month.instructed[one].body["agreement"] == agreement}
+        open_ = casework.open_cases(services, reseller, cycle, entries) if mine else []
+        doubted = sorted(one.key for one in open_ if one.kind == "payout_contradicted" and one.key in mine)
+        if doubted:
+            return doubted[0]
+    return ""
 
 
 def _show(services: Services, proposal: Proposal) -> list[str]:
