@@ -19,6 +19,7 @@ from shared.control.approvals import StaleProposalError
 from shared.cycle import Cycle
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
+from shared.money import text
 from shared.steps.acts import references
 from tests.bill_parts import bill_line, write_part
 from tests.builders import ACME, ATLAS, BIRCH, P1, P2, agreement, assigned, parties
