@@ -87,7 +87,8 @@ def propose(services: Services, act: str, asked: Mapping[str, Any], *, by: str, 
     if ACTS[act] not in notes.ACTS:  # what one person says alone
         approvals.refuse_outsiders(services.chain, act, by=by, at=at)
     found = ACTS[act].propose(services, asked, Who(by, why, at))
-    outbox.tell(services, {one.stream for one in found.proposals}, at)
+    # What waits already may have been proposed by a request that was cut off before its event.
+    outbox.tell(services, {one.stream for one in found.proposals}, min([at, *(one.at for one in found.proposals)]))
     return found
 
 
@@ -104,7 +105,7 @@ def approve(services: Services, name: str, *, by: str, at: str) -> Approved:
     found = approvals.approve(services.chain, stream, number, by=by, at=at, check=check, needs=needs)
     proposal = found.proposal
     orders = ACTS[proposal.act].carry_out(services, stream, proposal.body) if found.is_in_force else []
-    outbox.tell(services, [stream], at)
+    outbox.tell_of_proposal(services, stream, number, at)
     return Approved(proposal, orders, found.missing)
 
 
@@ -116,7 +117,7 @@ def reject(services: Services, name: str, *, by: str, why: str, at: str) -> Prop
     proposal = approvals.reject(services.chain, stream, number, by=by, why=why, at=at)
     if proposal.act == months.LOCK:
         projections.refresh(services, stream.removeprefix("reseller/"), proposal.body["cycle"])
-    outbox.tell(services, [stream], at)
+    outbox.tell_of_proposal(services, stream, number, at)
     return proposal
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.chain.entry import Entry
 from shared.control import months
+from shared.control.approvals import OF_A_PROPOSAL
 from shared.events.events import Event, cases_events, event_of
 from shared.ports import ObjectConflictError
 from shared.services import Services
@@ -21,6 +22,16 @@ def tell(services: Services, streams: Iterable[str], since: str) -> None:
         for entry in entries:
             if entry.at >= since:
                 leave(services, entries, entry)
+
+
+def tell_of_proposal(services: Services, stream: str, seq: int, at: str) -> None:
+    """Leave the events of what became of a proposal, and of all since; what ended it may be older than `at`, where a
+    request is repeated that was cut off before."""
+    entries = services.chain.read(stream)
+    since = min([at, *(one.at for one in entries if one.kind in OF_A_PROPOSAL and one.body["proposal"] == seq)])
+    for entry in entries:
+        if entry.at >= since:
+            leave(services, entries, entry)
 
 
 def leave(services: Services, entries: Sequence[Entry], entry: Entry) -> None:
