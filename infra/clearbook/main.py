@@ -858,6 +858,30 @@ def invoice(
 
 
 @app.command()
+def deliver(
+    reseller: Annotated[str, typer.Argument(help="Whose events and files they are.")],
+    bucket: Annotated[str, typer.Option(help="The reseller's own bucket; empty: they go nowhere any more.")],
+    region: Annotated[str, typer.Option(help="The bucket's region, such as cn-hangzhou.")] = "",
+    endpoint: Annotated[
+        str, typer.Option(help="default, or the region's https://oss-<region>.aliyuncs.com.")
+    ] = "default",
+    prefix: Annotated[str, typer.Option(help="Folders below which they go, such as clearbook/.")] = "",
+    role: Annotated[str, typer.Option(help="The role by which they are written, acs:ram::<account>:role/<name>.")] = "",
+    secret: Annotated[str, typer.Option(help="Instead: the name of the secret with a key of the reseller's.")] = "",
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose a bucket that a reseller's events and files go to; first the reseller puts an object there as proof."""
+    from infra.clearbook.decisions import propose_act
+
+    where = {"region": region, "endpoint": endpoint, "prefix": prefix, "role": role, "secret": secret} if bucket else {}
+    given = {name: value for name, value in where.items() if value}
+    propose_act("delivery_bucket", {"reseller": reseller, "bucket": bucket, **given}, by, why, home, json)
+
+
+@app.command()
 def settle(
     cycle: CycleOption,
     reseller: Annotated[Optional[str], typer.Option(help="One reseller. Default: all.")] = None,  # noqa: UP045
