@@ -699,6 +699,22 @@ def grant(
 
 
 @app.command()
+def propose(
+    act: Annotated[str, typer.Argument(help="What is to be decided, such as lock; `clearbook me` lists all.")],
+    asked: Annotated[Optional[list[str]], typer.Argument(metavar="NAME=VALUE...", help="What it asks for.")] = None,  # noqa: UP045
+    file: Annotated[Optional[Path], typer.Option(help="The document, for acts that are about one.")] = None,  # noqa: UP045
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose any act by its name: what the commands of their own do, for scripts."""
+    from infra.clearbook.decisions import propose_any
+
+    propose_any(act, asked or [], file, by, why, home, json)
+
+
+@app.command()
 def lock(
     cycle: CycleOption,
     reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045
@@ -855,30 +871,6 @@ def invoice(
 
     of = {"reseller": reseller, "agreement": agreement, "cycle": cycle}
     propose_invoice({**of, "number": number, "date": date, "amount": amount}, by, why, home, json)
-
-
-@app.command()
-def deliver(
-    reseller: Annotated[str, typer.Argument(help="Whose events and files they are.")],
-    bucket: Annotated[str, typer.Option(help="The reseller's own bucket; empty: they go nowhere any more.")],
-    region: Annotated[str, typer.Option(help="The bucket's region, such as cn-hangzhou.")] = "",
-    endpoint: Annotated[
-        str, typer.Option(help="default, or the region's https://oss-<region>.aliyuncs.com.")
-    ] = "default",
-    prefix: Annotated[str, typer.Option(help="Folders below which they go, such as clearbook/.")] = "",
-    role: Annotated[str, typer.Option(help="The role by which they are written, acs:ram::<account>:role/<name>.")] = "",
-    secret: Annotated[str, typer.Option(help="Instead: the name of the secret with a key of the reseller's.")] = "",
-    by: By = "paula",
-    why: Why = "",
-    home: Home = None,
-    json: Json = None,
-) -> None:
-    """Propose a bucket that a reseller's events and files go to; first the reseller puts an object there as proof."""
-    from infra.clearbook.decisions import propose_act
-
-    where = {"region": region, "endpoint": endpoint, "prefix": prefix, "role": role, "secret": secret} if bucket else {}
-    given = {name: value for name, value in where.items() if value}
-    propose_act("delivery_bucket", {"reseller": reseller, "bucket": bucket, **given}, by, why, home, json)
 
 
 @app.command()

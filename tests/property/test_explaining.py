@@ -70,7 +70,7 @@ def settled(connection: duckdb.DuckDBPyConnection, inputs: Inputs, share: Share,
     connection.execute(f"COPY whole TO {quoted(str(at / 'bill.parquet'))} (FORMAT parquet)")
     days = {str(one["date"]): "part" for one in inputs.bill}
     manifest = {"bills": {"1": days}, "assignments": list(map(_listed, inputs.assignments)), "classes": [], "rates": ""}
-    manifest |= {"earlier": {}, "locked": {}}
+    manifest |= {"earlier": {}, "locked": {}, "adjustments": [], "closed": []}
     made = [one.as_json() for one in statements(found.groups, share.agreements, inputs.cycle)]
     # Nothing is asked of services where no document is read.
     services: Any = SimpleNamespace()
@@ -146,7 +146,7 @@ def lived(patch: pytest.MonkeyPatch, folder: Path, months: Sequence[Inputs]) -> 
         cycles.append(str(inputs.cycle))
         kept = settled[-1]
         assert kept is not None
-        books.decide("lock", "reseller/aurora", {"cycle": kept.cycle, "settlement": kept.settlement})
+        books.decide("lock", "reseller/aurora", {"cycle": kept.cycle, "settlement": kept.settlement, "calculated": 0})
         yield books, cycles
 
 
