@@ -7,9 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from infra.clearbook.context import now, services
 from infra.clearbook.decisions import propose_act
 from infra.clearbook.main import write_json
@@ -34,26 +31,18 @@ def show_cases(cycle: str, which: Mapping[str, str | None], home: Path | None, j
     if json_to is not None:
         write_json(found, json_to)
     if json_to != "-":
-        Console().print(case_table(found, f"{(which['state'] or 'open').capitalize()} cases {cycle}"))
+        print("\n".join(case_list(found, f"{(which['state'] or 'open').capitalize()} cases {cycle}")))
 
 
-def case_table(found: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """The cases as a table."""
-    table = Table(title=title, title_justify="left", show_lines=True)
-    table.add_column("Case", no_wrap=True)
-    table.add_column("Whose")
-    table.add_column("State")
-    table.add_column("Lines", justify="right")
-    table.add_column("Amount held", justify="right")
-    table.add_column("What is wrong")
-    table.add_column("What would resolve it")
+def case_list(found: Sequence[Mapping[str, Any]], title: str) -> list[str]:
+    """The cases in lines of text, with their whole ids, as the other commands ask for them."""
+    told = [f"{title}: {len(found) or 'none'}"]
     for one in found:
-        amount = f"{one['amount']} {one['currency']}".strip()
         age = f", {one['age_days']} days" if one.get("age_days") else ""
-        whose, remedy = one["reseller"] or "nobody yet", f"{one['remedy']} ({', '.join(one['actions'])})"
-        id_ = one["id"].rpartition("-")[2]
-        table.add_row(id_, whose, one["state"] + age, f"{one['lines']:,}", amount, one["problem"], remedy)
-    return table
+        told.append(f"{one['id']}, {one['reseller'] or 'nobody yet'}: {one['state']}{age}")
+        told.append(f"  {one['problem']}; {_held(one)}")
+        told += [f"  {one['remedy']}; actions: {', '.join(one['actions'])}"] if one["actions"] else []
+    return told
 
 
 def show_case(id_: str, home: Path | None, json_to: str | None) -> None:
@@ -67,8 +56,8 @@ def show_case(id_: str, home: Path | None, json_to: str | None) -> None:
 
 def case_text(found: Mapping[str, Any]) -> list[str]:
     """A case in lines of text."""
-    held = f"{found['lines']:,} lines, {found['amount']} {found['currency']}".strip()
-    told = [f"{found['id']}, {found['reseller'] or 'nobody yet'}: {found['state']}", f"  {found['problem']}; {held}"]
+    told = [f"{found['id']}, {found['reseller'] or 'nobody yet'}: {found['state']}"]
+    told.append(f"  {found['problem']}; {_held(found)}")
     told += [f"  since {found['since']}"] if found["since"] else []
     told += [f"  settled by {found['closed_by'][:12]}"] if found["closed_by"] else []
     if found["actions"]:
@@ -86,10 +75,23 @@ def case_text(found: Mapping[str, Any]) -> list[str]:
     return told
 
 
+def _held(one: Mapping[str, Any]) -> str:
+    lines = f"{one['lines']:,} line{'' if one['lines'] == 1 else 's'}"
+    return f"{lines}, {one['amount']} {one['currency']}".strip()
+
+
 def propose(act: str, asked: Mapping[str, Any], by: str, why: str, home: Path | None, json_to: str | None) -> None:
     """Propose, or note, what is asked; empty options are left out."""
     given = {name: value for name, value in asked.items() if value not in (None, [], False)}
     propose_act(act, given, by, why, home, json_to)
+
+
+def comment(
+    case: str, text: str, reseller: str | None, by: str, home: Path | None, json_to: str | None
+) -> None:  # fmt: skip
+    """Leave a comment where its case is; whose that is is looked up where nobody says it."""
+    owner = reseller or caselist.shown(services(home), case)["reseller"]
+    propose("comment", {"case": case, "text": text, "reseller": owner}, by, "", home, json_to)
 
 
 def show_effect(proposal: str, cycle: str | None, home: Path | None, json_to: str | None) -> None:

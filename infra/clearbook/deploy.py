@@ -55,8 +55,11 @@ def policies_from(
             print(f"- {function}: {one}")
         for one in sorted(mine.keys() - before):
             print(f"+ {function}: {one}")
-    for path in permissions.write(found, policies):
+    written = permissions.write(found, policies)
+    for path in written:
         print(f"written: {path}")
+    if not written:
+        print("nothing was recorded that the policies lack")
 
 
 def _as_json(checks: Sequence[Check], made: Sequence[Action]) -> dict[str, object]:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from infra.clearbook.bills.shown import plain_console, say_table
 from infra.clearbook.context import services
 from infra.clearbook.main import write_json
 from shared.cycle import Cycle
@@ -45,7 +45,7 @@ def show_settlements(cycle: str, home: Path | None, json_to: str | None) -> None
     if json_to is not None:
         write_json(found, json_to)
     if json_to != "-":
-        Console().print(settlement_table(found, f"Settlements {cycle}"))
+        say_table(plain_console(), settlement_table(found, f"Settlements {cycle}"))
 
 
 def settlement_table(found: list[dict[str, Any]], title: str) -> Table:

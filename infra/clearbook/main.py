@@ -977,6 +977,7 @@ def settlements(cycle: CycleOption, home: Home = None, json: Json = None) -> Non
 
 Because = Annotated[str, typer.Option("--because", help="The reason, kept with what it decides.")]
 OfReseller = Annotated[Optional[str], typer.Option("--reseller", help="Of this reseller alone.")]  # noqa: UP045
+CaseId = Annotated[str, typer.Argument(help="Its id, as `clearbook cases --cycle C` lists it.")]
 OfKind = Annotated[Optional[str], typer.Option("--kind", help="Of this kind alone, such as no_rule.")]  # noqa: UP045
 
 
@@ -1004,7 +1005,7 @@ def cases_list(
 
 
 @cases.command("show")
-def cases_show(case: Annotated[str, typer.Argument()], home: Home = None, json: Json = None) -> None:
+def cases_show(case: CaseId, home: Home = None, json: Json = None) -> None:
     """All that is known of a case: its lines, what was decided, what people say."""
     from infra.clearbook.cases import show_case
 
@@ -1013,17 +1014,17 @@ def cases_show(case: Annotated[str, typer.Argument()], home: Home = None, json: 
 
 @cases.command("comment")
 def cases_comment(
-    case: Annotated[str, typer.Argument()],
-    text: Annotated[str, typer.Argument()],
+    case: CaseId,
+    text: Annotated[str, typer.Argument(help="What there is to say.")],
     by: By,
-    reseller: OfReseller = None,
+    reseller: Annotated[Optional[str], typer.Option(help="Whose it is. Default: it is looked up.")] = None,  # noqa: UP045
     home: Home = None,
     json: Json = None,
 ) -> None:
-    """Say something about a case; --reseller names whose it is, and is left out where it is nobody's yet."""
-    from infra.clearbook.cases import propose
+    """Say something about a case."""
+    from infra.clearbook.cases import comment
 
-    propose("comment", {"case": case, "text": text, "reseller": reseller}, by, "", home, json)
+    comment(case, text, reseller, by, home, json)
 
 
 @cases.command("dispute")
@@ -1066,7 +1067,7 @@ def cases_resolve(
 
 @cases.command("assign")
 def cases_assign(
-    account: Annotated[str, typer.Argument()],
+    account: Annotated[str, typer.Argument(help="The account that lines are of.")],
     since: Annotated[str, typer.Option("--from", help="The first day, YYYY-MM-DD.")],
     by: By,
     until: Annotated[Optional[str], typer.Option(help="The last day.")] = None,  # noqa: UP045
@@ -1078,7 +1079,8 @@ def cases_assign(
     home: Home = None,
     json: Json = None,
 ) -> None:
-    """Propose the party document in force with one assignment more."""
+    """Propose the party document in force with one assignment more: of a customer that a reseller sells to, of one that
+    the operator sells to (--customer, --direct), or of its own use."""
     from infra.clearbook.cases import propose
 
     whose = {"customer": customer, "reseller": reseller, "direct": direct, "own_use": own_use}
@@ -1089,8 +1091,8 @@ def cases_assign(
 
 @cases.command("adjust")
 def cases_adjust(
-    reseller: Annotated[str, typer.Argument()],
-    agreement: Annotated[str, typer.Argument()],
+    reseller: Annotated[str, typer.Argument(help="Whose statement it is on.")],
+    agreement: Annotated[str, typer.Argument(help="The agreement that it is under.")],
     cycle: CycleOption,
     amount: Annotated[str, typer.Option(help="What is owed besides; below 0 what is taken back.")],
     currency: Annotated[str, typer.Option(help="That of the agreement.")],
@@ -1155,6 +1157,8 @@ def reconcile(
     """
     from infra.clearbook.reconcile import Asked, run
 
+    if not months and (factor is not None or minimum is not None):
+        raise typer.BadParameter("--factor and --minimum go with --month-against-month")
     run(Asked(cycle, reseller, home, json, output), against, map_, months, factor, minimum)
 
 

@@ -54,24 +54,21 @@ def show_status(cycle: str, home: Path | None, json_to: str | None) -> None:
         write_json({"cycle": cycle, "payouts": rows, "totals": totals(found)}, json_to)
     if json_to == "-":
         return
-    from rich.console import Console
-    from rich.table import Column, Table
+    from infra.clearbook.bills.shown import columns, plain_console, say, say_table
 
-    payment = Column("payment", no_wrap=True)
-    table = Table(payment, "amount", "confirmed", "came back", "open", "outcome", "bank's reference", box=None)
+    console = plain_console()
+    if not rows:
+        say(console, f"nothing of {cycle} is instructed")
+        return
+    figures = ("amount", "confirmed", "came back", "open")
+    table = columns("payment", *figures, "outcome", "bank's reference", right=figures)
     for row in rows:
         said = row["outcome"].replace("_", " ") + (", reopened" if row["reopened"] != "0" else "")
         amounts = (f"{row['instructed']} {row['currency']}", row["confirmed"], row["returned"], row["open"])
         table.add_row(row["instruction"], *amounts, said, " ".join((row["reference"], row["reason"])).strip())
-    console = Console()
-    if not console.is_terminal:
-        console.width = 118  # a log or a file: wide enough that the lines stay whole
-    if not rows:
-        console.print(f"nothing of {cycle} is instructed")
-        return
-    console.print(table)
+    say_table(console, table)
     for currency, sums in totals(found).items():
-        console.print(f"{currency}: " + ", ".join(f"{name} {value}" for name, value in sums.items()), highlight=False)
+        say(console, f"{currency}: " + ", ".join(f"{name} {value}" for name, value in sums.items()))
 
 
 def standings(work: Services, cycle: str) -> list[tuple[str, Standing]]:

@@ -79,7 +79,8 @@ def write_summary(cycle: str, formats: Sequence[str], output: Path, home: Path |
     for name, value, *remark in summary.page(found, "en").headline:
         print(f"{name}: {value}" + "".join(f" ({one})" for one in remark if one))
     for one in found.compared:
-        print(f"Unexplained: {figure(one.unexplained)} {one.currency}")
+        if one.unexplained:
+            print(f"Unexplained, exactly: {figure(one.unexplained)} {one.currency}")
     if found.missing:
         print(f"Not settled yet: {', '.join(found.missing)}")
     print("\n".join(f"  {output / name}" for name in made))

@@ -16,7 +16,12 @@ from shared.reference import currencies
 
 
 def _as_date(value: object) -> object:
-    return date.fromisoformat(value) if isinstance(value, str) and len(value) == 10 else value
+    if not isinstance(value, str) or len(value) != 10:
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"is {value!r}; write it as YYYY-MM-DD") from None
 
 
 Day = Annotated[date, BeforeValidator(_as_date), PlainSerializer(lambda day: day.isoformat(), return_type=str)]

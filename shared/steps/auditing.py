@@ -113,7 +113,7 @@ def _objects(raw: bytes) -> Iterator[tuple[str, str]]:
     while waiting:
         one = waiting.pop()
         if isinstance(one, Mapping):
-            if isinstance(one.get("key"), str):
+            if isinstance(one.get("key"), str) and "kind" not in one:  # a case's key names no object
                 yield one["key"], str(one.get("digest", ""))
             for name, value in one.items():
                 if name in ("document", "parties") and isinstance(value, str) and _HASH.fullmatch(value):

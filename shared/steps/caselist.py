@@ -27,6 +27,15 @@ from shared.steps.inputs import Kept
 PENDING, PROPOSED, APPLIED, SETTLED = "pending", "proposed", "applied", "settled"
 STATES = (PENDING, PROPOSED, "approved", "rejected", APPLIED, SETTLED)
 LINES_SHOWN = 20
+# What ends these, beside which nothing is decided about them.
+_ENDED_BY: Mapping[str, list[str]] = {
+    "payout_returned": ["reopen"],
+    "payout_rejected": ["reopen"],
+    "payout_partial": ["reopen"],
+    "payout_contradicted": ["reopen"],
+    "payout_not_instructed": ["payout"],
+    "arrived_after_lock": [],
+}
 _BY_DOCUMENT: Mapping[str, str] = {
     "unmapped_account": "assign",
     "new_account": "assign",
@@ -48,8 +57,8 @@ class Listed:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is still somebody's work."""
-        return self.state != SETTLED
+        """Whether it is still somebody's work; an adjustment that was rejected is not."""
+        return self.state != SETTLED and (self.case.kind, self.state) != (ADJUSTMENT, "rejected")
 
     @property
     def actions(self) -> list[str]:
@@ -57,6 +66,8 @@ class Listed:
         kind = self.case.kind
         if kind == ADJUSTMENT:
             return ["approve", "reject"] if self.state == PROPOSED else []
+        if kind in _ENDED_BY:
+            return list(_ENDED_BY[kind])
         found = [_BY_DOCUMENT[kind]] if kind in _BY_DOCUMENT else []
         found += ["adjust"] if kind in (DISPUTE, "unlinked_refund", "refund_exceeds_charge") else []
         return [*found, EXCLUDE if kind in HOLDING else DISMISS, ACCEPT]
@@ -174,6 +185,8 @@ def _first_seen(services: Services, owner: str, cycle: str, entries: list[Entry]
 
 def shown(services: Services, id_: str) -> dict[str, Any]:
     """All that is known of a case: the first of its lines, what was decided and said."""
+    if not casework.ID.fullmatch(id_):
+        raise BadInputError("case", f"is {id_[:80]!r}", "write its whole id, as `clearbook cases --cycle C` lists it")
     cycle = id_[:7]
     found = [one for one in listed(services, cycle) if one.case.id == id_]
     if not found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,6 +18,7 @@ from shared.money import text
 from shared.services import Services
 from shared.steps import state
 
+ID = re.compile(r"(20\d\d-\d\d)-[a-z_]+-[0-9a-f]{12}", re.ASCII)  # of a case
 Named = tuple[str, str, str]  # kind, key, currency
 NOTHING = Decimal(0)
 
@@ -41,6 +43,16 @@ def open_cases(services: Services, owner: str, cycle: str, entries: list[Entry])
     found += disputed(owner, cycle, entries) + adjusting(owner, cycle, entries)
     if (month := months.months(entries).get(cycle)) is not None:
         found += of_payments(month, owner)
+    return _undismissed(services, cycle, entries, found)
+
+
+def decidable(services: Services, owner: str, cycle: str, entries: list[Entry]) -> list[OpenCase]:
+    """The open cases, and the bank's answers that fit no payment: people close these, and no lock waits for them."""
+    unknown = _undismissed(services, cycle, entries, answered(owner, cycle, entries))
+    return open_cases(services, owner, cycle, entries) + unknown
+
+
+def _undismissed(services: Services, cycle: str, entries: list[Entry], found: list[Case]) -> list[OpenCase]:
     decided = standing(services, entries, cycle)
     return [
         OpenCase(one.id, one.kind, one.key, one.currency, one.lines, one.amount, stands == ACCEPT)
@@ -66,6 +78,15 @@ def kept_list(services: Services, listed: Mapping[str, Any], owner: str, cycle: 
     return [
         Case(cycle, owner, one["kind"], one["key"], one["currency"], one["lines"], Decimal(one["amount"]))
         for one in rows
+    ]
+
+
+def answered(owner: str, cycle: str, entries: list[Entry]) -> list[Case]:
+    """The bank's answers of a month that fit no payment."""
+    month = months.months(entries).get(cycle)
+    return [
+        Case(cycle, owner, "payout_unknown", key, one.body["currency"], 0, Decimal(one.body["amount"]))
+        for key, one in (month.answer_unknown.items() if month is not None else ())
     ]
 
 

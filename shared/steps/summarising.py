@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +14,7 @@ from shared.money import EXACT, total
 from shared.payout.batch import balance
 from shared.report.summary import Case, Changed, Compared, Share, Summary
 from shared.services import Services
-from shared.steps import inputs, projections, state
+from shared.steps import caselist, inputs, state
 from shared.steps.reconcile import reconcile
 
 Stated = Sequence[Mapping[str, Any]]  # {"agreement", "currency", "total", "tax", "payable"} of a share
@@ -68,18 +68,21 @@ def _share(
     stated: Mapping[str, Any],
     cycle: str,
 ) -> Share:
-    paid = [
-        EXACT.add(Decimal(one.body["amount"]), Decimal(one.body.get("withheld", "0")))
-        for one in (month.instructed.values() if month else ())
-        if one.body["agreement"] == stated["agreement"]
-    ]
+    paid = _sum_of(stated["agreement"], [one.body for one in month.instructed.values()] if month else [])
+    owed_again = _sum_of(stated["agreement"], month.reopened.values() if month else [])
     is_calculated = month is not None and month.calculated is not None
     return Share(
         reseller, names, stated["agreement"], stated["currency"],
         month.state if month is not None and is_calculated else "draft",
         Decimal(stated["total"]), Decimal(stated["tax"]), Decimal(stated["payable"]),
-        total(paid), balance(entries, stated["agreement"], cycle),
+        EXACT.subtract(paid, owed_again), balance(entries, stated["agreement"], cycle),
     )  # fmt: skip
+
+
+def _sum_of(agreement: str, found: Iterable[Mapping[str, Any]]) -> Decimal:
+    """What payments under an agreement came to, with what was withheld of them."""
+    mine = [one for one in found if one["agreement"] == agreement]
+    return total([Decimal(one[name]) for one in mine for name in ("amount", "withheld") if name in one])
 
 
 def _changed(
@@ -100,10 +103,9 @@ def _changed(
 def _cases(services: Services, cycle: str) -> list[Case]:
     """The open cases by kind and currency, the most money first."""
     sums: dict[tuple[str, str], list[Any]] = {}
-    for row in projections.listed(services, projections.CASES, cycle):
-        if row["state"] == "open":
-            into = sums.setdefault((str(row["kind"]), str(row["currency"])), [0, 0, Decimal(0)])
-            amount = Decimal(str(row["amount"]))
-            into[:] = into[0] + 1, into[1] + int(row["lines"]), EXACT.add(into[2], amount)
+    for one in caselist.listed(services, cycle):
+        if one.is_open:
+            into = sums.setdefault((one.case.kind, one.case.currency), [0, 0, Decimal(0)])
+            into[:] = into[0] + 1, into[1] + one.case.lines, EXACT.add(into[2], one.case.amount)
     found = [Case(kind, currency, *sums_) for (kind, currency), sums_ in sums.items()]
     return sorted(found, key=lambda one: (-abs(one.amount), one.kind, one.currency))

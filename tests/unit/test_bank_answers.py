@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from infra.clearbook.people import PREPARER
 from shared.chain.entry import Draft, Entry, Head
 from shared.control import months
 from shared.errors import BadInputError
 from shared.payout.answers import ANSWER_BYTES_MAX, BOOKED, CSV, PAIN002, RETURNED, Answer, parse_answers
 from shared.payout.batch import balance
 from shared.payout.outcomes import AnswerRefusedError, kind_of, status_of_payouts, told
+from shared.steps import caselist, decide
 from shared.steps.confirm_payouts import is_taken
 from tests.bank import batch_booking, booking, camt053, due, pain002
 from tests.builders import CYCLE
@@ -278,6 +280,12 @@ def test_an_answer_about_nothing_that_was_instructed_is_the_operators_case(paid:
 
     [case] = paid.cases()
     assert (case["kind"], case["owner"], case["key"]) == ("payout_unknown", "operator", f"{CYCLE}.aurora.other")
+
+    asked = {"action": "dismiss", "cycle": CYCLE, "because": "not ours, says the bank", "cases": [case["id"]]}
+    [proposal] = decide.propose(paid.services, "case", asked, by=PREPARER, why="", at=paid.at).proposals
+    paid.approve(proposal)
+
+    assert [one.state for one in caselist.listed(paid.services, CYCLE)] == ["settled"]
 
 
 # -- whatever order -----------------------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from infra.clearbook.cases import case_text
+from infra.clearbook.cases import case_list, case_text, cases_of
 from infra.clearbook.people import APPROVER, PREPARER
 from shared.control.approvals import NotAllowedError, Proposal, StaleProposalError
+from shared.control.cases import KINDS
 from shared.control.months import stream_of
 from shared.errors import BadInputError
 from shared.parties.parties import OPERATOR
+from shared.report.language import LANGUAGES, label
 from shared.steps import caselist, casework, decide, verifying
 from shared.steps.effects import effects
 from shared.steps.effects import words as effect_words
@@ -515,3 +517,26 @@ def test_what_the_effect_says_is_what_the_approval_brings(world: Worked) -> None
 
     assert str(found["aurora"].statements[0].after) == world.total() == "105.00"
     assert [(one.name, str(one.after)) for one in found[OPERATOR].held] == [("unmapped_account", "0")]
+
+
+def test_an_adjustment_that_was_rejected_is_nobodys_work(world: Worked) -> None:
+    proposal = world.adjust("5.00")
+    decide.reject(world.services, proposal.name, by=APPROVER, why="too much", at=world.at)
+
+    [case] = [one for one in caselist.listed(world.services, JUNE) if one.case.kind == "adjustment"]
+    assert (case.state, case.is_open) == ("rejected", False)
+
+
+def test_the_list_names_cases_by_the_ids_that_commands_take(world: Worked) -> None:
+    [case] = cases_of(world.services, JUNE)
+    title, first, *_ = case_list([case], "Open cases 2025-06")
+
+    assert title == "Open cases 2025-06: 1"
+    assert first == f"{case['id']}, aurora: pending"
+    assert caselist.shown(world.services, case["id"])["id"] == case["id"]
+    with pytest.raises(BadInputError, match="write its whole id"):
+        caselist.shown(world.services, case["id"].rpartition("-")[2])
+
+
+def test_every_kind_of_case_has_its_words_on_the_summary() -> None:
+    assert all(label(f"case.{kind}", language) for kind in KINDS for language in LANGUAGES)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -15,7 +16,7 @@ from shared.control.approvals import StaleProposalError
 from shared.cycle import Cycle
 from shared.errors import BadInputError
 from shared.ids import digest
-from shared.ports import ObjectEvent
+from shared.ports import ObjectEvent, ServiceError
 from shared.steps import decide
 from shared.steps.notify import notify
 from tests.builders import CYCLE
@@ -135,6 +136,15 @@ def test_a_bucket_that_does_not_hold_the_proof_cannot_be_approved(world: World) 
     world.approve(proposal)
 
     assert told(theirs) == ["delivery_bucket.approved"]
+
+
+def test_an_approver_is_told_why_a_bucket_cannot_be_read(world: World) -> None:
+    def refuse(_: object) -> NoReturn:
+        raise ServiceError("cannot assume role", "it does not exist", "check its name", retryable=False)
+
+    proposal = propose(world, asked())
+    with pytest.raises(BadInputError, match="cannot be read: cannot assume role: it does not exist"):
+        decide.approve(replace(world.services, buckets_of_others=refuse), proposal.name, by=APPROVER, at=world.at)
 
 
 def test_the_proof_of_one_reseller_is_none_of_another(world: World) -> None:

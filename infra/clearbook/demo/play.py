@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.clearbook.bills.pull import Asked, order_rounds
-from infra.clearbook.cases import case_table, cases_of
+from infra.clearbook.cases import case_list, cases_of
 from infra.clearbook.context import environment, start_local
 from infra.clearbook.demo import acts
 from infra.clearbook.demo.month import LINES_MIN, Month, month
@@ -406,7 +406,8 @@ def _show(stage: Stage, result: Mapping[str, Any], *, is_unchanged: bool) -> Non
     console.print()
     console.print(settlement_table(result["settlements"], f"Settlements {stage.cycle}"))
     console.print(reconciliation_text(result["reconciliation"]), highlight=False)
-    console.print(case_table(result["cases"], "Open cases: what Clearbook does not guess"))
+    for line in case_list(result["cases"], "Open cases, which Clearbook does not guess"):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print("Files, each opened once by its link:")
     for one in result["settlements"]:
         for key, link in zip(one["statement_keys"], one["statement_links"], strict=True):

@@ -76,7 +76,7 @@ def _chosen(services: Services, given: Mapping[str, Any]) -> dict[str, list[Case
     streams = services.chain.read_all({months.stream_of(owner, given["cycle"]) for owner in owners})
     for owner in owners:
         entries = streams[months.stream_of(owner, given["cycle"])]
-        for one in casework.open_cases(services, owner, given["cycle"], entries):
+        for one in casework.decidable(services, owner, given["cycle"], entries):
             if (not ids or one.id in ids) and given.get("kind") in (None, one.kind):
                 case = Case(given["cycle"], owner, one.kind, one.key, one.currency, one.lines, one.amount)
                 found.setdefault(owner, []).append(case)
@@ -139,7 +139,7 @@ def _assign(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
 def _check(services: Services, entries: list[Entry], proposal: Proposal) -> None:
     """Every case is open and holds what it held when the decision was proposed."""
     owner, cycle = _owner(proposal.stream), proposal.body["cycle"]
-    now = {one.id: one for one in casework.open_cases(services, owner, cycle, entries)}
+    now = {one.id: one for one in casework.decidable(services, owner, cycle, entries)}
     for one in casework.cases_of(services, proposal.body):
         found = now.get(case_id(cycle, owner, *casework.named(one)))
         if found is None:
@@ -165,13 +165,17 @@ def _show(services: Services, proposal: Proposal) -> list[str]:
             sums[one["currency"]] = EXACT.add(sums.get(one["currency"], Decimal(0)), Decimal(one["amount"]))
     lines = sum(one["lines"] for one in cases)
     held = ", ".join(f"{text(amount)} {currency}".strip() for currency, amount in sorted(sums.items()))
-    told = [f"{body['action']} {len(cases):,} cases of {body['cycle']}, {lines:,} lines, {held or '0'}: "
-            f"{body['because']}", _effect(body["action"])]  # fmt: skip
+    about = f"{_counted(len(cases), 'case')} of {body['cycle']}, {_counted(lines, 'line')}, {held or '0'}"
+    told = [f"{body['action']} {about}: {body['because']}", _effect(body["action"])]
     told += [
-        f"  {one['kind']} {one['key']}: {one['lines']:,} lines, {one['amount']} {one['currency']}".rstrip()
+        f"  {one['kind']} {one['key']}: {_counted(one['lines'], 'line')}, {one['amount']} {one['currency']}".rstrip()
         for one in cases[:_SHOWN]
     ]
     return told + ([f"  and {len(cases) - _SHOWN:,} more"] if len(cases) > _SHOWN else [])
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _effect(action: str) -> str:

@@ -12,6 +12,7 @@ from shared.control.approvals import Proposal
 from shared.errors import BadInputError
 from shared.events.destination import DELIVERY_BUCKET, NAMES, Destination, destination_of, in_force
 from shared.parties.parties import Parties
+from shared.ports import ServiceError
 from shared.services import Services
 from shared.steps import state
 from shared.steps.acts.act import Act, Proposed, Who, fields, nothing_follows
@@ -92,7 +93,12 @@ def _check(services: Services, entries: list[Entry], proposal: Proposal) -> None
 
 
 def _is_proven(services: Services, destination: Destination) -> bool:
-    found = services.buckets_of_others(destination).find(destination.challenge)
+    try:
+        found = services.buckets_of_others(destination).find(destination.challenge)
+    except ServiceError as exc:
+        if exc.retryable:
+            raise
+        raise BadInputError(f"bucket {destination.bucket}", f"cannot be read: {exc}", _wanted(destination)) from exc
     return found is not None and found.strip() == destination.token.encode()
 
 

@@ -72,7 +72,7 @@ def _show(services: Services, proposal: Proposal) -> list[str]:
     body, had = proposal.body, users_of(services.chain.read(GRANTS)).get(proposal.body["user"])
     before = f"{had['role']} {had.get('of', '')}".strip() if had else "no role"
     after = f"{body['role']} {body.get('of', '')}".strip() or "no role"
-    return [f"{body['user']} {body['name']}: {before} -> {after}".replace("  ", " ")]
+    return [f"{body['user']} {body['name']}".rstrip() + f": {before} -> {after}"]
 
 
 ACT = Act(GRANT, _propose, _check, nothing_follows, _show)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,13 +22,12 @@ from shared.steps.acts.act import Act, Proposed, Who, fields, nothing_follows
 COMMENT = "comment"
 _TEXT_MAX, _ABOUT_MAX, _LINES_MAX = 2000, 100, 200
 _NOTES_MAX = 200  # of one person about a month: nobody fills a stream alone
-_CASE = re.compile(r"(20\d\d-\d\d)-[a-z_]+-[0-9a-f]{12}", re.ASCII)
 
 
 def _comment(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
     """Leave a comment on a case; `reseller` says whose it is, and is left out for the operator's."""
     given = fields(asked, {"case": str, "text": str}, {"reseller": str})
-    found = _CASE.fullmatch(given["case"])
+    found = casework.ID.fullmatch(given["case"])
     if found is None:
         raise BadInputError("case", f"is {given['case'][:80]!r}", "see `clearbook cases --cycle C` for its id")
     body = {"cycle": found[1], "case": given["case"], "text": _said("text", given["text"], _TEXT_MAX)}
@@ -84,7 +82,8 @@ def _refuse(services: Services, owner: str, by: str, kind: str) -> None:
     user = approvals.users(services.chain).get(by)
     role = ROLES[user["role"]] if user else None
     if user is None or role is None or not role.notes or (role.view is not View.OPERATOR and user.get("of") != owner):
-        raise NotAllowedError(f"{by} may leave no {kind.removesuffix('ed')} here; ask who may for a role")
+        what = "comment" if kind == COMMENTED else "dispute"
+        raise NotAllowedError(f"{by} may leave no {what} here; ask who may for a role")
 
 
 def _check(services: Services, entries: list[Entry], proposal: Proposal) -> None:
