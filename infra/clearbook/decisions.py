@@ -30,6 +30,19 @@ def propose_act(act: str, asked: Mapping[str, Any], by: str, why: str, home: Pat
     say(found["proposals"], json_to, found["notes"])
 
 
+def propose_any(
+    act: str, given: Sequence[str], file: Path | None, by: str, why: str, home: Path | None, json_to: str | None
+) -> None:
+    """Propose an act of NAME=VALUE; `true` and `false` are no texts."""
+    asked: dict[str, Any] = document(file) if file is not None else {}
+    for one in given:
+        name, sign, value = one.partition("=")
+        if not name or not sign:
+            raise BadInputError("argument", f"is {one!r}", "write it as NAME=VALUE")
+        asked[name] = value == "true" if value in ("true", "false") else value
+    propose_act(act, asked, by, why, home, json_to)
+
+
 def propose_file(
     act: str, file: Path, by: str, why: str, home: Path | None, json_to: str | None, **more: Any
 ) -> None:  # fmt: skip

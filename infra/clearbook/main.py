@@ -699,6 +699,22 @@ def grant(
 
 
 @app.command()
+def propose(
+    act: Annotated[str, typer.Argument(help="What is to be decided, such as lock; `clearbook me` lists all.")],
+    asked: Annotated[Optional[list[str]], typer.Argument(metavar="NAME=VALUE...", help="What it asks for.")] = None,  # noqa: UP045
+    file: Annotated[Optional[Path], typer.Option(help="The document, for acts that are about one.")] = None,  # noqa: UP045
+    by: By = "paula",
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose any act by its name: what the commands of their own do, for scripts."""
+    from infra.clearbook.decisions import propose_any
+
+    propose_any(act, asked or [], file, by, why, home, json)
+
+
+@app.command()
 def lock(
     cycle: CycleOption,
     reseller: Annotated[Optional[list[str]], typer.Option(help="One reseller; may be repeated. Default: all.")] = None,  # noqa: UP045

@@ -19,6 +19,7 @@ from shared.control.approvals import StaleProposalError
 from shared.cycle import Cycle
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest, digest_of
+from shared.money import text
 from shared.steps.acts import references
 from tests.bill_parts import bill_line, write_part
 from tests.builders import ACME, ATLAS, BIRCH, P1, P2, agreement, assigned, parties
@@ -55,7 +56,9 @@ class Sealed(World):
         self.cloud.work.put_once(snapshot.key, snapshot.body)
         control = {"key": "", "differences": 0, "open": 0, "attempt": 0}
         slot = f"f{Cycle.parse(cycle).next().first:%Y%m}03T1230"
-        seal = Seal(payer, cycle, slot, "api", status, snapshot.id, snapshot.rows, {}, {}, {}, control)
+        pretax = sum((Decimal(one["pretax"]) for one in said), Decimal(0))
+        totals = {"CNY": {"gross": "0", "pretax": text(pretax)}} if said else {}
+        seal = Seal(payer, cycle, slot, "api", status, snapshot.id, snapshot.rows, totals, {}, {}, control)
         draft = Draft(SEALED, "ingest_bill", self.at, seal.body())
         entry = self.services.chain.append(bill_stream(payer, cycle), lambda _: draft)
         assert entry is not None

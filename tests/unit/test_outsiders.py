@@ -13,6 +13,7 @@ from shared.documents import DocumentRefusedError, read_yaml
 from shared.errors import BadInputError
 from shared.parties.document import party_document
 from shared.report.cells import safe
+from shared.steps.acts.locks import UnexplainedError
 from shared.steps.reconcile import summarise
 from shared.steps.route_settlements import Order
 from tests.builders import ACME, CYCLE, DAYS, P1, agreement, item, parties
@@ -66,10 +67,18 @@ def test_a_provisional_bill_cannot_be_settled_as_final(tmp_path: Path) -> None:
     assert [e.kind for e in world.services.chain.read("reseller/aurora") if e.kind == CALCULATED] == []
 
 
-def test_a_summary_that_was_changed_is_not_published(world: World) -> None:
+def test_a_month_whose_summary_was_changed_is_not_locked(world: World) -> None:
     key = f"settlements/{CYCLE}/aurora/{world.month().settlement}/summary.json"
     world.cloud.work.put_again(key, world.cloud.work.objects[key].replace(b"160.00", b"999.00"))
-    world.approve(world.propose_lock())
+    with pytest.raises(UnexplainedError, match="is not the summary that reseller/aurora#"):
+        world.propose_lock()
+
+
+def test_a_summary_that_is_changed_after_the_lock_is_not_published(world: World) -> None:
+    world.approve(world.propose_lock(), drain=False)
+    key = f"settlements/{CYCLE}/aurora/{world.month().settlement}/summary.json"
+    world.cloud.work.put_again(key, world.cloud.work.objects[key].replace(b"160.00", b"999.00"))
+    world.pump.drain()
 
     [refusal] = world.pump.refusals
     assert "is not the summary that was locked" in refusal["refused"]

@@ -57,6 +57,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "publish": ("publish_statements",),
     "pay": ("pay_resellers", "confirm_payouts"),
     "notify": ("notify",),
+    "decide": ("portal",),
     "sweep": ("sweep",),
 }
 _CU_VCPU_S, _CU_GB_S, _CU_DISK_GB_S, _CU_INVOCATION = 1.0, 0.15, 0.05, 75 / 10_000
