@@ -164,9 +164,9 @@ class Books:
         for linked in self.inputs.links:
             if before is None or linked not in before.links:
                 case = {"kind": "unlinked_refund", "key": linked.refund, "currency": "CNY"}
-                what: dict[str, Any] = {"cycle": linked.cycle, "action": LINK, "because": "so", "cases": [case]}
-                what |= {"charge": linked.charge, "of": linked.cycle, "account": accounts.get(linked.refund, "")}
-                self.decide(CASE, "reseller/aurora", what)
+                by_hand: dict[str, Any] = {"cycle": linked.cycle, "action": LINK, "because": "so", "cases": [case]}
+                by_hand |= {"charge": linked.charge, "of": linked.cycle, "account": accounts.get(linked.refund, "")}
+                self.decide(CASE, "reseller/aurora", by_hand)
 
     def outcome(self, connection: duckdb.DuckDBPyConnection, kept: Kept) -> Outcome:
         """The lines and cases of a settlement."""
