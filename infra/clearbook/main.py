@@ -1065,6 +1065,24 @@ def cases_resolve(
     propose("case", {"action": action, "cycle": cycle, "because": because, **which}, by, why, home, json)
 
 
+@cases.command("link")
+def cases_link(
+    refund: Annotated[str, typer.Argument(help="The id of the refund's line, as its case names it.")],
+    charge: Annotated[str, typer.Argument(help="The id of the line that it undoes.")],
+    cycle: CycleOption,
+    because: Because,
+    by: By,
+    why: Why = "",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Propose to link a refund that is in a case to the charge that it undoes; both of one account."""
+    from infra.clearbook.cases import propose
+
+    asked = {"action": "link", "cycle": cycle, "refund": refund, "charge": charge, "because": because}
+    propose("case", asked, by, why, home, json)
+
+
 @cases.command("assign")
 def cases_assign(
     account: Annotated[str, typer.Argument(help="The account that lines are of.")],

@@ -17,7 +17,8 @@ from shared.control.approvals import APPROVED, REJECTED, Proposal, waiting
 CASE, ADJUSTMENT = "case", "adjustment"  # acts
 DISPUTED, COMMENTED = "disputed", "commented"  # kinds of entries
 DISPUTE = "dispute"  # the kind of its case
-EXCLUDE, ACCEPT, DISMISS = "exclude", "accept", "dismiss"
+EXCLUDE, ACCEPT, DISMISS, LINK = "exclude", "accept", "dismiss", "link"
+LINKED = ("unlinked_refund", "refund_exceeds_charge")  # the kinds of cases that people link
 # What each action means for a case.
 ACTIONS: Mapping[str, str] = {
     EXCLUDE: "closes it without settling: its lines are excluded, and name the case",
@@ -54,6 +55,12 @@ def read_by_settlements(entries: list[Entry]) -> dict[str, list[int]]:
         if one.kind == APPROVED and one.body["act"] == CASE and one.body["what"]["action"] in _READ:
             found.setdefault(one.body["what"]["cycle"], []).append(one.body["proposal"])
     return {cycle: sorted(seqs) for cycle, seqs in found.items()}
+
+
+def links(entries: list[Entry]) -> list[Decision]:
+    """The refunds of a share that people have linked to charges, in the order of the proposals."""
+    found = [_decision(one, ended) for one, ended in _proposals(entries, CASE) if one.body["action"] == LINK]
+    return [one for one in found if one.state == APPROVED]
 
 
 def adjustments(entries: list[Entry]) -> list[Decision]:

@@ -121,16 +121,25 @@ class Parties:
     def neighbours(self, owner: str, cycles: Sequence[Cycle]) -> set[str]:
         """The other resellers that hold an account of the owner's share on other days of the cycles."""
         ours = [one for one in self.assignments if any(one.touches(cycle) for cycle in cycles)]
-        if owner == OPERATOR:
-            mine = {one.account for one in ours if one.reseller is not None} - held_throughout(ours, cycles)
-        else:
-            mine = {one.account for one in ours if one.reseller == owner}
+        mine = _held_by(owner, ours, cycles)
         return {one.reseller for one in ours if one.account in mine and one.reseller not in (None, owner)}
+
+    def shares(self, owner: str, account: str, cycles: Sequence[Cycle]) -> bool:
+        """Whether lines of an account that resellers hold may be the owner's in one of the cycles."""
+        ours = [one for one in self.assignments if any(one.touches(cycle) for cycle in cycles)]
+        return account in _held_by(owner, ours, cycles)
 
     def shares_of(self, accounts: set[str], cycle: Cycle) -> set[str]:
         """The resellers that hold one of the accounts in the cycle, and the operator where something is left over."""
         shares = {one.reseller or OPERATOR for one in self.in_cycle(cycle) if one.account in accounts}
         return shares | {OPERATOR} if accounts else shares
+
+
+def _held_by(owner: str, assignments: Sequence[Assignment], cycles: Sequence[Cycle]) -> set[str]:
+    """The accounts of an owner's share; of the operator's, those that resellers hold on other days."""
+    if owner == OPERATOR:
+        return {one.account for one in assignments if one.reseller is not None} - held_throughout(assignments, cycles)
+    return {one.account for one in assignments if one.reseller == owner}
 
 
 def held_throughout(assignments: Iterable[Assignment], cycles: Sequence[Cycle]) -> set[str]:

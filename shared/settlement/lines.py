@@ -73,6 +73,7 @@ def add_reaching(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], sh
     given = {"paths": list(paths), "accounts": accounts}
     read, key = _read_sql(share), ", ".join(REFUND_KEY)
     connection.execute(f"INSERT INTO bill SELECT {read} FROM {of_share} AND kind IN {UNDO}", given)  # noqa: S608
+    link_by_hand(connection, share)
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE asked AS SELECT DISTINCT {key} FROM bill WHERE kind IN {UNDO}"""  # noqa: S608
     )
@@ -86,9 +87,21 @@ def add_reaching(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], sh
     connection.execute(
         f"""INSERT INTO bill SELECT {read} FROM (SELECT * FROM {of_share} AND kind IN {CHARGE}) p
             WHERE EXISTS (FROM asked a WHERE {same}) OR EXISTS (FROM named n WHERE {of_record})
-               OR p.line_id IN (SELECT line FROM named)""",  # noqa: S608
+               OR p.line_id IN (SELECT line FROM named) OR p.line_id IN (SELECT charge FROM by_hand)""",  # noqa: S608
         given,
     )
+
+
+def link_by_hand(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
+    """Make `by_hand`: the charges that people have linked refunds to. Such a refund names its charge, whatever record
+    it named before."""
+    connection.execute("CREATE OR REPLACE TEMP TABLE by_hand (refund VARCHAR, charge VARCHAR)")
+    if share.links:
+        insert(connection, "by_hand", [(one.refund, one.charge) for one in share.links], 2)
+        connection.execute(
+            f"UPDATE bill SET related_record = '=' || h.charge FROM by_hand h "  # noqa: S608
+            f"WHERE bill.line_id = h.refund AND kind IN {UNDO}"
+        )
 
 
 def has_refunds(connection: duckdb.DuckDBPyConnection, paths: Sequence[str], share: Share) -> bool:
@@ -166,6 +179,7 @@ def place(connection: duckdb.DuckDBPyConnection, share: Share) -> None:
     `number` is that of a version of the share's own; a line without any version has the basis pretax. `rate_to` is
     absent where the line is in the currency of its version, or where no rate is known (`pays` tells them apart).
     """
+    link_by_hand(connection, share)
     _say_whose(connection, share)
     connection.execute(
         """CREATE OR REPLACE TEMP TABLE whose AS

@@ -133,7 +133,8 @@ def _policy(share: Share, number: int | None) -> Refunds:
 
 
 def _find_related(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `related`: the charge that each refund says it undoes, by the provider's id of a line or of its record.
+    """Make `related`: the charge that each refund says it undoes, by the provider's id of a line or of its record; or
+    that people say it undoes, of the same account.
 
     Of several lines of one record it is the one that has the refund's key; where that is not one, it is none.
     """
@@ -151,6 +152,10 @@ def _find_related(connection: duckdb.DuckDBPyConnection) -> None:
                 SELECT u.line_id, c.line_id, {same}
                 FROM undo u JOIN line c ON c.record_id = u.related_record AND c.payer IS NOT DISTINCT FROM u.payer
                 WHERE c.kind IN {CHARGE}
+                UNION
+                SELECT u.line_id, c.line_id, true
+                FROM undo u JOIN by_hand h ON h.refund = u.line_id JOIN line c ON c.line_id = h.charge
+                WHERE c.kind IN {CHARGE} AND c.account = u.account AND c.payer IS NOT DISTINCT FROM u.payer
             )
             SELECT refund, coalesce(min(charge) FILTER (is_same), min(charge)) AS charge FROM named GROUP BY refund
             HAVING count(DISTINCT charge) = 1 OR count(DISTINCT charge) FILTER (is_same) = 1"""  # noqa: S608

@@ -35,6 +35,7 @@ def sale(share: Share, seller: str, buyer: str, plans: Sequence[PricePlan]) -> S
         looked_back=share.looked_back,
         classes=share.classes,
         rates=share.rates,
+        links=share.links,
         earlier=share.earlier,
     )
 

@@ -37,6 +37,15 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedByHand:
+    """A refund of a cycle that people have linked to the charge that it undoes."""
+
+    cycle: str
+    refund: str
+    charge: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeldBack:
     """What a locked cycle held back of an agreement, above 0."""
 
@@ -116,6 +125,7 @@ class Share:
     figures: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)  # (figure, cycle)
     adjustments: Sequence[Approved] = ()  # not posted yet
     closed: Sequence[Closed] = ()
+    links: Sequence[LinkedByHand] = ()  # of other shares of its accounts too: links are the same for all
     held_back: Sequence[HeldBack] = ()  # whatever is released in the cycle is among these
     opened: Opened | None = None
     stood_on: Sequence[Cycle] = ()

@@ -71,6 +71,14 @@ def reorder_owner_of(services: Services, stream: str) -> list[str]:
     return _reorder(services, {name})
 
 
+def reorder_sharing(services: Services, stream: str) -> list[str]:
+    """The same of a reseller, and of all that hold accounts of its share on other days: they link refunds alike."""
+    parties, _ = state.parties(services)
+    owner = stream.removeprefix("reseller/")
+    cycles = [Cycle.parse(one) for one in sealed(services)]
+    return _reorder(services, {owner, OPERATOR, *parties.neighbours(owner, cycles)})
+
+
 def reorder_operator(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
     """A change of what the operator's share tells: its cases name the codes that nobody knows."""
     return _reorder(services, {OPERATOR})

@@ -15,7 +15,7 @@ from shared.chain.entry import Entry
 from shared.columnar import connect, quoted
 from shared.control import months, resolving
 from shared.control.cases import HOLDING, KINDS, Case
-from shared.control.resolving import ACCEPT, ADJUSTMENT, DISMISS, DISPUTE, EXCLUDE, Decision
+from shared.control.resolving import ACCEPT, ADJUSTMENT, DISMISS, DISPUTE, EXCLUDE, LINK, LINKED, Decision
 from shared.cycle import Cycle
 from shared.errors import BadInputError
 from shared.parties.parties import OPERATOR
@@ -69,7 +69,8 @@ class Listed:
         if kind in _ENDED_BY:
             return list(_ENDED_BY[kind])
         found = [_BY_DOCUMENT[kind]] if kind in _BY_DOCUMENT else []
-        found += ["adjust"] if kind in (DISPUTE, "unlinked_refund", "refund_exceeds_charge") else []
+        found += [LINK] if kind in LINKED and self.case.owner != OPERATOR else []
+        found += ["adjust"] if kind in (DISPUTE, *LINKED) else []
         return [*found, EXCLUDE if kind in HOLDING else DISMISS, ACCEPT]
 
 
@@ -151,6 +152,10 @@ def _standing(decided: Mapping[casework.Named, list[_About]], case: Case, entrie
     if one.action == EXCLUDE:
         known = month.calculated.body.get("decided", ()) if month is not None and month.calculated is not None else ()
         return APPLIED if one.seq in known else "approved", one.name
+    if one.action == LINK:
+        runs = [month.calculated, *month.late] if month is not None and month.calculated is not None else []
+        read = runs[-1].body.get("links", ()) if runs else ()
+        return PENDING if one.name in read else "approved", one.name  # read, and the charge had not as much left
     if (lines, amount) != (case.lines, case.amount):
         return PENDING, one.name  # it holds something else by now
     if one.action == DISMISS:

@@ -46,12 +46,6 @@ def open_cases(services: Services, owner: str, cycle: str, entries: list[Entry])
     return _undismissed(services, cycle, entries, found)
 
 
-def decidable(services: Services, owner: str, cycle: str, entries: list[Entry]) -> list[OpenCase]:
-    """The open cases, and the bank's answers that fit no payment: people close these, and no lock waits for them."""
-    unknown = _undismissed(services, cycle, entries, answered(owner, cycle, entries))
-    return open_cases(services, owner, cycle, entries) + unknown
-
-
 def _undismissed(services: Services, cycle: str, entries: list[Entry], found: list[Case]) -> list[OpenCase]:
     decided = standing(services, entries, cycle)
     return [
@@ -78,15 +72,6 @@ def kept_list(services: Services, listed: Mapping[str, Any], owner: str, cycle: 
     return [
         Case(cycle, owner, one["kind"], one["key"], one["currency"], one["lines"], Decimal(one["amount"]))
         for one in rows
-    ]
-
-
-def answered(owner: str, cycle: str, entries: list[Entry]) -> list[Case]:
-    """The bank's answers of a month that fit no payment."""
-    month = months.months(entries).get(cycle)
-    return [
-        Case(cycle, owner, "payout_unknown", key, one.body["currency"], 0, Decimal(one.body["amount"]))
-        for key, one in (month.answer_unknown.items() if month is not None else ())
     ]
 
 

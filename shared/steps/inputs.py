@@ -87,6 +87,7 @@ def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapsh
         "held_back": _held_back(services, order),
         **(_before(services, order, older, _holds(order.owner, mine, cycles)) if order.earlier else {}),
         **_decided(services, order),
+        **_links(services, order),
     }
     return dict(json.loads(canonical_json(manifest)))
 
@@ -94,7 +95,7 @@ def manifest_of(services: Services, order: Order, snapshots: Mapping[str, Snapsh
 def parse_manifest(body: bytes) -> dict[str, Any]:
     """The manifest of an object; what engines of before did not read, those of their settlements do not name."""
     none = {"classes": [], "others": [], "rates": "", "figures": "", "opening": "", "held_back": []}
-    return {**none, "earlier": {}, "locked": {}, "adjustments": [], "closed": [], **json.loads(body)}
+    return {**none, "earlier": {}, "locked": {}, "adjustments": [], "closed": [], "links": [], **json.loads(body)}
 
 
 def _holds(owner: str, assignments: Sequence[Assignment], cycles: Sequence[Cycle]) -> Callable[[str], bool]:
@@ -173,6 +174,19 @@ def _decided(services: Services, order: Order) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
+def _links(services: Services, order: Order) -> dict[str, Any]:
+    """The refunds that people linked, as (cycle, refund, charge, proposal); of several decisions the last proposed."""
+    streams = sorted({name.rpartition("#")[0] for name in order.links})
+    made = [
+        one for stream in streams for one in resolving.links(services.chain.read(stream)) if one.name in order.links
+    ]
+    found = {}
+    for one in sorted(made, key=lambda one: (one.at, one.name.rpartition("#")[0], one.seq)):
+        [case] = one.what["cases"]
+        found[case["key"]] = [one.what["of"], case["key"], one.what["charge"], one.name]
+    return {"links": sorted(found.values())} if found else {}
+
+
 def _on(what: Mapping[str, Any]) -> list[str | None]:
     return [what.get("customer"), what.get("product")]
 
@@ -197,7 +211,7 @@ def _held_back(services: Services, order: Order) -> list[list[object]]:
 
 def share_of(services: Services, manifest: Mapping[str, Any]) -> Share:
     """What a manifest names, beside the bills, before it is known which cycles it looks back to."""
-    from shared.settlement.share import Approved, Closed, HeldBack, Share
+    from shared.settlement.share import Approved, Closed, HeldBack, LinkedByHand, Share
 
     of_cycles = {**manifest["earlier"], manifest["cycle"]: manifest}
     rates = {cycle: state.fx_rates(services, one["rates"]) for cycle, one in of_cycles.items() if one["rates"]}
@@ -234,6 +248,7 @@ def share_of(services: Services, manifest: Mapping[str, Any]) -> Share:
             for id_, agreement, cycle, amount, *rest in manifest["adjustments"]
         ],
         closed=[Closed(*named) for *named, _ in manifest["closed"]],
+        links=[LinkedByHand(*linked) for *linked, _ in manifest["links"]],
     )
 
 

@@ -119,6 +119,7 @@ class _View:
             "exchange rates": tables["rates"],
             "figures": tables["figures"],
             "decisions on cases": [one for one in share.closed if one.cycle == str(cycle)],
+            "links by hand": [one for one in share.links if one.cycle == str(cycle)],
         }
 
 

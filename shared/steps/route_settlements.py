@@ -50,6 +50,7 @@ class Order:
     earlier: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by cycle: as `_earlier` says
     adjustments: tuple[int, ...] = ()  # the proposals, by their seq, of approved adjustments that it posts
     decided: tuple[int, ...] = ()  # and of decisions about cases of the cycle
+    links: tuple[str, ...] = ()  # the names of decisions that link refunds to charges, up to the cycle
 
     @property
     def body(self) -> bytes:
@@ -71,6 +72,7 @@ class Order:
                 **({"earlier": dict(self.earlier)} if self.earlier else {}),
                 **({"adjustments": list(self.adjustments)} if self.adjustments else {}),
                 **({"decided": list(self.decided)} if self.decided else {}),
+                **({"links": list(self.links)} if self.links else {}),
             }
         )
 
@@ -238,7 +240,24 @@ def order_of(
         earlier,
         adjustments,
         tuple(resolving.read_by_settlements(entries).get(cycle, ())),
+        tuple(_links(services, parties, entries, [*earlier, cycle], owner)),
     )
+
+
+def _links(services: Services, parties: Parties, entries: list[Entry], cycles: list[str], owner: str) -> list[str]:
+    """The decisions that link refunds: the share's own, and those of others about accounts that it holds too. What is
+    locked reads those of earlier cycles that it was settled with."""
+    *_, cycle = cycles
+    first, known = str(Cycle.parse(cycle).plus(-2 * LOOK_BACK)), [Cycle.parse(one) for one in cycles]
+    found = resolving.links(entries)
+    for one in sorted(parties.neighbours(owner, known)):
+        theirs = resolving.links(services.chain.read(months.stream_of(one, cycle)))
+        found += [link for link in theirs if parties.shares(owner, link.what["account"], known)]
+    own = months.months(entries).get(cycle)
+    if own is not None and own.locked is not None and own.calculated is not None:
+        had = own.calculated.body.get("links", ())
+        found = [one for one in found if one.name in had or one.what["cycle"] == cycle]
+    return sorted(one.name for one in found if first <= one.what["cycle"] <= cycle)
 
 
 def _earlier(services: Services, now: Bills, entries: list[Entry], cycle: str) -> Mapping[str, Mapping[str, Any]]:
@@ -292,7 +311,7 @@ def parse_order(body: bytes, key: str) -> Order:
     """The order of an object; refused when its name does not follow from its content."""
     try:
         data = json.loads(body)
-        lists = ("agreements", "others", "adjustments", "decided")
+        lists = ("agreements", "others", "adjustments", "decided", "links")
         order = Order(**{**data, **{name: tuple(data.get(name, ())) for name in lists}})
         if order.key != key:
             raise ValueError(f"its content belongs under {order.key}")

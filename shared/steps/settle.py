@@ -292,6 +292,7 @@ def _decide(
         **({"earlier": dict(order.earlier)} if order.earlier else {}),
         **({"adjustments": list(order.adjustments)} if order.adjustments else {}),
         **({"decided": list(order.decided)} if order.decided else {}),
+        **({"links": list(order.links)} if order.links else {}),
         "statements": [
             {name: one[name] for name in ("agreement", "currency", "total", "tax", "payable")}
             | {"kinds": kinds_of(one)}

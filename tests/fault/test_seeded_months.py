@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ LAST = DAYS[-1]
 LAST_NIGHTS = (28, 29, 30)
 DAILY_EVERY = 10  # months that also have a round of drafts
 CALLS_MOST = 12
+_DAY = re.compile(r"/20\d\d-\d\d-\d\d/")
 
 
 class Misfortune:
@@ -203,6 +205,9 @@ def came_to(world: World) -> dict[str, object]:
     world.cloud.calls.befall = lambda number, what: None
     found = outcome(world)
     del found["given up"]
+    # When something happened is the misfortune's: a payment of the next day is anchored there, and its events say so.
+    found["records"] = sorted(_DAY.sub("/", key) for key in world.keys("records") if not key.endswith("/day.json"))
+    found["events"] = sorted(key for key in world.keys("work", "outbox/"))
     return found
 
 

@@ -70,7 +70,7 @@ def settled(connection: duckdb.DuckDBPyConnection, inputs: Inputs, share: Share,
     connection.execute(f"COPY whole TO {quoted(str(at / 'bill.parquet'))} (FORMAT parquet)")
     days = {str(one["date"]): "part" for one in inputs.bill}
     manifest = {"bills": {"1": days}, "assignments": list(map(_listed, inputs.assignments)), "classes": [], "rates": ""}
-    manifest |= {"earlier": {}, "locked": {}, "adjustments": [], "closed": []}
+    manifest |= {"earlier": {}, "locked": {}, "adjustments": [], "closed": [], "links": []}
     made = [one.as_json() for one in statements(found.groups, share.agreements, inputs.cycle)]
     # Nothing is asked of services where no document is read.
     services: Any = SimpleNamespace()

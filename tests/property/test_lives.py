@@ -37,7 +37,7 @@ from shared.cycle import Cycle
 from shared.ids import digest
 from shared.money import Mode
 from shared.parties.parties import Assignment, CustomerClass
-from shared.settlement.share import Approved, Closed, Opened, PastCharge, ScaleTotal
+from shared.settlement.share import Approved, Closed, LinkedByHand, Opened, PastCharge, ScaleTotal
 from tests.reference.compare import Inputs, life_by_engine, life_by_model
 
 EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "12"))
@@ -305,6 +305,20 @@ def closings(draw: st.DrawFn, rows: Sequence[Mapping[str, Any]], months: int) ->
 
 
 @st.composite
+def linked(draw: st.DrawFn, rows: Sequence[Mapping[str, Any]], months: int) -> list[tuple[int, LinkedByHand]]:
+    """Refunds that people link, to whatever line, each with the month that first knows it."""
+    undone = [row for row in rows if row["kind"] in ("refund", "chargeback")]
+    chosen = draw(st.lists(st.sampled_from(undone), max_size=2, unique_by=lambda row: row["line_id"])) if undone else []
+    return [
+        (
+            draw(st.integers(0, months - 1)),
+            LinkedByHand(row["cycle"], row["line_id"], draw(st.sampled_from(rows))["line_id"]),
+        )
+        for row in chosen
+    ]
+
+
+@st.composite
 def lives(draw: st.DrawFn) -> list[Inputs]:
     """One to three months, each with all that is known when it is settled."""
     cycles = CYCLES[: draw(st.sampled_from([1, 2, 2, 3]))]
@@ -328,6 +342,7 @@ def lives(draw: st.DrawFn) -> list[Inputs]:
         openings = {"aurora": Opened(str(cycles[0]), totals, draw(past_charges()))}
     late = {one.id: draw(st.integers(0, len(cycles) - 1)) for one in approved}  # when an adjustment is approved
     let_go = draw(closings(rows, len(cycles)))
+    by_hand = draw(linked(rows, len(cycles)))
     # What is corrected later: an assignment, a rate, a figure.
     found = []
     for index, cycle in enumerate(cycles):
@@ -339,7 +354,8 @@ def lives(draw: st.DrawFn) -> list[Inputs]:
         seen = [row for row in rows if row["arrives"] <= index and row["cycle"] <= str(cycle)]
         due = [one for one in approved if one.cycle <= str(cycle) and late[one.id] <= index]
         closed = [one for arrives, one in let_go if arrives <= index and one.cycle <= str(cycle)]
-        found.append(Inputs(cycle, seen, owned, terms, classes, rates, figures, due, openings, closed))
+        links = [one for arrives, one in by_hand if arrives <= index and one.cycle <= str(cycle)]
+        found.append(Inputs(cycle, seen, owned, terms, classes, rates, figures, due, openings, closed, links))
     return found
 
 

@@ -25,12 +25,13 @@ from shared.chain.entry import Draft, Entry
 from shared.columnar import quoted
 from shared.control import months
 from shared.control.approvals import APPROVED, PROPOSED
-from shared.control.resolving import ADJUSTMENT, CASE, EXCLUDE
+from shared.control.resolving import ADJUSTMENT, CASE, EXCLUDE, LINK
 from shared.cycle import Cycle
 from shared.ids import canonical_json, digest, digest_of
 from shared.money import text
 from shared.parties.parties import OPERATOR, STREAM, Connector, CustomerClass, Parties
 from shared.ports import ObjectEvent
+from shared.settlement.share import LinkedByHand
 from shared.steps import state
 from shared.steps.inputs import Kept
 from shared.steps.route_settlements import bills, order_of
@@ -146,7 +147,7 @@ class Books:
         self.services.chain.append(stream, lambda _: Draft(APPROVED, "amir", at, approved))
 
     def decide_what_is_new(self, before: Inputs | None) -> None:
-        """The adjustments and closed cases that are known since the month before."""
+        """The adjustments, closed cases and links that are known since the month before."""
         for one in self.inputs.adjustments:
             if before is None or one not in before.adjustments:
                 on = {name: value for name in ("customer", "product") if (value := getattr(one, name)) is not None}
@@ -158,6 +159,14 @@ class Books:
                 let_go = {"cycle": closed.cycle, "action": EXCLUDE, "because": "let go", "cases": [case]}
                 for stream in ("reseller/aurora", months.stream_of(OPERATOR, closed.cycle)):
                     self.decide(CASE, stream, let_go)
+
+        accounts = {row["line_id"]: row["account"] for row in self.inputs.bill}
+        for linked in self.inputs.links:
+            if before is None or linked not in before.links:
+                case = {"kind": "unlinked_refund", "key": linked.refund, "currency": "CNY"}
+                by_hand: dict[str, Any] = {"cycle": linked.cycle, "action": LINK, "because": "so", "cases": [case]}
+                by_hand |= {"charge": linked.charge, "of": linked.cycle, "account": accounts.get(linked.refund, "")}
+                self.decide(CASE, "reseller/aurora", by_hand)
 
     def outcome(self, connection: duckdb.DuckDBPyConnection, kept: Kept) -> Outcome:
         """The lines and cases of a settlement."""
@@ -179,7 +188,7 @@ def test_steps_look_back_to_all_that_is_to_be_adjusted(
     connection: duckdb.DuckDBPyConnection, months: list[Inputs]
 ) -> None:
     # Openings are not handed in by the steps.
-    months = [replace(one, openings={}, classes=classes_of(one)) for one in months]
+    months = [replace(one, openings={}, classes=classes_of(one), links=links_of(one, months)) for one in months]
     expected = life_by_engine(connection, months)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         books = Books(patch, Path(folder) / "cloud")
@@ -203,6 +212,22 @@ def test_steps_look_back_to_all_that_is_to_be_adjusted(
                 if owner != OPERATOR:
                     lock = {"cycle": kept.cycle, "settlement": kept.settlement, "calculated": 0}
                     books.decide("lock", "reseller/aurora", lock)
+
+
+def links_of(inputs: Inputs, months: Sequence[Inputs]) -> Sequence[LinkedByHand]:
+    """Only of refunds whose account was aurora's on a day of their month, whatever was corrected since."""
+    rows = {row["line_id"]: row for one in months for row in one.bill}
+    return [
+        one
+        for one in inputs.links
+        if one.refund in rows and all(is_aurora_s(month, rows[one.refund]["account"], one.cycle) for month in months)
+    ]
+
+
+def is_aurora_s(inputs: Inputs, account: str, cycle: str) -> bool:
+    """Whether an account is aurora's on a day of a cycle."""
+    held = (one for one in inputs.assignments if one.account == account and one.reseller == "aurora")
+    return any(one.touches(Cycle.parse(cycle)) for one in held)
 
 
 def classes_of(inputs: Inputs) -> Sequence[CustomerClass]:

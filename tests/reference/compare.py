@@ -20,7 +20,7 @@ from shared.columnar import insert
 from shared.cycle import Cycle
 from shared.parties.parties import OPERATOR, Assignment, CustomerClass
 from shared.settlement import engine, lines
-from shared.settlement.share import Approved, Closed, HeldBack, Opened, PastCharge, Share
+from shared.settlement.share import Approved, Closed, HeldBack, LinkedByHand, Opened, PastCharge, Share
 from shared.settlement.statement import Statement, statements
 from tests.reference import inputs as values
 from tests.reference import model
@@ -111,6 +111,7 @@ class Inputs:
     adjustments: Sequence[Approved] = ()
     openings: Mapping[str, Opened] = field(default_factory=dict)  # by reseller
     closed: Sequence[Closed] = ()  # cases closed without settling; they say "kind: why"
+    links: Sequence[LinkedByHand] = ()
 
     def shares(self) -> list[Share]:
         """The operator's share and one for each reseller."""
@@ -132,6 +133,7 @@ class Inputs:
             {(figure, cycle): value for (of, figure, cycle), value in self.figures.items() if of == owner},
             opened=self.openings.get(owner),
             closed=self.closed,
+            links=self.links,
         )
 
     def begun(self, owner: str) -> list[Agreement]:
@@ -297,7 +299,7 @@ def known_of(inputs: Inputs) -> model.Known:
         for reseller, one in inputs.openings.items()
     ]
     return model.Known(
-        [model_line(row) for row in inputs.bill],
+        [model_line(row) for row in _linked(inputs)],
         [_model_assignment(one) for one in inputs.assignments],
         [_model_version(one) for one in inputs.agreements],
         [values.CustomerClass(one.customer, one.name, one.begins, one.ends) for one in inputs.classes],
@@ -317,6 +319,21 @@ def known_of(inputs: Inputs) -> model.Known:
             if _is_in(row, one)
         },
     )
+
+
+def _linked(inputs: Inputs) -> list[BillRow]:
+    """The bill, where refunds that people linked name their charge; one of another account is none."""
+    accounts = {row["line_id"]: (row.get("payer"), row["account"]) for row in inputs.bill}
+    named = {
+        one.refund: one.charge if accounts.get(one.charge) == accounts.get(one.refund) else "none of its account"
+        for one in inputs.links
+    }
+    return [
+        {**row, "related_record": named[row["line_id"]]}
+        if row["line_id"] in named and row["kind"] in ("refund", "chargeback")
+        else row
+        for row in inputs.bill
+    ]
 
 
 def _is_in(row: BillRow, case: Closed) -> bool:

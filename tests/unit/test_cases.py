@@ -23,7 +23,7 @@ from shared.steps.explaining.asking import explain
 from shared.steps.explaining.words import words
 from shared.steps.inputs import Kept
 from shared.steps.reconcile import reconcile
-from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, agreement, item
+from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, agreement, assigned, item
 from tests.pump import go_live, small_month
 from tests.unit.test_months_in_order import (
     ACME_OF_AURORA,
@@ -540,3 +540,161 @@ def test_the_list_names_cases_by_the_ids_that_commands_take(world: Worked) -> No
 
 def test_every_kind_of_case_has_its_words_on_the_summary() -> None:
     assert all(label(f"case.{kind}", language) for kind in KINDS for language in LANGUAGES)
+
+
+# -- a refund linked to its charge --------------------------------------------------------------------------------
+
+DISK = {"instance_id": "d-1"}
+
+
+def linked(world: Worked, refund: str, charge: str, cycle: str = JUNE) -> Proposal:
+    """Propose to link a refund."""
+    asked = {"action": "link", "cycle": cycle, "refund": refund, "charge": charge, "because": "the order says so"}
+    [proposal] = world.propose("case", **asked)
+    return proposal
+
+
+@pytest.fixture
+def refunded(tmp_path: Path) -> Worked:
+    """Aurora earns 10 % of ecs; a refund of June is of an instance that has no charge."""
+    world = Worked(tmp_path)
+    world.hold(ACME_OF_AURORA, ATLAS_OF_AURORA, BIRCH_OF_BOREALIS)
+    world.decide_agreement(agreement("aurora"))
+    world.say(JUNE, line("a", "2025-06-10", "1000"), line("r", "2025-06-12", "-300", **DISK))
+    assert world.total() == "100.00"
+    return world
+
+
+def test_a_refund_that_people_link_is_netted_in_its_month(refunded: Worked, tmp_path: Path) -> None:
+    [case] = refunded.cases()
+    assert "link" in caselist.shown(refunded.services, str(case["id"]))["actions"]
+    proposal = linked(refunded, "r", "a")
+    assert decide.show(refunded.services, proposal)[-1] == "  to charge a"
+    [effect] = effects(refunded.services, proposal.name)
+    assert list(effect_words(effect))[1] == "  aurora-2025, total: 100.00 -> 70.00 CNY (-30)"
+    assert states(refunded) == {"unlinked_refund": "proposed"}
+
+    refunded.approve(proposal)
+
+    assert refunded.total() == "70.00"
+    assert refunded.open() == {}
+    assert states(refunded) == {"unlinked_refund": "settled"}
+    assert refunded.kept().manifest(refunded.services)["links"] == [[JUNE, "r", "a", proposal.name]]
+    assert refunded.verified(tmp_path / "again")
+
+
+@pytest.mark.parametrize("take_back", ["original", "rerate"])
+def test_a_link_takes_back_what_its_charge_of_an_earlier_month_earned(tmp_path: Path, take_back: str) -> None:
+    world = Worked(tmp_path)
+    world.hold(ACME_OF_AURORA, BIRCH_OF_BOREALIS)
+    world.decide_agreement(agreement("aurora", refunds={"take_back": take_back}))
+    world.say(JUNE, line("a", "2025-06-10", "1000"))
+    world.lock("aurora")
+    world.say(JULY, line("b", "2025-07-10", "500", instance_id="i-2"), line("r", "2025-07-12", "-300", **DISK))
+    assert world.total(cycle=JULY) == "50.00"
+
+    world.approve(linked(world, "r", "a", JULY))
+
+    assert world.total(cycle=JULY) == "20.00"
+    assert world.open(cycle=JULY) == {}
+    assert world.verified(tmp_path / "again", cycle=JULY)
+
+
+def test_a_link_after_the_lock_adjusts_the_next_month_and_holds_in_all_that_follow(
+    refunded: Worked, tmp_path: Path
+) -> None:
+    refunded.approve(refunded.resolve("accept", kind="unlinked_refund"))
+    refunded.lock("aurora")
+    refunded.approve(linked(refunded, "r", "a"))
+    refunded.say(JULY, line("b", "2025-07-10", "200", instance_id="i-2"))
+
+    assert refunded.total(cycle=JULY) == "-10.00"
+    assert refunded.total() == "100.00"
+    assert refunded.verified(tmp_path / "again", cycle=JULY)
+    refunded.lock("aurora", cycle=JULY)
+    assert states(refunded)["unlinked_refund"] == "settled"
+    refunded.say(AUGUST, line("c", "2025-08-10", "300", instance_id="i-3"), line("s", "2025-08-11", "-700"))
+    assert refunded.total(cycle=AUGUST) == "-40.00"
+
+
+def test_a_link_to_a_charge_that_has_less_left_stays_a_case(refunded: Worked) -> None:
+    more = line("x", "2025-06-13", "-1000")  # equals the charge; but what people linked goes first
+    refunded.say(JUNE, line("a", "2025-06-10", "1000"), line("r", "2025-06-12", "-300", **DISK), more)
+    refunded.approve(linked(refunded, "r", "a"))
+    assert (refunded.total(), refunded.open()) == ("70.00", {"refund_exceeds_charge": False})
+
+    refunded.approve(linked(refunded, "x", "a"))
+    assert (refunded.total(), refunded.open()) == ("70.00", {"refund_exceeds_charge": False})
+    assert states(refunded)["refund_exceeds_charge"] == "pending"
+
+
+def test_a_link_to_a_charge_that_has_nothing_left_stays_a_case(refunded: Worked) -> None:
+    small, of_small = line("e", "2025-06-02", "40", ATLAS), line("f", "2025-06-05", "-40", ATLAS, related_record="e")
+    other = line("g", "2025-06-20", "-40", ATLAS, instance_id="d-2")
+    refunded.say(JUNE, line("a", "2025-06-10", "1000"), {**small, "record_id": "e"}, of_small, other)
+    refunded.approve(linked(refunded, "g", "e"))
+
+    assert (refunded.total(), refunded.open()) == ("100.00", {"unlinked_refund": False})
+
+
+def test_of_several_links_of_a_refund_the_last_proposed_holds_in_whatever_order_they_are_approved(
+    refunded: Worked,
+) -> None:
+    more = line("b", "2025-06-11", "600", instance_id="i-2", product_code="oss")
+    refunded.say(JUNE, line("a", "2025-06-10", "1000"), more, line("r", "2025-06-12", "-300", **DISK))
+    first = linked(refunded, "r", "b")
+    second = linked(refunded, "r", "a")
+    refunded.approve(second, drain=False)
+    refunded.approve(first)
+
+    assert refunded.total() == "70.00"
+
+
+def test_what_cannot_be_linked_is_refused(refunded: Worked) -> None:
+    refunded.say(
+        JUNE,
+        line("a", "2025-06-10", "1000"),
+        line("o", "2025-06-10", "10", ATLAS),
+        line("u", "2025-06-10", "10", currency="USD"),
+        line("r", "2025-06-12", "-300", **DISK),
+        line("s", "2025-06-13", "-5", **DISK),
+    )
+    for refund, charge, says in (
+        ("a", "a", "is no refund in an open case"),
+        ("nothing", "a", "is no refund in an open case"),
+        ("r", "nothing", "is no line of the share"),
+        ("r", "s", "is a refund"),
+        ("r", "o", "has the account"),
+        ("r", "u", "has the currency USD, the refund CNY"),
+    ):
+        with pytest.raises(BadInputError, match=says):
+            linked(refunded, refund, charge)
+
+
+def test_a_linked_refund_says_who_linked_it(billed: Worked) -> None:
+    rows = {Decimal(str(row["pretax"])): str(row["line_id"]) for row in billed.cloud.rows.tables["bill_lines"].values()
+            if row["account"] == ATLAS}  # fmt: skip
+    charge = max(rows)
+    billed.approve(linked(billed, rows[Decimal(-5)], rows[charge], CYCLE))
+
+    said = told(billed, rows[Decimal(-5)])
+    assert any("linked: by hand, proposal reseller/aurora#" in one for one in said)
+    assert any("proposed by paula, approved by amir" in one for one in said)
+    assert {one.unexplained for one in reconcile(billed.services, CYCLE).comparisons} == {0}
+
+
+def test_a_link_is_the_same_for_all_that_hold_the_account(tmp_path: Path) -> None:
+    """Acme goes to borealis in July; what aurora's link has taken of June's charge, no refund of July takes again."""
+    world = Worked(tmp_path)
+    acme = [assigned(ACME, "acme", "aurora", until="2025-06-30"), assigned(ACME, "acme", "borealis", "2025-07-01")]
+    world.hold(*acme, ATLAS_OF_AURORA)
+    world.decide_agreement(agreement("aurora"))
+    world.decide_agreement(agreement("borealis"))
+    world.say(JUNE, line("a", "2025-06-10", "1000"), line("r", "2025-06-12", "-1000", **DISK))
+    world.approve(linked(world, "r", "a"))
+    world.lock("aurora")
+    world.say(JULY, line("b", "2025-07-10", "500"), line("s", "2025-07-12", "-500"), line("t", "2025-07-13", "-100"))
+
+    assert world.total("borealis", JULY) == "0.00"
+    assert world.open("borealis", JULY) == {"unlinked_refund": False}
+    assert world.total(cycle=JULY) == "0.00"

@@ -1,4 +1,5 @@
-"""Decisions about cases, many at once: exclude, accept, dismiss; or what resolves them by a document of its own."""
+"""Decisions about cases, many at once: exclude, accept, dismiss; a refund linked to its charge; or what resolves them
+by a document of its own."""
 
 from __future__ import annotations
 
@@ -7,11 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 from shared.chain.entry import Entry
+from shared.columnar import connect
 from shared.control import approvals, months
 from shared.control.approvals import Needs, Proposal, StaleProposalError
 from shared.control.cases import HOLDING, Case, case_id
-from shared.control.resolving import ACCEPT, ACTIONS, ADJUSTMENT, CASE, DISMISS, EXCLUDE
-from shared.cycle import Cycle
+from shared.control.resolving import ACCEPT, ACTIONS, ADJUSTMENT, CASE, DISMISS, EXCLUDE, LINK, LINKED
+from shared.cycle import LOOK_BACK, Cycle
 from shared.documents import reading
 from shared.errors import BadInputError
 from shared.ids import canonical_json
@@ -22,8 +24,8 @@ from shared.steps import casework, state
 from shared.steps.acts import agreements, parties
 from shared.steps.acts.act import Act, Proposed, Who, fields
 from shared.steps.acts.terms import needs_of
-from shared.steps.carry_out import reorder_owner_of
-from shared.steps.inputs import Kept
+from shared.steps.carry_out import reorder_owner_of, reorder_sharing
+from shared.steps.inputs import Kept, counting, part_keys
 
 ASSIGN, RULE = "assign", "rule"  # resolve cases by a new party document, or agreement version
 _BYTES_MAX = 32 * 1024  # of a list of cases in an entry
@@ -39,14 +41,14 @@ def _propose(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed
         given = fields(asked, {"action": str, "name": str, "text": str})
         with reading(given["text"].encode(), given["name"]) as data:
             return Proposed([agreements.propose_agreement(services, data, given["name"], **who.named())])
+    if action == LINK:
+        return _link(services, asked, who)
     if action not in ACTIONS:
-        raise BadInputError("action", f"{action!r} is none", f"give one of {', '.join([*ACTIONS, ASSIGN, RULE])}")
+        raise BadInputError("action", f"{action!r} is none", f"give one of {', '.join([*ACTIONS, LINK, ASSIGN, RULE])}")
     may = {"cases": list, "kind": str, "reseller": str}
     given = fields(asked, {"action": str, "cycle": str, "because": str}, may)
     Cycle.parse(given["cycle"])
-    because = given["because"].strip()
-    if not because or len(because) > _BECAUSE_MAX or not because.isprintable():
-        raise BadInputError("because", f"is {because[:40]!r}", f"say why in 1 to {_BECAUSE_MAX} characters")
+    because = _because(given["because"])
     if "cases" not in given and "kind" not in given:
         raise BadInputError("cases", "are missing", "name cases by their ids, or a kind")
     chosen = _chosen(services, given)
@@ -58,6 +60,13 @@ def _propose(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed
         stream = months.stream_of(owner, given["cycle"])
         proposals.append(approvals.propose(services.chain, stream, CASE, what, **who.named()))
     return Proposed(proposals)
+
+
+def _because(given: str) -> str:
+    because = given.strip()
+    if not because or len(because) > _BECAUSE_MAX or not because.isprintable():
+        raise BadInputError("because", f"is {because[:40]!r}", f"say why in 1 to {_BECAUSE_MAX} characters")
+    return because
 
 
 # -- which cases ------------------------------------------------------------------------------------------------
@@ -76,7 +85,7 @@ def _chosen(services: Services, given: Mapping[str, Any]) -> dict[str, list[Case
     streams = services.chain.read_all({months.stream_of(owner, given["cycle"]) for owner in owners})
     for owner in owners:
         entries = streams[months.stream_of(owner, given["cycle"])]
-        for one in casework.decidable(services, owner, given["cycle"], entries):
+        for one in casework.open_cases(services, owner, given["cycle"], entries):
             if (not ids or one.id in ids) and given.get("kind") in (None, one.kind):
                 case = Case(given["cycle"], owner, one.kind, one.key, one.currency, one.lines, one.amount)
                 found.setdefault(owner, []).append(case)
@@ -119,6 +128,65 @@ def _listed(services: Services, found: Sequence[Mapping[str, Any]]) -> dict[str,
     return {"list": state.keep_document(services, body), "count": len(found)}
 
 
+# -- a refund and its charge ------------------------------------------------------------------------------------
+
+
+def _link(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
+    """A refund that is in a case of a reseller's, linked to the charge that it undoes."""
+    given = fields(asked, {"action": str, "cycle": str, "refund": str, "charge": str, "because": str})
+    Cycle.parse(given["cycle"])
+    because = _because(given["because"])
+    found = [
+        (owner, one)
+        for owner, cases in _chosen(services, {"cycle": given["cycle"]}).items()
+        for one in cases
+        if one.kind in LINKED and one.key == given["refund"] and owner != OPERATOR
+    ]
+    if not found:
+        problem = f"{given['refund'][:80]!r} is no refund in an open case {' or '.join(LINKED)} of a reseller"
+        raise BadInputError("refund", problem, f"see `clearbook cases --cycle {given['cycle']}`")
+    [(owner, case)] = found
+    refund = _linkable(services, owner, given)
+    what = {"cycle": given["cycle"], "action": LINK, "because": because, "cases": [casework.as_asked(case)]}
+    what |= {"charge": given["charge"], "of": refund["cycle"], "account": refund["account"]}
+    stream = months.stream_of(owner, given["cycle"])
+    return Proposed([approvals.propose(services.chain, stream, CASE, what, **who.named())])
+
+
+def _linkable(services: Services, owner: str, given: Mapping[str, str]) -> Mapping[str, Any]:
+    """The refund's line, where its charge is a line that it may undo."""
+    lines = _lines(services, counting(services, owner, given["cycle"]), {given["refund"], given["charge"]})
+    remedy, name = "name a usage or subscription line of its account and currency", f"charge {given['charge'][:80]!r}"
+    if given["charge"] not in lines:
+        raise BadInputError(name, f"is no line of the share in {given['cycle']} or the {LOOK_BACK} before", remedy)
+    refund, charge = lines[given["refund"]], lines[given["charge"]]
+    if charge["kind"] not in ("usage", "subscription"):
+        raise BadInputError(name, f"is a {charge['kind']}", remedy)
+    for one in ("payer", "account", "currency"):
+        if charge[one] != refund[one]:
+            raise BadInputError(name, f"has the {one} {charge[one]}, the refund {refund[one]}", remedy)
+    if not 0 <= Cycle.parse(refund["cycle"]).since(Cycle.parse(charge["cycle"])) <= LOOK_BACK:
+        raise BadInputError(name, f"is of {charge['cycle']}, the refund of {refund['cycle']}", remedy)
+    return refund
+
+
+def _lines(services: Services, kept: Kept, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """Lines of the bills that a settlement reads, by their ids; its own cycle first, then the newest."""
+    manifest, found = kept.manifest(services), dict[str, dict[str, Any]]()
+    names = ("line_id", "payer", "account", "cycle", "kind", "currency")
+    with connect(services.scratch, services.memory_mb, services.threads) as connection:
+        for cycle in sorted({kept.cycle, *manifest["earlier"]}, reverse=True):
+            paths = [str(state.local_part(services, key)) for key, _ in part_keys(manifest, cycle)]
+            if not paths or wanted <= found.keys():
+                continue
+            rows = connection.execute(
+                f"SELECT {', '.join(names)} FROM read_parquet($paths) WHERE list_contains($ids::VARCHAR[], line_id)",  # noqa: S608
+                {"paths": paths, "ids": sorted(wanted)},
+            ).fetchall()
+            found |= {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+    return found
+
+
 # -- by a document ----------------------------------------------------------------------------------------------
 
 
@@ -139,7 +207,7 @@ def _assign(services: Services, asked: Mapping[str, Any], who: Who) -> Proposed:
 def _check(services: Services, entries: list[Entry], proposal: Proposal) -> None:
     """Every case is open and holds what it held when the decision was proposed."""
     owner, cycle = _owner(proposal.stream), proposal.body["cycle"]
-    now = {one.id: one for one in casework.decidable(services, owner, cycle, entries)}
+    now = {one.id: one for one in casework.open_cases(services, owner, cycle, entries)}
     for one in casework.cases_of(services, proposal.body):
         found = now.get(case_id(cycle, owner, *casework.named(one)))
         if found is None:
@@ -171,6 +239,7 @@ def _show(services: Services, proposal: Proposal) -> list[str]:
         f"  {one['kind']} {one['key']}: {_counted(one['lines'], 'line')}, {one['amount']} {one['currency']}".rstrip()
         for one in cases[:_SHOWN]
     ]
+    told += [f"  to charge {body['charge']}"] if "charge" in body else []
     return told + ([f"  and {len(cases) - _SHOWN:,} more"] if len(cases) > _SHOWN else [])
 
 
@@ -179,6 +248,8 @@ def _counted(count: int, what: str) -> str:
 
 
 def _effect(action: str) -> str:
+    if action == LINK:
+        return "the refund undoes the charge, if that has as much left; in every later settlement too"
     if action == EXCLUDE:
         return "the lines are excluded and earn nothing; what statements come to does not change"
     return ACTIONS[ACCEPT if action == ACCEPT else DISMISS]
@@ -189,6 +260,8 @@ def _owner(stream: str) -> str:
 
 
 def _carry_out(services: Services, stream: str, what: Mapping[str, Any]) -> list[str]:
+    if what["action"] == LINK:
+        return reorder_sharing(services, stream)
     return reorder_owner_of(services, stream) if what["action"] == EXCLUDE else []
 
 

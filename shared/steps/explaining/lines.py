@@ -52,6 +52,7 @@ def line_facts(kept: Kept, payer: str, line: Facts) -> Facts | None:
         "conditions": conditions(version, line, mapped) if version is not None and not is_absent else [],
         "rows": [row_facts(one) for one in rows],
         "closed": closed_by(kept, rows),
+        **linked_by(kept, line),
         "undoes": undoes(kept, rows) if line["kind"] in UNDO else [],
         "refunds": [] if version is None else _refunds(version, line, undone),
         "cases": [case_facts(kept, one) for one in held],
@@ -116,6 +117,14 @@ def closed_by(kept: Kept, rows: Sequence[Facts]) -> list[Facts]:
         {"because": one[4], "kind": one[1], "key": one[2], "proposal": name, **decided(kept.entries, name)}
         for name, one in sorted(found.items())
     ]
+
+
+def linked_by(kept: Kept, line: Facts) -> Facts:
+    """The decision that linked a refund to its charge, where people did."""
+    for _, refund, _, name in kept.manifest["links"]:
+        if refund == line["line_id"]:
+            return {"linked_by": {"proposal": name, **decided(kept.entries, name)}}
+    return {}
 
 
 def _check_conditions(kept: Kept, found: Facts, rows: Sequence[Facts]) -> None:

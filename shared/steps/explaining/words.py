@@ -161,7 +161,10 @@ def _outcome(found: Facts) -> Iterator[str]:
             yield f"It undoes {money(one['basis'])} {one['currency']} of charge {one['other_line']}{of}"
             related = found["line"].get("related_record")
             how = f"by its related record {related}" if related else "the same account, product, instance and currency"
-            yield f"  linked: {how}"
+            by_hand = found.get("linked_by")
+            yield f"  linked: {how if by_hand is None else 'by hand, proposal ' + by_hand['proposal']}"
+            if by_hand is not None and "entry" in by_hand:
+                yield f"  {act(by_hand)}"
         elif one["kind"] == "adjustment" and "other_line" in one:
             yield f"It takes back {money(one['amount'])} {one['currency']} that charge {one['other_line']} earned"
     for one in found["undoes"]:
