@@ -294,9 +294,9 @@ def go_on(stage: Stage) -> None:
     following = stage.cycle.next()
     noon = datetime.combine(following.first.replace(day=4), clock_time(12), SHANGHAI)
     _play_until(stage, noon)
-    for payer in stage.month.payers:
+    for payer in stage.month.payers:  # one after the other: what is looked at between depends on no race either
         order_rounds(stage.work, Asked(payer.account, str(stage.cycle), None, None), noon)
-    stage.cloud.host.idle()
+        stage.cloud.host.idle()
     _play_until(stage, noon + timedelta(hours=35))
     _await(stage, lambda: bool(_adjustments(stage)))
     stage.step(f"a refund came after the lock: {following} adjusts it, as its draft says")
