@@ -25,8 +25,8 @@ MAY_DIFFER = {
     "RequestId in raw pages": "the provider names each of its answers anew; the rest of the page is equal",
     "anchors of a day": "they name where the streams stood when a sweep looked, and how many nights passed; the heads "
     "that the streams have in the end are compared, and so are the anchors of locks and payouts",
-    "drafts of the month after": "a day's draft is of the seals that were there when it was ordered, and two payers' come "
-    "side by side; a draft decides nothing",
+    "drafts of the month after": "a day's draft is of the seals that were there when it was ordered, and those of two "
+    "payers come side by side; a draft decides nothing",
     "digests of raw pages in _complete.json": "they cover the RequestId; the pages that they name are equal",
 }
 _UNCOMPARED = ("steps", "quotas")
