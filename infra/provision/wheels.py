@@ -42,8 +42,9 @@ TARGET = {
     "platform_version": "", "extra": "",
 }  # fmt: skip
 SOURCES_ONLY = ("alibabacloud-tea", "crcmod", "oss2")
-# Declared by a package that imports nothing of it on any path (a test looks): future by tablestore 6.4.8.
-UNUSED = ("future",)
+# Declared by a package that imports nothing of it on any path (a test looks): future by tablestore 6.4.8; and numpy,
+# 14 MB packed, which only flatbuffers looks for, and does without.
+UNUSED = ("future", "numpy")
 # Packages that read their own metadata at run time: their version, or their entry points.
 READS_METADATA = ("apscheduler", "crc32c", "duckdb")
 _DROPPED = (
@@ -52,7 +53,6 @@ _DROPPED = (
 )
 # Parts of a package that no path of ours loads; the bundle's test plays a month without them.
 _DROPPED_OF: Mapping[str, tuple[str, ...]] = {
-    "numpy": ("numpy/f2py/*", "numpy/_pyinstaller/*", "numpy/conftest.py", "*/lib/pkgconfig/*", "numpy/typing/*"),
     "pycryptodome": ("Crypto/SelfTest/*",),
     "crcmod": ("crcmod/test.py",),
     "duckdb": ("adbc_driver_duckdb/*", "duckdb/experimental/*"),

@@ -20,7 +20,7 @@ from tests.pump import ROOT, functions
 
 LINES = 300
 CYCLE = "2025-06"
-NAMES = sorted(functions())
+NAMES = sorted([*functions(), "portal"])
 
 pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 12), reason="what is deployed loads on Python 3.12 alone")
 
@@ -93,12 +93,14 @@ def test_its_bytecode_is_taken_without_a_look_at_the_sources(
     assert "# wrote" not in logs[function]
 
 
-HEAVY = {"duckdb", "alibabacloud_tea_openapi", "xlsxwriter", "pydantic", "yaml", "rich", "typer"}
+HEAVY = {"duckdb", "alibabacloud_tea_openapi", "xlsxwriter", "typst", "lxml", "pydantic", "yaml", "rich", "typer"}
 COMPUTING = {
     "ingest_bill": {"duckdb"},
     "settle": {"duckdb"},
     "pull_bill": {"alibabacloud_tea_openapi"},
-    "publish_statements": {"xlsxwriter"},
+    "publish_statements": {"xlsxwriter", "typst"},
+    "pay_resellers": {"lxml"},  # a payment file is checked against its schema
+    "portal": {"duckdb", "pydantic", "yaml"},  # it reads documents, and settles an agreement's worked examples
 }
 
 
@@ -108,7 +110,7 @@ def test_a_function_imports_no_heavy_package_that_its_work_does_not_need(logs: d
 
     assert {"oss2", "tablestore", "aws_lambda_powertools"} <= imported
     if function == "sweep":  # it carries out what others should have, and so may need what they need
-        assert imported & HEAVY <= {"duckdb", "alibabacloud_tea_openapi", "xlsxwriter"}
+        assert imported & HEAVY <= {"duckdb", "alibabacloud_tea_openapi", "xlsxwriter", "typst", "lxml"}
     else:
         assert imported & HEAVY == COMPUTING.get(function, set())
 
@@ -149,15 +151,18 @@ def test_a_second_build_finds_nothing_to_do(checkout: Path, built: bundle.Bundle
 def test_a_directory_holds_what_its_function_needs_and_nothing_else(built: bundle.Bundle) -> None:
     packages = {one.function: {package.partition("==")[0] for package in one.packages} for one in built.functions}
 
-    assert {name for name in NAMES if "duckdb" in packages[name]} == {"ingest_bill", "settle", "sweep"}
+    assert {name for name in NAMES if "duckdb" in packages[name]} == {"ingest_bill", "portal", "settle", "sweep"}
     assert {name for name in NAMES if "msgspec" in packages[name]} == {"ingest_bill", "sweep"}
     # Whatever may ask the provider for a bill, and nothing else, has its client.
     asking = {one.function for one in built.functions if "shared.cloud.bss" in one.modules}
     assert "pull_bill" in asking
     assert asking <= {"pull_bill", "sweep"}
     assert {name for name in NAMES if "alibabacloud-tea-openapi" in packages[name]} == asking
-    assert {name for name in NAMES if "xlsxwriter" in packages[name]} == {"publish_statements", "sweep"}
-    assert not [name for name in NAMES if "pydantic" in packages[name]]
+    assert {name for name in NAMES if "xlsxwriter" in packages[name]} == {"portal", "publish_statements", "sweep"}
+    # What makes PDF files has what sets them, half of its size, and the fonts; what reads documents has their models.
+    assert {name for name in NAMES if "typst" in packages[name]} == {"publish_statements", "sweep"}
+    assert {name for name in NAMES if list((built.out / name).rglob("*.ttf"))} == {"publish_statements", "sweep"}
+    assert {name for name in NAMES if "pydantic" in packages[name]} == {"portal"}
     for one in built.functions:
         files = [
             path.relative_to(built.out / one.function).as_posix() for path in (built.out / one.function).rglob("*")

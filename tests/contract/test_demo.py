@@ -233,13 +233,17 @@ def test_the_lines_of_each_statement_add_up_to_its_total(played: Played, files: 
 def test_the_workbook_and_the_json_say_what_the_csv_says(played: Played, files: Files) -> None:
     for one in played.first["settlements"]:
         lines = [(line["rule"], line["kind"], Decimal(line["amount"])) for line in rows_of(files.statement(one, "csv"))]
-        cells = list(openpyxl.load_workbook(io.BytesIO(files.statement(one, "xlsx")))["Statement"].values)
-        header = next(number for number, row in enumerate(cells) if row[0] == "Customer")
-        body, foot = cells[header + 1 : -1], cells[-1]
+        book = openpyxl.load_workbook(io.BytesIO(files.statement(one, "xlsx")))
+        [head, *body, foot] = book["Lines 明细"].values
+        rule, kind, amount = (head.index(name) for name in ("Rule 规则", "Kind 类别", "Amount 金额"))
+        rows = list(book["Statement"].values)
+        sums = [next(Decimal(str(row[1])) for row in rows if row[0] == name) for name in ("Total", "Payable")]
         data = json.loads(files.statement(one, "json"), parse_float=refuse_float)
 
-        assert [(row[2], row[4], Decimal(str(row[8]))) for row in body] == lines
-        assert (foot[0], Decimal(str(foot[8]))) == ("Total", Decimal(one["total"]))
+        shown = [(row[rule], row[kind].split()[0].lower(), Decimal(str(row[amount]))) for row in body]
+        assert shown == lines
+        assert (foot[0], Decimal(str(foot[amount]))) == ("Total 合计", Decimal(one["total"]))
+        assert sums == [Decimal(one["total"]), Decimal(one["payable"])]
         assert [(line["rule"], line["kind"], Decimal(line["amount"])) for line in data["lines"]] == lines
         assert (data["total"], data["payable"], data["settlement"]) == (one["total"], one["payable"], one["id"])
 
@@ -284,6 +288,12 @@ def test_bean_check_accepts_the_journal_of_the_month(played: Played, files: File
         )
 
 
+def said(home: Path, *arguments: str) -> Any:
+    """What `clearbook bill` writes as JSON."""
+    command = [sys.executable, "-m", "infra.clearbook.main", "bill", *arguments, "--home", str(home), "--json", "-"]
+    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=TIMEOUT_S).stdout)
+
+
 def test_bill_diff_lists_exactly_the_lines_that_came_late(played: Played, files: Files) -> None:
     """Between the last daily round, at nine on the 3rd, and the final one."""
     found = 0
@@ -293,10 +303,11 @@ def test_bill_diff_lists_exactly_the_lines_that_came_late(played: Played, files:
             for visible, _, billed, item in month(1, CYCLE, LINES).bill(payer.account)
             if billed == f"{CYCLE}-{SINCE}" and visible > "2025-07-03T09:00:00+08:00"
         )
-        command = [sys.executable, "-m", "infra.clearbook.main", "bill", "diff", "--account", payer.account]
-        options = ["--cycle", CYCLE, "--limit", "0", "--home", str(played.home), "--json", "-"]
-        printed = subprocess.run([*command, *options], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
-        told = json.loads(printed)
+        bill = ["--account", payer.account, "--cycle", CYCLE]
+        seals = said(played.home, "show", *bill)["entries"]
+        [final] = [number for number, one in enumerate(seals) if one["slot"].startswith("f20250703T")]
+        between = [str(one["seq"]) for one in seals[final - 1 : final + 1]]
+        told = said(played.home, "diff", *between, *bill, "--limit", "0")
         listed = [
             (one["instance_id"], one["billing_item_code"], Decimal(one["after"]["pretax"]))
             for one in told["lines"]

@@ -62,6 +62,7 @@ def test_functions_are_told_where_the_services_are(cloud: LocalCloud) -> None:
         "CLEARBOOK_STS_ENDPOINT": endpoints["bss"]["endpoint"],
         "CLEARBOOK_STS_PROTOCOL": "HTTP",
         "CLEARBOOK_REGION": "cn-hangzhou",
+        "CLEARBOOK_OIDC_ISSUER": endpoints["issuer"]["endpoint"],
     }
     assert not endpoints["bss"]["endpoint"].startswith("http")
 
@@ -100,7 +101,7 @@ def test_services_end_with_their_starter_and_the_home_is_free_again(tmp_path: Pa
     starter = subprocess.Popen([sys.executable, "-c", script, str(home)], stdout=subprocess.PIPE, text=True, cwd=root)
     assert starter.stdout is not None
     services = [int(pid) for pid in starter.stdout.readline().split()]
-    assert len(services) == 6
+    assert len(services) == 7
     starter.kill()
     starter.wait()
 
