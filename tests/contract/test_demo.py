@@ -34,7 +34,7 @@ SINCE = 30
 CYCLE = "2025-06"
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 600
-KILLS = 50
+KILLS = int(os.environ.get("CLEARBOOK_KILLS", "25"))  # each plays on what the one before left
 LOOK_S = 0.01
 
 
@@ -150,11 +150,11 @@ def test_playing_it_again_changes_nothing(played: Played) -> None:
     assert ids(played.again) == ids(played.first)
 
 
-def test_another_home_killed_fifty_times_says_the_same(played: Played) -> None:
+def test_another_home_killed_again_and_again_says_the_same(played: Played) -> None:
     assert ids(played.other) == ids(played.first)
 
 
-def test_another_home_killed_fifty_times_keeps_the_same_objects_rows_and_heads(
+def test_another_home_killed_again_and_again_keeps_the_same_objects_rows_and_heads(
     played: Played, record_property: Callable[[str, object], None]
 ) -> None:
     clean, killed = kept(played.home), kept(played.there)
