@@ -288,7 +288,8 @@ def _excludes_still(stage: Stage, reseller: str) -> bool:
 def go_on(stage: Stage) -> None:
     """The next month begins, and a refund of the locked one comes: it is adjusted in the month that is open.
 
-    The bill is asked for once more at noon, between the rounds of two days: so what the draft reads depends on no race.
+    The bills are asked for once more at noon, between the rounds of two days, one payer's after the other's: so what
+    is settled from them depends on no race.
     """
     load_afterwards(stage.cloud.home, stage.month, stage.since or stage.cycle.first)
     following = stage.cycle.next()
@@ -296,7 +297,7 @@ def go_on(stage: Stage) -> None:
     _play_until(stage, noon)
     for payer in stage.month.payers:
         order_rounds(stage.work, Asked(payer.account, str(stage.cycle), None, None), noon)
-    stage.cloud.host.idle()
+        stage.cloud.host.idle()
     _play_until(stage, noon + timedelta(hours=35))
     _await(stage, lambda: bool(_adjustments(stage)))
     stage.step(f"a refund came after the lock: {following} adjusts it, as its draft says")
