@@ -288,7 +288,8 @@ def _excludes_still(stage: Stage, reseller: str) -> bool:
 def go_on(stage: Stage) -> None:
     """The next month begins, and a refund of the locked one comes: it is adjusted in the month that is open.
 
-    The bill is asked for once more at noon, between the rounds of two days: so what the draft reads depends on no race.
+    The bills are asked for once more at noon, between the rounds of two days, one payer's after the other's: so what
+    is settled from them depends on no race.
     """
     load_afterwards(stage.cloud.home, stage.month, stage.since or stage.cycle.first)
     following = stage.cycle.next()
