@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.bill.parts import Built
+from shared.report import pdf
+from shared.report.page import Page
 from shared.settlement import engine, lines
 from shared.settlement.engine import Settled
 from shared.settlement.share import Share
@@ -23,6 +26,7 @@ from shared.steps import day_parts, ingest_file
 
 _SETTLED: dict[str, Settled] = {}
 _WRITTEN: dict[str, tuple[bytes, bytes]] = {}
+_SET: dict[str, bytes] = {}
 _BUILT: dict[str, tuple[Built, bytes, bytes]] = {}
 
 
@@ -33,7 +37,31 @@ def remembering(*, settlements: bool = True) -> Iterator[None]:
         if settlements:
             KnownSettlements(patch)
         KnownParts(patch)
+        KnownPages(patch)
         yield
+
+
+@contextmanager
+def without_pages() -> Iterator[None]:
+    """Within it a PDF is what it would say, by its digest, and nothing is set: where only its being there matters."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pdf, "render", lambda page, at: b"%PDF " + hashlib.sha256(repr((page, at)).encode()).digest())
+        yield
+
+
+class KnownPages:
+    """Stands in for the setting of PDF files, by all that they say."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._render = pdf.render
+        patch.setattr(pdf, "render", self.render)
+
+    def render(self, page: Page, at: datetime) -> bytes:
+        """What was set the first time."""
+        key = repr((page, at))
+        if key not in _SET:
+            _SET[key] = self._render(page, at)
+        return _SET[key]
 
 
 class KnownParts:

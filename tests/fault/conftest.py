@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.known import remembering
+from tests.known import remembering, without_pages
 
 
 @pytest.fixture(scope="module", autouse=True)
 def known() -> Iterator[None]:
     """Each settlement and part is computed once; what differs between months is what befalls them around it."""
-    with remembering():
+    with remembering(), without_pages():
         yield

@@ -287,7 +287,7 @@ class Stage:
     def _difference(self, step: Step, outcome: Outcome) -> str | None:
         if refusals := _refusals(outcome.answer or ""):
             return f"it was refused: {refusals}"
-        # People do not ask again for what is in force: the event that a cut-off request of theirs left out is the sweep's.
+        # People do not ask again for what is in force: the event that their cut-off request left out is the sweep's.
         is_sweeps = step.delivery.function == "people"
         differing = self.services.ask("differing", step.number)
         if differing := [one for one in differing if not (is_sweeps and "-work/outbox/" in one)]:

@@ -8,7 +8,11 @@ import pytest
 
 from tests.known import remembering
 
-SMALL_MONTH = ("test_steps_", "test_functions", "test_outsiders", "test_quality", "test_pulls")
+SMALL_MONTH = (
+    *("test_steps_", "test_functions", "test_outsiders", "test_quality", "test_pulls", "test_approvals", "test_portal"),
+    *("test_control_attacked", "test_notify", "test_events", "test_journal", "test_auditing", "test_payees"),
+    *("test_bank_answers", "test_reconcile"),
+)
 SEVERAL_MONTHS = (
     "test_looking_back",
     "test_explain_",
