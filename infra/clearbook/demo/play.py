@@ -407,6 +407,9 @@ def _show(stage: Stage, result: Mapping[str, Any], *, is_unchanged: bool) -> Non
     console.print()
     console.print(settlement_table(result["settlements"], f"Settlements {stage.cycle}"))
     console.print(reconciliation_text(result["reconciliation"]), highlight=False)
+    for one in result["adjustments"]:
+        owed = f"{one['reseller']} by {one['amount']} {one['currency']}"
+        console.print(f"Adjusted in {stage.cycle.next()} of {one['cycle']}: {owed}: {one['because']}", highlight=False)
     for line in case_list(result["cases"], "Open cases, which Clearbook does not guess"):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print("Files, each opened once by its link:")
