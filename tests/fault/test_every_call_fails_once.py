@@ -24,7 +24,7 @@ from tests.fakes import State
 from tests.pump import Delivery, FailAt, World, go_live, small_month
 from tests.registered import register
 
-LATE_CASES = 24
+LATE_CASES = 12
 SEED = 7
 HOW = (Fault.LOSE_REQUEST, Fault.LOSE_RESPONSE)
 

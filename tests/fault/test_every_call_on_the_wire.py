@@ -2,8 +2,8 @@
 
 The demo's month in small: its cast, documents and troubles, live from the 30th on, without drafts; of the deliveries
 to a function that make the same kinds of calls (the settlements of three resellers, say) the longest, and of its calls
-of one kind to one place the first; two of seven such cases are tried here, in two tests, so that both processors have
-something to do. `make faults` goes through every call of each such delivery, in every way, drafts among them.
+of one kind to one place the first. Two of thirteen such cases are tried here, in two tests, so that both processors
+have something to do. `make faults` goes through every call of each such delivery, in every way, drafts among them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TESTS, OF = 2, 7  # a seventh of the cases each; of no common factor with the ways a call can fail
+TESTS, OF = 2, 13  # a thirteenth of the cases each; of no common factor with the ways a call can fail
 MONTH = ("--since", "30", "--no-drafts", "--distinct", "--kinds")
 TIMEOUT_S = 1500
 
@@ -34,5 +34,5 @@ def test_whichever_kind_of_call_goes_wrong_in_whichever_way_the_clean_run_comes_
     record_property("figures", said[-1])
     assert result["differing"] == result["ungranted"] == 0
     assert {"bad_line", "source_mismatch"} <= set(result["open"])  # what is read of them was granted too
-    assert result["cases"] > 150
-    assert len(result["by_fault"]) >= 13
+    assert result["cases"] > 100
+    assert len(result["by_fault"]) >= 11

@@ -243,7 +243,8 @@ def test_each_event_of_the_month_that_comes_so_ends_as_the_clean_one(
     world = live(tmp_path / "clean", decided)
     play(world, daily=False)
     events = [delivery for delivery, _ in world.pump.delivered if "/" in delivery.what]
-    for event in events:
+    # A third of the events for each way, others for the next.
+    for event in events[list(EVENT_FAULTS).index(fault) % 3 :: 3]:
         rule = Rule(fault, "host", event.function, event.what, attempt=1)
         misfortune = Misfortune(Plan(rules=(rule,)))
         world = live(tmp_path / "scratch", decided)
@@ -252,7 +253,7 @@ def test_each_event_of_the_month_that_comes_so_ends_as_the_clean_one(
         found = came_to(world)
         assert misfortune.befallen == {fault: 1}
         assert {name for name in found if found[name] != clean[False][name]} == set(), f"{event.function} {event.what}"
-    record_property("figures", f"{len(events)} events, each {fault} once")
+    record_property("figures", f"a third of {len(events)} events, each {fault} once")
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))

@@ -32,7 +32,7 @@ from tests.property.test_lives_in_steps import PAYER, Books, classes_of
 from tests.property.test_settlement import EXAMPLES, MONTHS, months, scaled_months
 from tests.reference.compare import Inputs
 
-FEWER = settings(MONTHS, max_examples=max(1, EXAMPLES // 3))  # each line is a dozen questions
+FEWER = settings(MONTHS, max_examples=max(1, EXAMPLES // 6))  # each line is a dozen questions
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_every_climb_of_a_scale_is_explained(
 # -- months that follow each other ----------------------------------------------------------------------------------
 
 
-@settings(LIVES, max_examples=max(1, EXAMPLES // 3))
+@settings(LIVES, max_examples=max(1, EXAMPLES // 6))
 @given(months=lives())
 def test_every_line_of_months_that_follow_each_other_is_explained(
     connection: duckdb.DuckDBPyConnection, months: list[Inputs]
