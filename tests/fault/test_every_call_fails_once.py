@@ -130,7 +130,7 @@ def test_whichever_call_fails_a_redelivery_leaves_what_a_clean_delivery_left(
 ) -> None:
     cases, told_twice, differing = 0, Counter[str](), []
     for number, step in enumerate(steps):
-        for call in range(step.calls):
+        for call in range(number % 2, step.calls, 2):  # every other one; `make faults` fails them all
             for how in HOW:
                 cases += 1
                 world.cloud.restore(step.before)

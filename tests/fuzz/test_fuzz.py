@@ -14,7 +14,7 @@ from shared.bill import files
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz import seeds, targets
 
-SECONDS = {"rows": 8, "split": 10, "pages": 6, "tags": 3, "names": 3}
+SECONDS = {"rows": 4, "split": 5, "pages": 3, "tags": 2, "names": 2}
 HAS_ATHERIS = importlib.util.find_spec("atheris") is not None
 
 

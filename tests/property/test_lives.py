@@ -40,7 +40,7 @@ from shared.parties.parties import Assignment, CustomerClass
 from shared.settlement.share import Approved, Closed, LinkedByHand, Opened, PastCharge, ScaleTotal
 from tests.reference.compare import Inputs, life_by_engine, life_by_model
 
-EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "9"))
 # To shrink a life takes minutes: by hand it is as fast, with CLEARBOOK_SHRINK=1 it is done.
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if os.environ.get("CLEARBOOK_SHRINK") else [])]
 CYCLES = (Cycle(2026, 6), Cycle(2026, 7), Cycle(2026, 8))

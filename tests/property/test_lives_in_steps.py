@@ -45,7 +45,7 @@ __all__ = ["connection"]  # a fixture
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 PAYER = "1"
-FEWER = settings(LIVES, max_examples=max(1, EXAMPLES * 2))
+FEWER = settings(LIVES, max_examples=max(1, EXAMPLES))
 
 
 class Books:

@@ -34,7 +34,7 @@ from shared.settlement.share import Share
 from tests.reference import model
 from tests.reference.compare import BillRow, Inputs, Outcome, by_engine, by_model
 
-EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("CLEARBOOK_EXAMPLES", "9"))
 MONTHS = settings(
     max_examples=EXAMPLES,
     deadline=None,
