@@ -56,15 +56,6 @@ def order(cycle: str, reseller: str | None, home: Path | None, json_to: str | No
         say(console, f"{cycle}: no bill is sealed")
 
 
-def _ordered_json(one: ordering.Ordered) -> dict[str, Any]:
-    return {
-        "reseller": one.owner,
-        "outcome": one.how,
-        "status": one.status or None,
-        "settlement": one.settlement or None,
-    }
-
-
 # -- what if ----------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.clearbook.people import APPROVER, PREPARER
-from shared.control.approvals import REFUSED, Proposal
+from shared.control.approvals import REFUSED, NotAllowedError, Proposal
 from shared.errors import BadInputError
 from shared.ports import ObjectEvent
 from shared.steps import decide
@@ -234,3 +234,29 @@ def test_a_file_of_answers_to_nothing_fills_no_stream(tmp_path: Path) -> None:
     assert sum(seq for seq, _ in world.heads().values()) - before <= 101
     [kept] = world.keys("work", "quarantine/confirm_payouts/")
     assert len(json.loads(world.cloud.work.objects[kept])["problems"]) == 1500
+
+
+@pytest.mark.parametrize(
+    ("role", "of", "may"), [("reseller", "aurora", True), ("auditor", "", True), ("analyst", "", False)]
+)
+def test_only_who_may_disputes_and_a_resellers_person_its_own_alone(
+    tmp_path: Path, role: str, of: str, may: bool
+) -> None:
+    world = World(tmp_path)
+    small_month(world)
+    go_live(world)
+    asked = {"user": "rhea", "name": "Rhea", "role": role, **({"of": of} if of else {})}
+    [grant] = decide.propose(world.services, "grant", asked, by=PREPARER, why="", at=world.at).proposals
+    world.approve(grant)
+
+    def dispute(reseller: str) -> None:
+        said = {"reseller": reseller, "cycle": CYCLE, "about": "the statement", "text": "too little"}
+        decide.propose(world.services, "dispute", said, by="rhea", why="", at=world.at)
+
+    if may:
+        dispute("aurora")
+    others = ["borealis", "nobody"] if role == "reseller" else [] if may else ["aurora", "nobody"]
+    for reseller in others:
+        with pytest.raises(NotAllowedError) as refused:
+            dispute(reseller)
+        assert "borealis" not in str(refused.value)

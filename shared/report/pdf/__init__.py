@@ -45,12 +45,6 @@ def render(page: Page, at: datetime) -> bytes:
     return body
 
 
-def pictures(page: Page) -> list[bytes]:
-    """The pages as PNG, to look at."""
-    with _setting(page) as compiler:
-        return _bodies(compiler.compile(format="png", ppi=110))
-
-
 @contextmanager
 def _setting(page: Page) -> Iterator[typst.Compiler]:
     """typst with the template, the fonts and what the page says."""

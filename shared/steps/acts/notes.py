@@ -75,15 +75,16 @@ def _note(services: Services, owner: str, kind: str, body: Mapping[str, Any], wh
 
 
 def _refuse(services: Services, owner: str, by: str, kind: str) -> None:
-    parties, _ = state.parties(services)
-    if owner != OPERATOR and owner not in parties.resellers:
-        known = ", ".join(sorted(parties.resellers))
-        raise BadInputError("reseller", f"{owner!r} is not known", f"known are {known}")
+    """Who may first: what there is else is nothing to tell somebody who may not."""
     user = approvals.users(services.chain).get(by)
     role = ROLES[user["role"]] if user else None
     if user is None or role is None or not role.notes or (role.view is not View.OPERATOR and user.get("of") != owner):
         what = "comment" if kind == COMMENTED else "dispute"
         raise NotAllowedError(f"{by} may leave no {what} here; ask who may for a role")
+    parties, _ = state.parties(services)
+    if owner != OPERATOR and owner not in parties.resellers:
+        known = ", ".join(sorted(parties.resellers))
+        raise BadInputError("reseller", f"{owner!r} is not known", f"known are {known}")
 
 
 def _check(services: Services, entries: list[Entry], proposal: Proposal) -> None:
