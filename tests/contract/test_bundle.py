@@ -125,10 +125,11 @@ def archive(folder: Path) -> str:
 
 
 def test_the_same_inputs_give_the_same_bytes(checkout: Path, built: bundle.Bundle, tmp_path: Path) -> None:
-    again = bundle.build(checkout, tmp_path / "bundle", NAMES)
+    names = ["ingest_bill", "portal", "sweep"]  # what the others have, these have too
+    again = bundle.build(checkout, tmp_path / "bundle", names)
 
-    assert again.functions == built.functions
-    for name in NAMES:
+    assert list(again.functions) == [one for one in built.functions if one.function in names]
+    for name in names:
         assert archive(again.out / name) == archive(built.out / name)
 
 

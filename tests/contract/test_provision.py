@@ -145,11 +145,13 @@ def test_a_retention_that_is_too_short_is_refused(cloud: Mapping[str, str]) -> N
         plan(cloud)
 
 
-def test_a_run_that_was_killed_after_any_step_goes_on_from_there(cloud: Mapping[str, str]) -> None:
+def test_a_run_that_was_killed_after_every_third_step_goes_on_from_there(cloud: Mapping[str, str]) -> None:
     steps = 0
     while made := plan(cloud):
-        made[0].make()  # and everything is looked at anew, as after a kill
-        steps += 1
+        for one in made[:3]:
+            one.make()
+            steps += 1
+        # Everything is looked at anew, as after a kill.
 
     assert steps == sum(states(cloud).values())
     assert set(states(cloud)) == {"fine"}

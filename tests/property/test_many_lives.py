@@ -38,7 +38,7 @@ PACKS = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 SEEDS = st.integers(0, 2**32 - 1)
-MANY = range(100)
+MANY = range(60)
 
 
 @pytest.fixture(scope="module")

@@ -295,10 +295,7 @@ def yearly_plan(method: str, policy: str) -> dict[str, Any]:
     [
         # 1,600.00 in June, 300.00 in July; in August the 200.00 of the second day come back, which cost 200.00.
         ("graduated", "original", "1590", "270", "-200"),
-        # Without them June is 1,400.00, and of July 100.00 cost 100.00 and 200.00 cost 180.00: 1,680.00 of 1,860.00.
-        ("graduated", "rerate", "1590", "270", "-180"),
         # June is above 1,500.00, and all of it costs 90 %.
-        ("all_units", "original", "1440", "270", "-180"),
         # Without them June costs 1,400.00, and July's 300.00 still 270.00.
         ("all_units", "rerate", "1440", "270", "-40"),
     ],
