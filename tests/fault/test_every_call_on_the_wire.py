@@ -2,7 +2,8 @@
 
 The demo's month in small: its cast, documents and troubles, live from the 30th on, without drafts; of the deliveries
 to a function that make the same kinds of calls (the settlements of three resellers, say) the longest, and of its calls
-of one kind to one place the first. One of thirteen such cases is tried here. `make faults` goes through every call of each such delivery, in every way, drafts among them.
+of one kind to one place the first. One of thirteen such cases is tried here. `make faults` goes through every call of
+each such delivery, in every way, drafts among them.
 """
 
 from __future__ import annotations
