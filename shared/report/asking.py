@@ -97,7 +97,9 @@ def parse_ask(said: Mapping[str, Any], view: View, today: date) -> Ask:
         raise BadInputError("allocation", f"is {allocation!r}", "name a mapping document by its id")
     filters = _filters(report, said.get("filters", {}), said.get("currency"))
     columns = _columns(report.columns[view], said.get("columns", ()))
-    return Ask(report.name, report.version, _period(said, by, today), by, filters, columns, allocation, language)
+    return Ask(
+        report.name, report.version, _period(said, by, today, report.preset), by, filters, columns, allocation, language
+    )
 
 
 def preset_period(preset: str, today: date) -> Period:
@@ -120,9 +122,9 @@ def preset_period(preset: str, today: date) -> Period:
     raise BadInputError("preset", f"there is no {preset!r}", f"name one of {', '.join(PRESETS)}")
 
 
-def _period(said: Mapping[str, Any], by: str, today: date) -> Period:
+def _period(said: Mapping[str, Any], by: str, today: date, preset_usual: str) -> Period:
     if said.get("from") is None and said.get("to") is None:
-        preset = said.get("preset", "this_month")
+        preset = said.get("preset", preset_usual)
         if preset not in PRESETS:
             raise BadInputError("preset", f"there is no {preset!r}", f"name one of {', '.join(PRESETS)}")
         return preset_period(preset, today)

@@ -50,6 +50,8 @@ FACT_TYPES: Mapping[str, str] = {
     "currency": "VARCHAR",  # of the amounts; a price in another currency than the bill has no list amount
     "open_case": "VARCHAR",  # the kind of the case that keeps it from being priced or settled
 }
+# What a fact says of its line; the rest are amounts, their currency and why one is not known.
+ATTRIBUTES = tuple(FACT_TYPES)[: tuple(FACT_TYPES).index("list_amount")]
 FACT_ORDER = "cycle, date NULLS LAST, account NULLS LAST, line_id NULLS LAST, kind, currency"
 
 # What a view never has, whatever is asked: it is not in its facts at all.

@@ -315,13 +315,21 @@ def part_keys(manifest: Mapping[str, Any], cycle: str = "") -> list[tuple[str, s
 
 def counting(services: Services, owner: str, cycle: str) -> Kept:
     """The settlement of a share that counts: the locked one, else the newest, else the newest draft."""
+    found = find_counting(services, owner, cycle)
+    if found is None:
+        remedy = f"see what there is with `clearbook settlements --cycle {cycle}` and `clearbook bill show`"
+        raise BadInputError(f"{owner} {cycle}", "is not settled, and there is no draft of it", remedy)
+    return found
+
+
+def find_counting(services: Services, owner: str, cycle: str) -> Kept | None:
+    """As `counting`, or None."""
     month = months.months(services.chain.read(months.stream_of(owner, cycle))).get(cycle)
     if month is not None and month.settlement is not None:
         return Kept(cycle, owner, month.settlement)
     drafts = list(services.buckets.work.keys(drafts_prefix(cycle, owner)))
     if not drafts:
-        remedy = f"see what there is with `clearbook settlements --cycle {cycle}` and `clearbook bill show`"
-        raise BadInputError(f"{owner} {cycle}", "is not settled, and there is no draft of it", remedy)
+        return None
     return Kept(cycle, owner, json.loads(services.buckets.work.get(drafts[-1]))["settlement"], True)
 
 

@@ -181,15 +181,15 @@ def _of_holder(
 ) -> list[Sale]:
     """The sales of lines that one settlement has."""
     kept = inputs.counting(services, holder, str(cycle))
-    manifest = _with_rates(services, kept.manifest(services))
+    manifest = with_rates(services, kept.manifest(services))
     share = inputs.share_of(services, manifest)
     found = []
     with connect(services.scratch, services.memory_mb, services.threads) as connection:
 
         def settle(sold: Share, into: str) -> Settled:
-            _refuse_unknown_months(sold)
+            refuse_unknown_months(sold)
             told(f"charging {sold.owner} {cycle}")
-            settled = _settle(services, connection, manifest, sold)
+            settled = settle_sale(services, connection, manifest, sold)
             _keep(connection, into)
             return settled
 
@@ -216,7 +216,7 @@ def _of_holder(
     return found
 
 
-def _refuse_unknown_months(sold: Share) -> None:
+def refuse_unknown_months(sold: Share) -> None:
     """Refuse a plan that counts over contract years where a month of the year before this one is not known."""
     known = {str(one) for one in sold.known}
     for version in prices.versions(sold):
@@ -240,7 +240,7 @@ def _unknown_cost(sold: Share, bought: Share) -> str:
     return ""
 
 
-def _with_rates(services: Services, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def with_rates(services: Services, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest with the exchange rates in force where the settlement needed none: a plan may."""
     in_force = state.tables(services.chain.read(state.CONFIG), state.FX_TABLES)
 
@@ -254,7 +254,7 @@ def _with_rates(services: Services, manifest: Mapping[str, Any]) -> dict[str, An
 # -- by the engine ----------------------------------------------------------------------------------------------
 
 
-def _settle(
+def settle_sale(
     services: Services, connection: duckdb.DuckDBPyConnection, manifest: Mapping[str, Any], share: Share
 ) -> Settled:
     """Settle a sale. What refunds of the cycle reach in earlier ones is charged without them first: that is what they

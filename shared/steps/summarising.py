@@ -68,15 +68,19 @@ def _share(
     stated: Mapping[str, Any],
     cycle: str,
 ) -> Share:
-    paid = _sum_of(stated["agreement"], [one.body for one in month.instructed.values()] if month else [])
-    owed_again = _sum_of(stated["agreement"], month.reopened.values() if month else [])
     is_calculated = month is not None and month.calculated is not None
     return Share(
         reseller, names, stated["agreement"], stated["currency"],
         month.state if month is not None and is_calculated else "draft",
         Decimal(stated["total"]), Decimal(stated["tax"]), Decimal(stated["payable"]),
-        EXACT.subtract(paid, owed_again), balance(entries, stated["agreement"], cycle),
+        paid(month, stated["agreement"]) if month else Decimal(0), balance(entries, stated["agreement"], cycle),
     )  # fmt: skip
+
+
+def paid(month: months.Month, agreement: str) -> Decimal:
+    """What was paid of a month under an agreement, without what came back and is owed again."""
+    instructed = _sum_of(agreement, [one.body for one in month.instructed.values()])
+    return EXACT.subtract(instructed, _sum_of(agreement, month.reopened.values()))
 
 
 def _sum_of(agreement: str, found: Iterable[Mapping[str, Any]]) -> Decimal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from shared.access.scope import View
 from shared.report.language import Names
 
 _HERE = Path(__file__).parent
+FACTS = "facts"
 
 
 class Type(StrEnum):
@@ -79,7 +80,10 @@ class Report:
     filters: Sequence[Filter]
     drill_down: str = ""  # the report that shows what a row is made of, with the row's own values as filters
     is_sensitive: bool = False  # what is downloaded says who fetched it, and when
-    order: Sequence[str] = field(default=())  # the columns that rows are in order of; the rest follow
+    rows: str = FACTS  # what its rows are made of: facts, or what is named here
+    is_detail: bool = False  # a row for each fact, not sums
+    charges: Sequence[str] = ()  # of facts: only those
+    preset: str = "this_month"  # the dates where none are asked for
 
     @property
     def id(self) -> str:
@@ -116,7 +120,10 @@ def _report(
         tuple(filters[one] for one in said["filters"]),
         said.get("drill_down", ""),
         said.get("is_sensitive", False),
-        tuple(said.get("order", ())),
+        said.get("rows", FACTS),
+        said.get("is_detail", False),
+        tuple(said.get("charges", ())),
+        said.get("preset", "this_month"),
     )
 
 

@@ -1,0 +1,249 @@
+"""A report that is asked: its rows as Parquet, their control totals, and all that a file of them says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.access.scope import Scope, View, scoped
+from shared.columnar import connect, insert, quoted
+from shared.control import months
+from shared.ids import Digest, digest_of
+from shared.report.answer import Answer, Chart, Stated
+from shared.report.asking import Ask
+from shared.report.catalogue import FACTS, Column, Report, catalogue
+from shared.report.language import Names, in_both
+from shared.report.queries import column_type, facts_sql
+from shared.report.queries.digests import rows_digest
+from shared.services import Services
+from shared.steps import state
+from shared.steps.reporting import documents, facts
+from shared.steps.reporting.facts import Known
+
+if TYPE_CHECKING:
+    import duckdb
+
+VERSION = 1  # changes with anything that changes what is answered
+_CHARTED = ("price", "resale_price", "cost", "amount", "total")  # the first that a report has is drawn
+
+
+def inputs_digest(services: Services, scope: Scope, ask: Ask) -> Digest:
+    """What the answer to a question rests on, and the question: as long as it stays the same, so do the rows."""
+    report = catalogue()[ask.report]
+    names = state.catalogue_digest(services.chain.read(state.CONFIG))
+    _, entries = state.parties(services)
+    made_of: list[object] = [VERSION, scope.fingerprint, ask.digest, names, state.party_digest(entries)]
+    if report.rows == FACTS:
+        made_of.append(facts.known(services, scope, ask.cycles).digest)
+    else:
+        made_of.append(documents.digest(services, scope, ask.cycles))
+    return digest_of(made_of)
+
+
+def answer(
+    services: Services,
+    scope: Scope,
+    ask: Ask,
+    *,
+    at: str,
+    folder: Path,
+    told: Callable[[str], None] = lambda text: None,
+) -> Answer:
+    """Run a report for a scope; its rows lie in `folder`, and `at` is when it was made."""
+    report = catalogue()[ask.report]
+    known = {one.name: one for one in report.columns[scoped(scope).view]}
+    columns = [known[name] for name in ask.columns]
+    path = folder / "rows.parquet"
+    with connect(services.scratch, services.memory_mb, services.threads) as connection:
+        _list_services(services, connection)
+        if report.rows == FACTS:
+            found = facts.known(services, scope, ask.cycles)
+            facts.load(services, connection, scope, found, told)
+            told("computing")
+            _select_facts(connection, report, ask, columns, path)
+            stated = _stated(services, scope, ask, at, found, _unpriced(connection, scope, found))
+        else:
+            _select_documents(services, connection, scope, report, ask, columns, path)
+            stated = _stated_documents(services, scope, ask, at)
+        rows = f"read_parquet({quoted(str(path))})"
+        [(count,)] = connection.execute(f"SELECT count(*) FROM {rows}").fetchall()  # noqa: S608
+        totals = _totals(connection, rows, columns)
+        digest = rows_digest(connection, rows, [one.name for one in columns])
+    if not count:
+        stated = replace(stated, notes=[*stated.notes, _nothing(ask)])
+    return Answer(report, columns, path, count, totals, digest, stated, (), _charts(report, columns))
+
+
+# -- rows -------------------------------------------------------------------------------------------------------
+
+
+def _list_services(services: Services, connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `service`: what the catalogue calls products, in both languages, and of which category they are."""
+    connection.execute("CREATE OR REPLACE TEMP TABLE service (code VARCHAR, name VARCHAR, category VARCHAR)")
+    digest = state.catalogue_digest(services.chain.read(state.CONFIG))
+    if digest:
+        found = state.catalogue(services, digest)
+        rows = [
+            (code, in_both({"en": one.names.en, "zh": one.names.zh}, code), one.category)
+            for code, one in found.products.items()
+        ]
+        insert(connection, "service", rows, 3)
+
+
+def _select_facts(
+    connection: duckdb.DuckDBPyConnection, report: Report, ask: Ask, columns: Sequence[Column], path: Path
+) -> None:
+    sql, given = facts_sql(report, ask, [one.name for one in columns], {one.name: one.type for one in columns})
+    connection.execute(f"COPY ({sql}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)", given or None)
+
+
+def _select_documents(
+    services: Services,
+    connection: duckdb.DuckDBPyConnection,
+    scope: Scope,
+    report: Report,
+    ask: Ask,
+    columns: Sequence[Column],
+    path: Path,
+) -> None:
+    """The rows of a report that is made of what was settled and paid, not of facts."""
+    known = [one for one in report.columns[scope.view] if one.name != "service_name"]
+    typed = ", ".join(f"{one.name} {column_type(one.type, one.name)}" for one in known)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE document ({typed})")
+    rows = documents.rows(services, scope, report.rows, ask.cycles)
+    insert(connection, "document", [[row.get(one.name) for one in known] for row in rows], len(known))
+    given = {f"of_{name}": list(values) for name, values in ask.filters.items()}
+    conditions = [f"list_contains($of_{name}::VARCHAR[], coalesce({name}, ''))" for name in ask.filters] or ["true"]
+    named = ", ".join("s.name AS service_name" if one.name == "service_name" else one.name for one in columns)
+    joined = "LEFT JOIN service s ON s.code = d.service" if any(one.name == "service" for one in known) else ""
+    order = ", ".join(f"{one.name} NULLS LAST" for one in columns)
+    connection.execute(
+        f"COPY (SELECT {named} FROM document d {joined} WHERE {' AND '.join(conditions)} ORDER BY {order}) "  # noqa: S608
+        f"TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)",
+        given or None,
+    )
+
+
+def _totals(
+    connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[Column]
+) -> dict[str, dict[str, Decimal]]:
+    """The control totals: by currency, the exact sum of every amount that is there, and of counts."""
+    summed = [one.name for one in columns if one.type.is_summed and one.name != "version"]
+    if not summed or not any(one.name == "currency" for one in columns):
+        return {}
+    sums = ", ".join(f"sum({name})" for name in summed)
+    found = connection.execute(
+        f"SELECT coalesce(currency, ''), {sums} FROM {rows} GROUP BY 1 ORDER BY 1"  # noqa: S608
+    ).fetchall()
+    return {
+        currency: {name: Decimal(value) for name, value in zip(summed, values, strict=True) if value is not None}
+        for currency, *values in found
+    }
+
+
+def _charts(report: Report, columns: Sequence[Column]) -> tuple[Chart, ...]:
+    names = {one.name for one in columns}
+    value = next((name for name in _CHARTED if name in names), "")
+    if not value or report.is_detail:
+        return ()
+    if report.name == "trend":
+        return (Chart("line", "month", value, "service"),)
+    by = next((name for name in ("target", "service", "reseller") if name in names), "")
+    return (Chart("bar", by, value),) if by else ()
+
+
+# -- what is said of them ---------------------------------------------------------------------------------------
+
+
+def _stated(
+    services: Services, scope: Scope, ask: Ask, at: str, found: Known, notes: Sequence[Names]
+) -> Stated:  # fmt: skip
+    missing = sorted({str(one.cycle) for one in found.months if one.found is None})
+    unknown = [
+        {"en": f"{cycle} has not been settled yet, not even as a draft", "zh": f"{cycle} 尚未结算，也没有草稿"}
+        for cycle in missing
+    ]
+    changing = sorted({str(one.cycle) for one in found.months if one.found is not None and not one.is_locked})
+    whys = [
+        {"en": f"{cycle} is not locked: its numbers may still change", "zh": f"{cycle} 尚未锁定，数字仍可能变化"}
+        for cycle in changing
+    ]
+    return Stated(
+        scope=said_scope(scope),
+        filters=said_filters(ask),
+        currencies=list(ask.filters.get("currency", ())),
+        as_of=found.as_of,
+        is_final=found.is_final and not missing,
+        made_at=at,
+        allocation=ask.allocation,
+        price_plans=found.plans if scope.view is not View.CUSTOMER else [],
+        why_not_final=[*whys, *unknown],
+        hidden=facts.hidden(scope, ask.filters.get("account", ())),
+        notes=notes,
+    )
+
+
+def _stated_documents(services: Services, scope: Scope, ask: Ask, at: str) -> Stated:
+    entries = documents.streams(services, scope, ask.cycles)
+    of_cycles = {str(one) for one in ask.cycles}
+    found = [month for of in entries.values() for month in months.months(of).values() if month.cycle in of_cycles]
+    is_final = bool(found) and all(one.locked is not None for one in found)
+    why = [{"en": "some of its months are not locked", "zh": "部分账期尚未锁定"}]
+    return Stated(
+        scope=said_scope(scope),
+        filters=said_filters(ask),
+        currencies=list(ask.filters.get("currency", ())),
+        as_of=max((one.calculated.at for one in found if one.calculated is not None), default=""),
+        is_final=is_final,
+        made_at=at,
+        why_not_final=[] if is_final else why,
+    )
+
+
+def said_scope(scope: Scope) -> str:
+    """Whose eyes, as people read it."""
+    return str(scope.view) if scope.view is View.OPERATOR else f"{scope.view} {scope.who}"
+
+
+def said_filters(ask: Ask) -> dict[str, str]:
+    """Everything that narrows a question, as text."""
+    dates = {"from": str(ask.period.first), "to": str(ask.period.last), "by": ask.by}
+    return {**dates, **{name: ", ".join(values) for name, values in ask.filters.items()}}
+
+
+def _unpriced(connection: duckdb.DuckDBPyConnection, scope: Scope, found: Known) -> list[Names]:
+    """How many lines have no price, where some should."""
+    if not found.months:
+        return []
+    [(lines, unpriced)] = connection.execute(
+        "SELECT count(DISTINCT line_id), count(DISTINCT line_id) FILTER (price IS NULL) FROM fact "
+        "WHERE list_amount IS NOT NULL"
+    ).fetchall()
+    if not unpriced:
+        return []
+    return [
+        {
+            "en": f"{unpriced} of {lines} lines have no price: no price plan is in force for them, or a case holds them",
+            "zh": f"{lines} 行中有 {unpriced} 行没有价格：没有生效的价格方案，或处于待处理状态",
+        }
+    ]
+
+
+def _nothing(ask: Ask) -> Names:
+    """Why there are no rows."""
+    narrowed = [name for name in ask.filters if name != "group_by"]
+    if narrowed:
+        names = ", ".join(narrowed)
+        return {
+            "en": f"nothing fits: leave out one of the filters {names}, or ask for other dates than "
+            f"{ask.period.first} to {ask.period.last}",
+            "zh": f"没有符合条件的数据：请减少筛选条件（{names}），或更换日期范围",
+        }
+    return {
+        "en": f"there is nothing from {ask.period.first} to {ask.period.last}: no bill of these dates has come in, or "
+        "nothing was used",
+        "zh": f"{ask.period.first} 至 {ask.period.last} 没有数据：账单尚未到达，或没有使用",
+    }
