@@ -39,6 +39,14 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Bars:
+    """A bar chart: of each bar its label, its figure, and its length in thousandths of the longest."""
+
+    title: str
+    bars: Sequence[tuple[str, str, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A report; every text as it is to be read."""
 
@@ -57,3 +65,4 @@ class Page:
     places: int = 2  # of the figures, at least
     notes: Sequence[str] = ()
     is_wide: bool = False
+    charts: Sequence[Bars] = ()

@@ -11,8 +11,8 @@ from typing import Any
 
 from shared.report.page import GROUP, TOTAL, Cell, Column, Page, Section
 
-_DIGITS_MAX = 15  # a spreadsheet holds no more exactly; longer amounts are written as text
-_TEXT_MAX = 32_767  # a cell takes no more
+DIGITS_MAX = 15  # a spreadsheet holds no more exactly; longer amounts are written as text
+TEXT_MAX = 32_767  # a cell takes no more
 _INK, _PALE = "#1F3B57", "#EEF2F6"
 _STYLES: Mapping[str, dict[str, Any]] = {TOTAL: {"bold": True, "top": 1}, GROUP: {"bold": True, "bg_color": _PALE}}
 
@@ -156,7 +156,7 @@ def _cell(sheet: Any, row: int, column: int, cell: Cell, form: Any) -> None:
     """A number whose digits a cell holds exactly, written from its decimal; longer ones as text."""
     if isinstance(cell, str):
         _text(sheet, row, column, cell, form)
-    elif len(Decimal(cell).normalize().as_tuple().digits) <= _DIGITS_MAX:
+    elif len(Decimal(cell).normalize().as_tuple().digits) <= DIGITS_MAX:
         sheet.write_number(row, column, cell, form)
     else:
         sheet.write_string(row, column, f"{cell:f}" if isinstance(cell, Decimal) else str(cell), form)
@@ -164,6 +164,6 @@ def _cell(sheet: Any, row: int, column: int, cell: Cell, form: Any) -> None:
 
 def _text(sheet: Any, row: int, column: int, text: str, form: Any) -> None:
     if text:
-        sheet.write_string(row, column, text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 1] + "…", form)
+        sheet.write_string(row, column, text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…", form)
     else:
         sheet.write_blank(row, column, None, form)

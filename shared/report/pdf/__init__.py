@@ -94,6 +94,7 @@ def _plain(page: Page) -> dict[str, Any]:
         "facts": [[name, _breakable(value)] for name, value in page.facts],
         "figures": [[name, figure(value, page.places), is_set_off] for name, value, is_set_off in page.figures],
         "notes": list(page.notes),
+        "charts": [{"title": one.title, "bars": [list(bar) for bar in one.bars]} for one in page.charts],
         "sections": [_section(one) for one in page.sections],
     }
 

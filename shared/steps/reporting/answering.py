@@ -72,6 +72,7 @@ def answer(
         [(count,)] = connection.execute(f"SELECT count(*) FROM {rows}").fetchall()  # noqa: S608
         totals = _totals(connection, rows, columns)
         digest = rows_digest(connection, rows, [one.name for one in columns])
+    stated = replace(stated, currencies=[one for one in totals if one])
     if not count:
         stated = replace(stated, notes=[*stated.notes, _nothing(ask)])
     return Answer(report, columns, path, count, totals, digest, stated, (), _charts(report, columns))
@@ -174,7 +175,7 @@ def _stated(
     return Stated(
         scope=said_scope(scope),
         filters=said_filters(ask),
-        currencies=list(ask.filters.get("currency", ())),
+        currencies=(),
         as_of=found.as_of,
         is_final=found.is_final and not missing,
         made_at=at,
@@ -195,7 +196,7 @@ def _stated_documents(services: Services, scope: Scope, ask: Ask, at: str) -> St
     return Stated(
         scope=said_scope(scope),
         filters=said_filters(ask),
-        currencies=list(ask.filters.get("currency", ())),
+        currencies=(),
         as_of=max((one.calculated.at for one in found if one.calculated is not None), default=""),
         is_final=is_final,
         made_at=at,
@@ -226,7 +227,7 @@ def _unpriced(connection: duckdb.DuckDBPyConnection, scope: Scope, found: Known)
         return []
     return [
         {
-            "en": f"{unpriced} of {lines} lines have no price: no price plan is in force for them, or a case holds them",
+            "en": f"{unpriced} of {lines} lines have no price: no price plan is in force, or a case holds them",
             "zh": f"{lines} 行中有 {unpriced} 行没有价格：没有生效的价格方案，或处于待处理状态",
         }
     ]

@@ -1,0 +1,221 @@
+"""Answers as XLSX: typed cells, as many sheets as the rows need, a chart that stays a chart, and what the columns mean.
+
+Rows are written one after the other and forgotten (constant memory). A number that a cell cannot hold exactly is text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.cycle import parse_instant
+from shared.report.answer import Answer, Chart
+from shared.report.catalogue import Column, Type
+from shared.report.files.charts import Drawn, drawn
+from shared.report.files.metadata import facts
+from shared.report.files.rows import opened, rows_of
+from shared.report.language import LANGUAGES, label, named
+from shared.report.xlsx import DIGITS_MAX, TEXT_MAX
+
+if TYPE_CHECKING:
+    import duckdb
+
+ROWS_MAX = 1_048_576 - 1  # of a sheet, below its header
+_AT_ONCE = 2_000
+_INK = "#1F3B57"
+_WITHOUT_DECIMALS = ("JPY", "KRW", "VND", "IDR")
+_WIDTHS = {Type.TEXT: 22, Type.DATE: 12, Type.MONTH: 10, Type.COUNT: 10, Type.AMOUNT: 18, Type.QUANTITY: 18}
+
+
+def write(answer: Answer, language: str, path: Path, rows_max: int = ROWS_MAX) -> None:
+    """The workbook."""
+    import xlsxwriter  # only a report pays for it
+
+    # Strings lie in their cells and not in a table of all, which would grow with the rows.
+    options = {
+        "constant_memory": True,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+        "strings_to_numbers": False,
+        "tmpdir": str(path.parent),
+    }
+    title = named(answer.report.titles, language, answer.report.name)
+    with xlsxwriter.Workbook(str(path), options) as book, opened() as connection:
+        # Without a time the file holds the one at which it was made, and no two are alike.
+        book.set_properties({"title": title, "created": parse_instant(answer.stated.made_at)})
+        formats = _formats(book, answer)
+        _data(book, formats, answer, language, connection, rows_max)
+        for chart in answer.charts:
+            _chart(book, formats, drawn(connection, answer, chart), answer, chart, language)
+        _about(book, formats, answer, language)
+        _glossary(book, formats, answer)
+
+
+def _formats(book: Any, answer: Answer) -> dict[str, Any]:
+    places = 0 if set(answer.totals) and set(answer.totals) <= set(_WITHOUT_DECIMALS) else 2
+    least = "." + "0" * places if places else ""
+    return {
+        "head": book.add_format({"bold": True, "bg_color": _INK, "font_color": "#FFFFFF", "valign": "top"}),
+        "title": book.add_format({"bold": True, "font_size": 14, "font_color": _INK}),
+        "soft": book.add_format({"font_color": "#5B6B7A", "valign": "top"}),
+        "wrap": book.add_format({"text_wrap": True, "valign": "top"}),
+        Type.AMOUNT: book.add_format({"num_format": f"#,##0{least or '.'}{'#' * (10 - places)}"}),
+        Type.QUANTITY: book.add_format({"num_format": "#,##0.##########"}),
+        Type.PERCENT: book.add_format({"num_format": '0.##" %"'}),
+        Type.COUNT: book.add_format({"num_format": "#,##0"}),
+        Type.DATE: book.add_format({"num_format": "yyyy-mm-dd", "align": "left"}),
+    }
+
+
+# -- the rows ---------------------------------------------------------------------------------------------------
+
+
+def _data(
+    book: Any,
+    formats: dict[str, Any],
+    answer: Answer,
+    language: str,
+    connection: duckdb.DuckDBPyConnection,
+    rows_max: int,
+) -> None:
+    columns = answer.columns
+    is_long = _are_long(connection, answer)
+    found = connection.execute(f"SELECT * FROM {rows_of(answer)}")  # noqa: S608 - a path of ours
+    name, number, left = label("report_data", language), 0, answer.rows
+    while left > 0 or number == 0:
+        number += 1
+        sheet = book.add_worksheet(name if number == 1 else f"{name} {number}")
+        here = min(left, rows_max)
+        _begin(sheet, formats, columns, here)
+        _fill(sheet, _writers(sheet, formats, columns, is_long), found, here)
+        left -= here
+
+
+def _begin(sheet: Any, formats: dict[str, Any], columns: Sequence[Column], rows: int) -> None:
+    for number, column in enumerate(columns):
+        sheet.set_column(number, number, max(_WIDTHS.get(column.type, 14), len(column.name) + 3))
+    sheet.freeze_panes(1, 0)
+    sheet.autofilter(0, 0, max(1, rows), len(columns) - 1)
+    sheet.repeat_rows(0)
+    sheet.set_landscape()
+    sheet.set_paper(9)  # A4
+    sheet.fit_to_pages(1, 0)
+    for number, column in enumerate(columns):
+        sheet.write_string(0, number, column.name, formats["head"])
+
+
+def _fill(
+    sheet: Any,
+    writers: Sequence[Callable[[int, int, Any], None]],
+    found: duckdb.DuckDBPyConnection,
+    rows: int,
+) -> None:
+    row = 0
+    while row < rows:
+        for cells in found.fetchmany(min(_AT_ONCE, rows - row)):
+            row += 1
+            for number, (write, cell) in enumerate(zip(writers, cells, strict=True)):
+                if cell is not None:
+                    write(row, number, cell)
+
+
+def _writers(
+    sheet: Any, formats: dict[str, Any], columns: Sequence[Column], is_long: dict[str, bool]
+) -> list[Callable[[int, int, Any], None]]:  # fmt: skip
+    """How the cells of each column are written."""
+    return [_writer(sheet, formats.get(one.type), one.type, is_long.get(one.name, False)) for one in columns]
+
+
+def _writer(sheet: Any, form: Any, type_: Type, is_long: bool) -> Callable[[int, int, Any], None]:
+    if type_ is Type.DATE:
+        return lambda row, column, cell: sheet.write_datetime(row, column, cell, form)
+    if not type_.is_figure:
+        return lambda row, column, cell: sheet.write_string(row, column, cell[:TEXT_MAX])
+    if not is_long:
+        return lambda row, column, cell: sheet.write_number(row, column, cell, form)
+
+    def write(row: int, column: int, cell: Decimal) -> None:
+        if len(cell.normalize().as_tuple().digits) <= DIGITS_MAX:
+            sheet.write_number(row, column, cell, form)
+        else:
+            sheet.write_string(row, column, f"{cell:f}", form)
+
+    return write
+
+
+def _are_long(connection: duckdb.DuckDBPyConnection, answer: Answer) -> dict[str, bool]:
+    """Which columns have a number of more digits than a cell holds exactly."""
+    figures = [one.name for one in answer.columns if one.type.is_figure and one.type is not Type.COUNT]
+    if not figures:
+        return {}
+    digits = "max(length(ltrim(replace(replace(rtrim(CAST({0} AS VARCHAR), '0'), '.', ''), '-', ''), '0')))"
+    query = f"SELECT {', '.join(digits.format(one) for one in figures)} FROM {rows_of(answer)}"  # noqa: S608
+    [found] = connection.execute(query).fetchall()
+    return {name: (longest or 0) > DIGITS_MAX for name, longest in zip(figures, found, strict=True)}
+
+
+# -- beside them ------------------------------------------------------------------------------------------------
+
+
+def _chart(book: Any, formats: dict[str, Any], found: Drawn, answer: Answer, chart: Chart, language: str) -> None:
+    """A chart with the few figures that it draws."""
+    if not found.points:
+        return
+    name = label("report_chart", language)
+    sheet = book.add_worksheet(name)
+    known = {one.name: named(one.labels, language, one.name) for one in answer.columns}
+    sheet.set_column(0, 0, 30)
+    sheet.set_column(1, len(found.series), 18)
+    sheet.write_string(0, 0, known[chart.by], formats["head"])
+    for number, series in enumerate(found.series, 1):
+        sheet.write_string(0, number, series or known[chart.value], formats["head"])
+    for row, (point, values) in enumerate(found.points, 1):
+        sheet.write_string(row, 0, point or label("report_none", language))
+        for number, value in enumerate(values, 1):
+            if value is not None:
+                sheet.write_number(row, number, value, formats[Type.AMOUNT])
+    picture = book.add_chart({"type": "line" if chart.kind == "line" else "bar"})
+    for number in range(1, len(found.series) + 1):
+        picture.add_series(
+            {
+                "name": [name, 0, number],
+                "categories": [name, 1, 0, len(found.points), 0],
+                "values": [name, 1, number, len(found.points), number],
+            }
+        )
+    currency = f" ({found.currency})" if found.currency else ""
+    picture.set_title({"name": f"{named(answer.report.titles, language, answer.report.name)}{currency}"})
+    if len(found.series) == 1:
+        picture.set_legend({"none": True})
+    if chart.kind != "line":
+        picture.set_y_axis({"reverse": True})
+    picture.set_size({"width": 860, "height": 420})
+    sheet.insert_chart(len(found.points) + 2, 0, picture)
+
+
+def _about(book: Any, formats: dict[str, Any], answer: Answer, language: str) -> None:
+    sheet = book.add_worksheet(label("report_about", language))
+    sheet.set_column(0, 0, 26)
+    sheet.set_column(1, 1, 110)
+    sheet.write_string(0, 0, named(answer.report.titles, language, answer.report.name), formats["title"])
+    told = [named(one, language, "") for one in answer.story]
+    for row, (name, value) in enumerate([*(("", one) for one in told), *facts(answer, language)], 2):
+        sheet.write_string(row, 0, name, formats["soft"])
+        sheet.write_string(row, 1, value[:TEXT_MAX], formats["wrap"])
+
+
+def _glossary(book: Any, formats: dict[str, Any], answer: Answer) -> None:
+    sheet = book.add_worksheet("Glossary 词汇表")
+    heads = ("column", "type", "unit", *(f"{what} {one}" for one in LANGUAGES for what in ("label", "meaning")))
+    for number, head in enumerate(heads):
+        sheet.set_column(number, number, 18 if number < len(heads) - 1 and "meaning" not in head else 60)
+        sheet.write_string(0, number, head, formats["head"])
+    for row, one in enumerate(answer.columns, 1):
+        cells = [one.name, str(one.type), one.unit]
+        for language in LANGUAGES:
+            cells += [one.labels[language], one.says[language]]
+        for number, cell in enumerate(cells):
+            sheet.write_string(row, number, cell)
+    sheet.freeze_panes(1, 0)
