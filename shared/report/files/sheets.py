@@ -58,6 +58,9 @@ def _formats(book: Any, answer: Answer) -> dict[str, Any]:
     least = "." + "0" * places if places else ""
     return {
         "head": book.add_format({"bold": True, "bg_color": _INK, "font_color": "#FFFFFF", "valign": "top"}),
+        "figure_head": book.add_format(
+            {"bold": True, "bg_color": _INK, "font_color": "#FFFFFF", "valign": "top", "align": "right"}
+        ),
         "title": book.add_format({"bold": True, "font_size": 14, "font_color": _INK}),
         "soft": book.add_format({"font_color": "#5B6B7A", "valign": "top"}),
         "wrap": book.add_format({"text_wrap": True, "valign": "top"}),
@@ -99,11 +102,15 @@ def _begin(sheet: Any, formats: dict[str, Any], columns: Sequence[Column], rows:
     sheet.freeze_panes(1, 0)
     sheet.autofilter(0, 0, max(1, rows), len(columns) - 1)
     sheet.repeat_rows(0)
+    _on_paper(sheet)
+    for number, column in enumerate(columns):
+        sheet.write_string(0, number, column.name, formats["figure_head" if column.type.is_figure else "head"])
+
+
+def _on_paper(sheet: Any) -> None:
     sheet.set_landscape()
     sheet.set_paper(9)  # A4
     sheet.fit_to_pages(1, 0)
-    for number, column in enumerate(columns):
-        sheet.write_string(0, number, column.name, formats["head"])
 
 
 def _fill(
@@ -166,6 +173,7 @@ def _chart(book: Any, formats: dict[str, Any], found: Drawn, answer: Answer, cha
     name = label("report_chart", language)
     sheet = book.add_worksheet(name)
     known = {one.name: named(one.labels, language, one.name) for one in answer.columns}
+    _on_paper(sheet)
     sheet.set_column(0, 0, 30)
     sheet.set_column(1, len(found.series), 18)
     sheet.write_string(0, 0, known[chart.by], formats["head"])
@@ -183,6 +191,7 @@ def _chart(book: Any, formats: dict[str, Any], found: Drawn, answer: Answer, cha
                 "name": [name, 0, number],
                 "categories": [name, 1, 0, len(found.points), 0],
                 "values": [name, 1, number, len(found.points), number],
+                **({"fill": {"color": _INK}} if chart.kind != "line" else {}),
             }
         )
     currency = f" ({found.currency})" if found.currency else ""
@@ -197,6 +206,7 @@ def _chart(book: Any, formats: dict[str, Any], found: Drawn, answer: Answer, cha
 
 def _about(book: Any, formats: dict[str, Any], answer: Answer, language: str) -> None:
     sheet = book.add_worksheet(label("report_about", language))
+    _on_paper(sheet)
     sheet.set_column(0, 0, 26)
     sheet.set_column(1, 1, 110)
     sheet.write_string(0, 0, named(answer.report.titles, language, answer.report.name), formats["title"])
@@ -208,6 +218,7 @@ def _about(book: Any, formats: dict[str, Any], answer: Answer, language: str) ->
 
 def _glossary(book: Any, formats: dict[str, Any], answer: Answer) -> None:
     sheet = book.add_worksheet("Glossary 词汇表")
+    _on_paper(sheet)
     heads = ("column", "type", "unit", *(f"{what} {one}" for one in LANGUAGES for what in ("label", "meaning")))
     for number, head in enumerate(heads):
         sheet.set_column(number, number, 18 if number < len(heads) - 1 and "meaning" not in head else 60)
