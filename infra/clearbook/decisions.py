@@ -88,12 +88,12 @@ def propose_invoice(asked: Mapping[str, str], by: str, why: str, home: Path | No
 
 
 def approve(names: list[str], by: str, home: Path | None, json_to: str | None) -> None:
-    """Approve proposals by name."""
+    """Approve proposals by name; NAME@SEEN only while it looks as it was shown."""
     portal = remote.portal(home, by)
     done: list[dict[str, Any]] = []
     try:
         for name in names:
-            one = portal.approve(name)
+            one = portal.approve(*name.split("@", 1))
             done.append(one)
             if json_to != "-":
                 print(f"approved {one['proposal']} ({one['act']}, proposed by {one['by']})")
@@ -126,7 +126,7 @@ def show_proposals(by: str, home: Path | None, json_to: str | None) -> None:
         print(f"{one['proposal']}: {one['act']} by {one['by']} at {one['at']} {one['why']}".rstrip())
         for line in one["shows"]:
             print(f"  {line}")
-        print(f"  waits for {', '.join(one['waits_for'])}")
+        print(f"  waits for {', '.join(one['waits_for'])}; as it is shown: clearbook approve {_as_seen(one)}")
     if not found:
         print("nothing waits for an approval")
 
@@ -150,14 +150,18 @@ def say(proposals: Sequence[Mapping[str, Any]], json_to: str | None, notes: Sequ
     if json_to == "-":
         return
     for one in proposals:
-        name = one["proposal"]
-        print(f"proposed {name} by {one['by']}; someone else approves it: clearbook approve {name}")
+        print(f"proposed {one['proposal']} by {one['by']}; someone else approves it: clearbook approve {_as_seen(one)}")
         for line in one["shows"]:
             print(f"  {line}")
     for note in notes:
         print(note)
     if not proposals and not notes:
         print("nothing is due")
+
+
+def _as_seen(proposal: Mapping[str, Any]) -> str:
+    """What approves it as it is shown here, and not what it may have become since."""
+    return f"{proposal['proposal']}@{proposal['seen']}"
 
 
 def _as_json(proposal: Mapping[str, Any]) -> dict[str, Any]:

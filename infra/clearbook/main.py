@@ -650,7 +650,9 @@ def proposals(by: By = "amir", home: Home = None, json: Json = None) -> None:
 
 @app.command()
 def approve(
-    names: Annotated[list[str], typer.Argument(help="Proposals, such as reseller/aurora#3.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Proposals, such as reseller/aurora#3; NAME@SEEN as they were shown.")
+    ],
     by: By = "amir",
     home: Home = None,
     json: Json = None,

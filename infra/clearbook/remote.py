@@ -57,9 +57,9 @@ class Portal:
         """What was proposed, as the approver is to see it, and notes."""
         return self.post("/v1/proposals", {"act": act, "asked": asked, "why": why})
 
-    def approve(self, name: str) -> dict[str, Any]:
-        """What the approval came to."""
-        return self.post("/v1/proposals/approve", {"name": name})
+    def approve(self, name: str, seen: str = "") -> dict[str, Any]:
+        """What the approval came to; with `seen` only while the proposal looks as it was shown."""
+        return self.post("/v1/proposals/approve", {"name": name, **({"seen": seen} if seen else {})})
 
     def _answer(self, method: str, path: str, body: bytes) -> dict[str, Any]:
         status, answered = self._send(method, path, body)

@@ -63,6 +63,7 @@ def test_two_people_put_a_document_in_force_and_the_chain_says_who(cloud: LocalC
     (cloud.home / "parties.yaml").write_text(json.dumps(parties()))
     assert status(cloud.home, "party", "import", str(cloud.home / "parties.yaml")) == 0
     assert status(cloud.home, "approve", "parties#1", "--by", "paula") == 1
+    assert status(cloud.home, "approve", "parties#1@0123456789abcdef") == 1  # not as it is shown
     assert status(cloud.home, "approve", "parties#1") == 0
 
     said = [(entry.kind, entry.actor) for entry in services(cloud.home).chain.read("parties")]
