@@ -220,6 +220,18 @@ def bench_reconcile(
     show(lines, runs, json)
 
 
+@bench.command("report")
+def bench_report(
+    lines: Annotated[int, typer.Option(help="Bill lines of the month.")] = 1_000_000,
+    runs: Annotated[int, typer.Option(help="How often each file is written; the middle counts.")] = 3,
+    json: Json = None,
+) -> None:
+    """Reports as files beside the least that writes the same rows, and how soon a question is answered."""
+    from infra.clearbook.bench.report import show
+
+    show(lines, runs, json)
+
+
 @bench.command("settle")
 def bench_settle(
     lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROWS_MAX = 1_048_576 - 1  # of a sheet, below its header
 _AT_ONCE = 2_000
 _INK = "#1F3B57"
+_Writer = tuple[int, Callable[[int, int, Any, Any], object], Any]
 _WITHOUT_DECIMALS = ("JPY", "KRW", "VND", "IDR")
 _WIDTHS = {Type.TEXT: 22, Type.DATE: 12, Type.MONTH: 10, Type.COUNT: 10, Type.AMOUNT: 18, Type.QUANTITY: 18}
 
@@ -113,37 +114,39 @@ def _on_paper(sheet: Any) -> None:
     sheet.fit_to_pages(1, 0)
 
 
-def _fill(
-    sheet: Any,
-    writers: Sequence[Callable[[int, int, Any], None]],
-    found: duckdb.DuckDBPyConnection,
-    rows: int,
-) -> None:
+def _fill(sheet: Any, writers: Sequence[_Writer], found: duckdb.DuckDBPyConnection, rows: int) -> None:
     row = 0
     while row < rows:
         for cells in found.fetchmany(min(_AT_ONCE, rows - row)):
             row += 1
-            for number, (write, cell) in enumerate(zip(writers, cells, strict=True)):
+            for (number, write, form), cell in zip(writers, cells, strict=True):
                 if cell is not None:
-                    write(row, number, cell)
+                    write(row, number, cell, form)
 
 
-def _writers(
-    sheet: Any, formats: dict[str, Any], columns: Sequence[Column], is_long: dict[str, bool]
-) -> list[Callable[[int, int, Any], None]]:  # fmt: skip
-    """How the cells of each column are written."""
-    return [_writer(sheet, formats.get(one.type), one.type, is_long.get(one.name, False)) for one in columns]
+def _writers(sheet: Any, formats: dict[str, Any], columns: Sequence[Column], is_long: dict[str, bool]) -> list[_Writer]:
+    """How the cells of each column are written: the column's number, what writes them, and their format."""
+    return [
+        (number, _writing(sheet, one.type, is_long.get(one.name, False)), formats.get(one.type))
+        for number, one in enumerate(columns)
+    ]
 
 
-def _writer(sheet: Any, form: Any, type_: Type, is_long: bool) -> Callable[[int, int, Any], None]:
+def _writing(sheet: Any, type_: Type, is_long: bool) -> Callable[[int, int, Any, Any], object]:
+    """What writes a cell; where nothing is too long for one, xlsxwriter itself, for there are millions."""
     if type_ is Type.DATE:
-        return lambda row, column, cell: sheet.write_datetime(row, column, cell, form)
+        return sheet.write_datetime  # type: ignore[no-any-return]
     if not type_.is_figure:
-        return lambda row, column, cell: sheet.write_string(row, column, cell[:TEXT_MAX])
-    if not is_long:
-        return lambda row, column, cell: sheet.write_number(row, column, cell, form)
+        return _cut(sheet) if is_long else sheet.write_string
+    return _exactly(sheet) if is_long else sheet.write_number
 
-    def write(row: int, column: int, cell: Decimal) -> None:
+
+def _cut(sheet: Any) -> Callable[[int, int, str, Any], object]:
+    return lambda row, column, cell, form: sheet.write_string(row, column, cell[:TEXT_MAX], form)
+
+
+def _exactly(sheet: Any) -> Callable[[int, int, Decimal, Any], object]:
+    def write(row: int, column: int, cell: Decimal, form: Any) -> None:
         if len(cell.normalize().as_tuple().digits) <= DIGITS_MAX:
             sheet.write_number(row, column, cell, form)
         else:
@@ -153,14 +156,18 @@ def _writer(sheet: Any, form: Any, type_: Type, is_long: bool) -> Callable[[int,
 
 
 def _are_long(connection: duckdb.DuckDBPyConnection, answer: Answer) -> dict[str, bool]:
-    """Which columns have a number of more digits than a cell holds exactly."""
-    figures = [one.name for one in answer.columns if one.type.is_figure and one.type is not Type.COUNT]
-    if not figures:
+    """Which columns have a number of more digits, or a text of more characters, than a cell holds."""
+    digits = "length(ltrim(replace(replace(rtrim(CAST({0} AS VARCHAR), '0'), '.', ''), '-', ''), '0'))"
+    asked = {
+        one.name: (digits.format(one.name), DIGITS_MAX) if one.type.is_figure else (f"length({one.name})", TEXT_MAX)
+        for one in answer.columns
+        if one.type not in (Type.COUNT, Type.DATE)
+    }
+    if not asked:
         return {}
-    digits = "max(length(ltrim(replace(replace(rtrim(CAST({0} AS VARCHAR), '0'), '.', ''), '-', ''), '0')))"
-    query = f"SELECT {', '.join(digits.format(one) for one in figures)} FROM {rows_of(answer)}"  # noqa: S608
-    [found] = connection.execute(query).fetchall()
-    return {name: (longest or 0) > DIGITS_MAX for name, longest in zip(figures, found, strict=True)}
+    longest = ", ".join(f"max({length}) > {most}" for length, most in asked.values())
+    [found] = connection.execute(f"SELECT {longest} FROM {rows_of(answer)}").fetchall()  # noqa: S608 - our own names
+    return {name: bool(is_long) for name, is_long in zip(asked, found, strict=True)}
 
 
 # -- beside them ------------------------------------------------------------------------------------------------

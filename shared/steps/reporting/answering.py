@@ -63,15 +63,12 @@ def answer(
             found = facts.known(services, scope, ask.cycles)
             facts.load(services, connection, scope, found, told)
             told("computing")
-            _select_facts(connection, report, ask, columns, path)
+            select_facts(connection, report, ask, columns, path)
             stated = _stated(services, scope, ask, at, found, _unpriced(connection, scope, found))
         else:
             _select_documents(services, connection, scope, report, ask, columns, path)
             stated = _stated_documents(services, scope, ask, at)
-        rows = f"read_parquet({quoted(str(path))})"
-        [(count,)] = connection.execute(f"SELECT count(*) FROM {rows}").fetchall()  # noqa: S608
-        totals = _totals(connection, rows, columns)
-        digest = rows_digest(connection, rows, [one.name for one in columns])
+        count, totals, digest = counted(connection, columns, path)
     stated = replace(stated, currencies=[one for one in totals if one])
     if not count:
         stated = replace(stated, notes=[*stated.notes, _nothing(ask)])
@@ -94,9 +91,10 @@ def _list_services(services: Services, connection: duckdb.DuckDBPyConnection) ->
         insert(connection, "service", rows, 3)
 
 
-def _select_facts(
+def select_facts(
     connection: duckdb.DuckDBPyConnection, report: Report, ask: Ask, columns: Sequence[Column], path: Path
 ) -> None:
+    """Write the rows of a report over the view `fact`, in order."""
     sql, given = facts_sql(report, ask, [one.name for one in columns], {one.name: one.type for one in columns})
     connection.execute(f"COPY ({sql}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)", given or None)
 
@@ -126,6 +124,15 @@ def _select_documents(
         f"TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)",
         given or None,
     )
+
+
+def counted(
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[Column], path: Path
+) -> tuple[int, dict[str, dict[str, Decimal]], Digest]:
+    """How many rows there are, their control totals, and their digest."""
+    rows = f"read_parquet({quoted(str(path))})"
+    [(count,)] = connection.execute(f"SELECT count(*) FROM {rows}").fetchall()  # noqa: S608 - a path of ours
+    return count, _totals(connection, rows, columns), rows_digest(connection, rows, [one.name for one in columns])
 
 
 def _totals(
