@@ -226,7 +226,7 @@ def _unpriced(connection: duckdb.DuckDBPyConnection, scope: Scope, found: Known)
         return []
     return [
         {
-            "en": f"{unpriced} of {lines} lines have no price: no price plan is in force for them, or a case holds them",
+            "en": f"{unpriced} of {lines} lines have no price: no price plan is in force, or a case holds them",
             "zh": f"{lines} 行中有 {unpriced} 行没有价格：没有生效的价格方案，或处于待处理状态",
         }
     ]
