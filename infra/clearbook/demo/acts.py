@@ -27,6 +27,7 @@ from shared.report.cells import csv_bytes
 from shared.services import Services
 from shared.steps import state
 from shared.steps.acts import locks, payees
+from shared.steps.acts.price_plans import PRICE_PLAN
 
 # Knows every product of the demo's bills but one, so that there is a case to look at.
 PRODUCTS = ROOT / "shared/reference/products.csv"
@@ -36,7 +37,7 @@ Ask = Callable[[str], Portal]
 
 
 def go_live(ask: Ask, work: Services, month: Month, since: date) -> None:
-    """Name the people, put parties, agreements and the catalogue in force; bills are asked for from `since` on."""
+    """Name the people, put parties and what they agreed in force; bills are asked for from `since` on."""
     ask(OWNER).post("/v1/init", {"users": SEEDED})
     parties = month.parties()
     for payer in parties["payers"]:
@@ -45,6 +46,8 @@ def go_live(ask: Ask, work: Services, month: Month, since: date) -> None:
     for document in month.agreements:
         decide_agreement(ask, work, document)
     decide_catalogue(ask, work, PRODUCTS.read_bytes())
+    for document in month.price_plans:
+        decide_price_plan(ask, work, document)
 
 
 def exclude(ask: Ask, work: Services, cycle: str, reseller: str) -> None:
@@ -119,6 +122,15 @@ def decide_agreement(ask: Ask, work: Services, document: Mapping[str, Any]) -> N
     done = {(what["agreement"], what["version"]) for what in approvals.in_force(entries, months.AGREEMENT)}
     if (document["agreement"], document["version"]) not in done:
         _decide(ask, months.AGREEMENT, {"name": document["agreement"], "text": _written(document)}, _LIVE)
+
+
+def decide_price_plan(ask: Ask, work: Services, document: Mapping[str, Any]) -> None:
+    """Put a price plan version in force, unless it is."""
+    done = [
+        (what["price_plan"], what["version"]) for what in approvals.in_force(work.chain.read(state.CONFIG), PRICE_PLAN)
+    ]
+    if (document["price_plan"], document["version"]) not in done:
+        _decide(ask, PRICE_PLAN, {"name": document["price_plan"], "text": _written(document)}, _LIVE)
 
 
 def decide_catalogue(ask: Ask, work: Services, body: bytes) -> None:

@@ -352,3 +352,46 @@ def _cygnus(year: int) -> dict[str, Any]:
             ),
         ],
     }
+
+
+# What customers buy at: of a hundred at list price, so much; the direct customer's seller is the operator.
+_BUYERS = (
+    ("clearcloud", "aurora", "88"),
+    ("clearcloud", "borealis", "89"),
+    ("clearcloud", "cygnus", "90"),
+    ("clearcloud", "lotus", "97"),
+    ("aurora", "acme", "94"),
+    ("aurora", "bluefin", "96"),
+    ("borealis", "everest", "93"),
+    ("borealis", "ginkgo", "98"),
+)
+
+
+def price_plans(year: int) -> list[dict[str, Any]]:
+    """What the operator charges, and two of the resellers; the third has none, so that unknown prices are seen too."""
+    return [_price_plan(*sold, year) for sold in _BUYERS]
+
+
+def _price_plan(seller: str, buyer: str, hundred: str, year: int) -> dict[str, Any]:
+    return {
+        "price_plan": f"{seller}-{buyer}-{year}",
+        "seller": seller,
+        "buyer": buyer,
+        "version": 1,
+        "effective": {"from": date(year, 1, 1), "until": date(year, 12, 31)},
+        "currency": "CNY",
+        "rules": [
+            {
+                "id": "off-list",
+                "when": "`true`",
+                "price": {"basis": "gross", "discount_percent": str(100 - int(hundred))},
+            }
+        ],
+        "examples": [
+            {
+                "name": "a hundred at list price",
+                "lines": [{"product_code": "ecs", "gross": "100.00", "pretax": "90.00"}],
+                "expect": {"price": f"{hundred}.00"},
+            }
+        ],
+    }

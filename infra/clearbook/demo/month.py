@@ -57,6 +57,7 @@ class Month:
     lines: int
     cast: Cast
     agreements: tuple[dict[str, Any], ...]
+    price_plans: tuple[dict[str, Any], ...]
 
     @property
     def payers(self) -> tuple[Payer, ...]:
@@ -135,7 +136,8 @@ def month(seed: int, cycle: str, lines: int) -> Month:
     if lines < LINES_MIN:
         raise MonthTooSmallError(lines)
     first = date.fromisoformat(f"{cycle}-01")
-    return Month(seed, cycle, lines, people.cast(seed, first.year, first.month), tuple(people.agreements(first.year)))
+    terms = (tuple(people.agreements(first.year)), tuple(people.price_plans(first.year)))
+    return Month(seed, cycle, lines, people.cast(seed, first.year, first.month), *terms)
 
 
 @dataclass(frozen=True, slots=True)

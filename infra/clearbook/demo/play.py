@@ -185,7 +185,9 @@ def prepare(stage: Stage) -> None:
     stage.cloud.host.idle()
     counts = f"{len(stage.month.resellers)} resellers, {len(stage.month.customers)} customers"
     people = f"proposed by {PREPARER}, approved by {APPROVER}"
-    stage.step(f"{counts}, {len(stage.month.agreements)} agreements: {people}")
+    stage.step(
+        f"{counts}, {len(stage.month.agreements)} agreements, {len(stage.month.price_plans)} price plans: {people}"
+    )
 
 
 def _clock_at_least(stage: Stage, instant: datetime) -> None:

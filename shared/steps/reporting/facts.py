@@ -20,7 +20,7 @@ from shared.parties.parties import OPERATOR, Parties
 from shared.report.facts import ATTRIBUTES, FACT_TYPES, MONEY, fact_columns
 from shared.report.language import Names
 from shared.services import Services
-from shared.steps import state
+from shared.steps import casework, state
 from shared.steps.reporting import priced
 from shared.steps.reporting.priced import COMMISSION, OPERATORS, RESELLERS, Priced
 
@@ -42,7 +42,7 @@ class Month:
     cycle: Cycle
     holder: str
     found: Priced | None  # none: not even a draft
-    is_locked: bool
+    is_locked: bool  # of the operator's share, which nobody locks: settled from the final bill, no case in the way
     as_of: str  # "" for a draft: the end of what it has seen is said by its lines
 
 
@@ -107,9 +107,12 @@ def _holders(parties: Parties, scope: Scope, cycle: Cycle) -> list[str]:
 
 
 def _month(services: Services, cycle: Cycle, holder: str) -> Month:
-    entry = months.months(services.chain.read(months.stream_of(holder, str(cycle)))).get(str(cycle))
+    entries = services.chain.read(months.stream_of(holder, str(cycle)))
+    entry = months.months(entries).get(str(cycle))
     calculated = entry.calculated if entry is not None else None
     is_locked = entry is not None and entry.locked is not None
+    if holder == OPERATOR and calculated is not None:
+        is_locked = all(one.accepted for one in casework.open_cases(services, holder, str(cycle), entries))
     return Month(cycle, holder, priced.priced(services, cycle, holder), is_locked, calculated.at if calculated else "")
 
 
