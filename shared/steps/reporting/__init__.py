@@ -1,0 +1,1 @@
+"""Self-service reports: what is asked, answered, kept and handed out."""
