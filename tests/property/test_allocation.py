@@ -23,6 +23,7 @@ AMOUNTS = {"price": 18, "cost": 18, "list_amount": 10}
 Fact = Mapping[str, Any]
 _TEAMS = ("web", "data", None)
 
+JANUARY = {"from": "2026-01-01", "until": "2026-01-31"}
 MAPPING: dict[str, Any] = {
     "allocation": "by-team",
     "version": 1,
@@ -33,7 +34,7 @@ MAPPING: dict[str, Any] = {
         {"id": "licences", "when": "product_code == 'rds'", "split": "weights", "weights": {"ops": "1", "web": "2.5"}},
     ],
     "rules": [
-        {"id": "january", "when": "region == 'cn-beijing'", "target": "north", "effective": {"from": "2026-01-01", "until": "2026-01-31"}},
+        {"id": "january", "when": "region == 'cn-beijing'", "target": "north", "effective": JANUARY},
         {"id": "team", "target": {"tag": "team"}},
     ],
 }  # fmt: skip
@@ -60,7 +61,7 @@ def amounts(places: int) -> st.SearchStrategy[Decimal | None]:
 
 @st.composite
 def facts(draw: st.DrawFn) -> list[Fact]:
-    found = []
+    found: list[Fact] = []
     for number in range(draw(st.integers(0, 30))):
         cycle = draw(st.sampled_from(["2026-01", "2026-02", "2026-03"]))
         day = draw(st.sampled_from([None, 1, 28]))
@@ -89,7 +90,7 @@ def weights(fact: Fact, rule: str, column: str, all_facts: Sequence[Fact]) -> di
         return dict.fromkeys(("web", "data", "ops"), Fraction(1, 3))
     direct: dict[str, Fraction] = {}
     for other in all_facts:
-        taken, target = model(other)
+        _, target = model(other)
         if target not in ("", "*") and (other["cycle"], other["currency"]) == (fact["cycle"], fact["currency"]):
             direct[target] = direct.get(target, Fraction(0)) + Fraction(other[column] or 0)
     above = {target: max(own, Fraction(0)) for target, own in direct.items()}
