@@ -18,6 +18,7 @@ TABLES: Mapping[str, list[tuple[str, str]]] = {
     "cases": [("cycle", "STRING"), ("id", "STRING")],
     "payouts": [("cycle", "STRING"), ("id", "STRING")],
     "quotas": [("quota", "STRING"), ("place", "INTEGER")],
+    "mappings": [("owner", "STRING"), ("name", "STRING")],
 }
 # Rows that go by themselves, in seconds; those of the other tables stay.
 KEPT_S: Mapping[str, int] = {"quotas": 86_400}
