@@ -95,6 +95,8 @@ def parse_ask(said: Mapping[str, Any], view: View, today: date) -> Ask:
     allocation = said.get("allocation", "")
     if not isinstance(allocation, str):
         raise BadInputError("allocation", f"is {allocation!r}", "name a mapping document by its id")
+    if allocation and not any(one.name == "group_by" for one in report.filters):
+        raise BadInputError("allocation", f"{report.name} allocates nothing", "leave it out, or ask for allocation")
     filters = _filters(report, said.get("filters", {}), said.get("currency"))
     columns = _columns(report.columns[view], said.get("columns", ()))
     return Ask(

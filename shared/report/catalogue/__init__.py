@@ -83,6 +83,7 @@ class Report:
     rows: str = FACTS  # what its rows are made of: facts, or what is named here
     is_detail: bool = False  # a row for each fact, not sums
     charges: Sequence[str] = ()  # of facts: only those
+    has_story: bool = False  # what changed against the period before is told with it
     preset: str = "this_month"  # the dates where none are asked for
 
     @property
@@ -123,6 +124,7 @@ def _report(
         said.get("rows", FACTS),
         said.get("is_detail", False),
         tuple(said.get("charges", ())),
+        said.get("has_story", False),
         said.get("preset", "this_month"),
     )
 

@@ -65,10 +65,17 @@ def column_type(type_: Type, name: str) -> str:
     return AMOUNT if name == "list_amount" else _TYPES.get(type_, "VARCHAR")
 
 
-def facts_sql(report: Report, ask: Ask, named: Sequence[str], types: Mapping[str, Type]) -> tuple[str, dict[str, Any]]:
-    """The SELECT of a report over facts, and its parameters; `named` are the columns, in order."""
+def where_sql(report: Report, ask: Ask) -> tuple[str, dict[str, Any]]:
+    """Which facts are asked for, of `fact f` beside `service s`, and the parameters of that."""
     given: dict[str, Any] = {}
-    conditions = _conditions(report, ask, given)
+    return " AND ".join(_conditions(report, ask, given)), given
+
+
+def facts_sql(
+    report: Report, ask: Ask, named: Sequence[str], types: Mapping[str, Type], table: str = "fact"
+) -> tuple[str, dict[str, Any]]:
+    """The SELECT of a report over facts, and its parameters; `named` are the columns, in order."""
+    where, given = where_sql(report, ask)
     told = {**_OF_FACT, **_target(ask, given)}
     columns, groups = [], []
     for name in named:
@@ -83,8 +90,8 @@ def facts_sql(report: Report, ask: Ask, named: Sequence[str], types: Mapping[str
     grouped = "" if report.is_detail else f" GROUP BY {', '.join(groups)}"
     order = ", ".join(f"{name} NULLS LAST" for name in named)
     sql = (
-        f"SELECT {', '.join(columns)} FROM fact f LEFT JOIN service s ON s.code = f.product_code "  # noqa: S608
-        f"WHERE {' AND '.join(conditions)}{grouped} ORDER BY {order}"
+        f"SELECT {', '.join(columns)} FROM {table} f LEFT JOIN service s ON s.code = f.product_code "  # noqa: S608
+        f"WHERE {where}{grouped} ORDER BY {order}"
     )
     return sql, given
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from shared.access.scope import Scope, View, scoped
 from shared.columnar import connect, insert, quoted
 from shared.control import months
+from shared.errors import BadInputError
 from shared.ids import Digest, digest_of
+from shared.report.allocation import AllocationMapping, allocate
 from shared.report.answer import Answer, Chart, Stated
 from shared.report.asking import Ask
 from shared.report.catalogue import FACTS, Column, Report, catalogue
@@ -20,7 +22,7 @@ from shared.report.queries import column_type, facts_sql
 from shared.report.queries.digests import rows_digest
 from shared.services import Services
 from shared.steps import state
-from shared.steps.reporting import documents, facts
+from shared.steps.reporting import before, documents, facts, mappings
 from shared.steps.reporting.facts import Known
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ def inputs_digest(services: Services, scope: Scope, ask: Ask) -> Digest:
     made_of: list[object] = [VERSION, scope.fingerprint, ask.digest, names, state.party_digest(entries)]
     if report.rows == FACTS:
         made_of.append(facts.known(services, scope, ask.cycles).digest)
+        if report.has_story:
+            made_of.append(facts.known(services, scope, before.asked_before(ask).cycles).digest)
+        if ask.allocation:
+            made_of.append([one.mapping.digest for one in mappings.versions(services, scope.who, ask.allocation)])
     else:
         made_of.append(documents.digest(services, scope, ask.cycles))
     return digest_of(made_of)
@@ -56,15 +62,20 @@ def answer(
     report = catalogue()[ask.report]
     known = {one.name: one for one in report.columns[scoped(scope).view]}
     columns = [known[name] for name in ask.columns]
-    path = folder / "rows.parquet"
+    path, told_of = folder / "rows.parquet", list[Names]()
     with connect(services.scratch, services.memory_mb, services.threads) as connection:
         _list_services(services, connection)
         if report.rows == FACTS:
             found = facts.known(services, scope, ask.cycles)
             facts.load(services, connection, scope, found, told)
             told("computing")
-            select_facts(connection, report, ask, columns, path)
-            stated = _stated(services, scope, ask, at, found, _unpriced(connection, scope, found))
+            mapping = _mapping(services, scope, ask, at)
+            if mapping is not None:
+                allocate(connection, mapping)
+            select_facts(connection, report, ask, columns, path, "fact" if mapping is None else "allocated")
+            notes = _unpriced(connection, found)
+            stated = _stated(scope, ask, at, found, notes, "" if mapping is None else mapping.label)
+            told_of = before.story(services, connection, scope, report, ask, told) if report.has_story else []
         else:
             _select_documents(services, connection, scope, report, ask, columns, path)
             stated = _stated_documents(services, scope, ask, at)
@@ -72,7 +83,19 @@ def answer(
     stated = replace(stated, currencies=[one for one in totals if one])
     if not count:
         stated = replace(stated, notes=[*stated.notes, _nothing(ask)])
-    return Answer(report, columns, path, count, totals, digest, stated, (), _charts(report, columns))
+    return Answer(report, columns, path, count, totals, digest, stated, told_of, _charts(report, columns))
+
+
+def _mapping(services: Services, scope: Scope, ask: Ask, at: str) -> AllocationMapping | None:
+    """The mapping that the question names, of whoever asks."""
+    if not ask.allocation:
+        return None
+    found = mappings.in_force(services, scope.who, ask.allocation, at)
+    if found is None:
+        known = dict.fromkeys(one.mapping.id for one in mappings.listed(services, scope.who))
+        remedy = f"name one of {', '.join(known)}" if known else "submit one first"
+        raise BadInputError("allocation", f"there is no mapping {ask.allocation!r}", remedy)
+    return found
 
 
 # -- rows -------------------------------------------------------------------------------------------------------
@@ -92,10 +115,15 @@ def _list_services(services: Services, connection: duckdb.DuckDBPyConnection) ->
 
 
 def select_facts(
-    connection: duckdb.DuckDBPyConnection, report: Report, ask: Ask, columns: Sequence[Column], path: Path
+    connection: duckdb.DuckDBPyConnection,
+    report: Report,
+    ask: Ask,
+    columns: Sequence[Column],
+    path: Path,
+    table: str = "fact",
 ) -> None:
-    """Write the rows of a report over the view `fact`, in order."""
-    sql, given = facts_sql(report, ask, [one.name for one in columns], {one.name: one.type for one in columns})
+    """Write the rows of a report over the facts of a table, in order."""
+    sql, given = facts_sql(report, ask, [one.name for one in columns], {one.name: one.type for one in columns}, table)
     connection.execute(f"COPY ({sql}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)", given or None)
 
 
@@ -167,7 +195,7 @@ def _charts(report: Report, columns: Sequence[Column]) -> tuple[Chart, ...]:
 
 
 def _stated(
-    services: Services, scope: Scope, ask: Ask, at: str, found: Known, notes: Sequence[Names]
+    scope: Scope, ask: Ask, at: str, found: Known, notes: Sequence[Names], allocation: str
 ) -> Stated:  # fmt: skip
     missing = sorted({str(one.cycle) for one in found.months if one.found is None})
     unknown = [
@@ -186,7 +214,7 @@ def _stated(
         as_of=found.as_of,
         is_final=found.is_final and not missing,
         made_at=at,
-        allocation=ask.allocation,
+        allocation=allocation,
         price_plans=found.plans if scope.view is not View.CUSTOMER else [],
         why_not_final=[*whys, *unknown],
         hidden=facts.hidden(scope, ask.filters.get("account", ())),
@@ -222,7 +250,7 @@ def said_filters(ask: Ask) -> dict[str, str]:
     return {**dates, **{name: ", ".join(values) for name, values in ask.filters.items()}}
 
 
-def _unpriced(connection: duckdb.DuckDBPyConnection, scope: Scope, found: Known) -> list[Names]:
+def _unpriced(connection: duckdb.DuckDBPyConnection, found: Known) -> list[Names]:
     """How many lines have no price, where some should."""
     if not found.months:
         return []
