@@ -276,11 +276,13 @@ def _parts_sql(amounts: Sequence[str]) -> str:
         sign = f"CASE WHEN {name} < 0 THEN -1 ELSE 1 END"
         # A part of nothing known is nothing known: units are NULL there.
         parts.append(f"CAST(({value}) * {sign} AS {FACT_TYPES[name]}) AS {name}")
-    made = ", ".join(parts)
-    helpers = ", ".join(f"{letter}_{name}" for name in amounts for letter in "wfqurknm")
-    return f"""SELECT * EXCLUDE (number, {helpers}) REPLACE ({made}) FROM (
+    made, given = ", ".join(parts), ", ".join(f"p.{name}" for name in amounts)
+    replaced = ", ".join(f"n.{name} AS {name}" for name in ("target", *amounts))
+    # The sorting is of narrow rows; the rest of a fact is joined to its parts afterwards.
+    return f"""SELECT p.* EXCLUDE (number) REPLACE ({replaced}) FROM (
+        SELECT number, target, {made} FROM (
         SELECT *, {", ".join(ranked)} FROM (
         SELECT *, {", ".join(cut)} FROM (
-        SELECT p.* REPLACE (s.target AS target), {", ".join(split)}
+        SELECT p.number, s.target, {given}, {", ".join(split)}
         FROM allocation_part p JOIN allocation_share s ON s.share = p.allocation_share AND s.cycle = p.cycle
-        AND s.currency IS NOT DISTINCT FROM p.currency)))"""  # noqa: S608
+        AND s.currency IS NOT DISTINCT FROM p.currency)))) n JOIN allocation_part p ON p.number = n.number"""  # noqa: S608
