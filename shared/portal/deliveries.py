@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from shared.services import Services
 from shared.steps.delivering.reports import Reports
 
 _PAGE_MAX = 100
+_DELIVERY_ID = re.compile(r"msg_\w{1,60}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class _Deliveries:
         from shared.steps.delivering import deliveries
 
         owner, before, limit = self.who(request).owner, request.query.get("before", ""), _limit(request.query)
+        if before and not _DELIVERY_ID.fullmatch(before):
+            raise BadInputError("before", f"is {before[:40]!r}", "give what the page before answered, or leave it out")
         found = deliveries.listed(self.services, owner, before, limit)
         return Answer({"deliveries": found, "before": found[-1]["id"] if len(found) == limit else ""})
 

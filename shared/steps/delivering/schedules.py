@@ -19,7 +19,7 @@ from shared.delivery.slots import Every, Rhythm, Slot, parse_rhythm
 from shared.delivery.targets import parse_mailbox
 from shared.errors import BadInputError, ClearbookError
 from shared.events.owners import OwnerEvent
-from shared.ids import digest_of
+from shared.ids import canonical_json, digest_of
 from shared.ports import ServiceError
 from shared.report.asking import FORMATS
 from shared.services import Services
@@ -31,6 +31,7 @@ WHAT = "schedule"
 SCHEDULES_MAX = 50  # of an owner
 MAIL_MAX = 20  # addresses of a schedule
 _NAME_MAX = 100
+_ASK_MAX = 64 * 1024  # bytes
 _WAITS_MAX = timedelta(days=2)  # for a run that never ends
 _FIELDS = ("name", "when", "ask", "format", "mail", "starts", "ends")
 ACTIVE, PAUSED, DELETED, ENDED = "active", "paused", "deleted", "ended"
@@ -290,6 +291,8 @@ def _first(owner: str, by: str, said: Mapping[str, Any], at: datetime) -> dict[s
         raise BadInputError("ask", f"is {ask!r}", "write what a report run is asked for")
     if ask.get("from") is not None or ask.get("to") is not None:
         raise BadInputError("ask.from", "would be the same dates each time", "give a preset, such as last_month")
+    if len(canonical_json(ask)) > _ASK_MAX:
+        raise BadInputError("ask", f"has more than {_ASK_MAX} bytes", "ask for less")
     if format_ not in FORMATS:
         raise BadInputError("format", f"is {format_!r}", f"write one of {', '.join(FORMATS)}")
     rhythm = parse_rhythm(said.get("when"))
