@@ -212,7 +212,7 @@ def _slot(services: Services, schedule: Kept, slot: Slot, state: str, skipped: l
         "by": schedule.said["by"],
         "ask": schedule.said["ask"],
         "format": schedule.said["format"],
-        **dict.fromkeys(("run", "link", "because", "told_at"), ""),
+        **dict.fromkeys(("run", "asked_at", "link", "because", "told_at"), ""),
     }
     due = "" if state == SKIPPED else stamp(slot.at)
     return kept.create(services, SLOTS, schedule.owner, f"{schedule.id}/{slot.key}", said, due)
@@ -243,14 +243,14 @@ def _requested(services: Services, reports: Reports, slot: Kept, at: datetime) -
             raise
         # Rights that are gone, a report that is not there any more: said once, and not asked again.
         return kept.replace(services, slot, _failed(said, str(exc), at), slot.due)
-    return kept.replace(services, slot, {**said, "state": REQUESTED, "run": run}, slot.due)
+    return kept.replace(services, slot, {**said, "state": REQUESTED, "run": run, "asked_at": stamp(at)}, slot.due)
 
 
 def _ended(services: Services, reports: Reports, slot: Kept, at: datetime) -> Kept | None:
     said = slot.said
     outcome = reports.outcome(services, slot.owner, said["run"])
     if outcome is None:
-        if at - parse_instant(said["at"]) < _WAITS_MAX:
+        if at - parse_instant(said["asked_at"]) < _WAITS_MAX:
             return slot
         return kept.replace(services, slot, _failed(said, "its run did not end; ask for the report", at), slot.due)
     if not outcome.is_ready:
