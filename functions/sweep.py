@@ -13,7 +13,6 @@ from shared.cloud.fc import on_event, parse_given_up, parse_timer
 from shared.cloud.log import step_log
 from shared.cloud.patience import EVENT
 from shared.services import Services
-from shared.steps.delivering.timer import DELIVER, deliver
 from shared.steps.sweep import SweepUnfinishedError, alerts, given_up_alert, keep_failed, metrics, never, sweep
 
 _RESERVE_S = 60.0  # what mending one thing may take: begun with less, it would be cut off
@@ -43,10 +42,7 @@ def _work(event: bytes, services: Services, context: object, stop: Callable[[], 
         kept = keep_failed(services, given_up.data, given_up.at)
         log.alert(**given_up_alert(kept, given_up.at))
         return [kept]
-    timer, began = parse_timer(event), time.monotonic()
-    at = timer.at
-    if timer.payload == DELIVER:
-        return deliver(services, at, stop)
+    at, began = parse_timer(event).at, time.monotonic()
     swept = sweep(services, at, stop)
     for alert in alerts(swept, at):
         log.alert(**alert)

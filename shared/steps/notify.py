@@ -28,9 +28,16 @@ DELIVERED = "delivered/"
 
 
 def notify(services: Services, event: ObjectEvent) -> dict[str, Any]:
-    """Deliver the event that this object is, to its reseller and to nobody else."""
+    """Deliver the event that this object is, to its owner and to nobody else."""
     if owners.parse_key(event.key) is not None:
         return _to_owner(services, event)
+    done, posts = tell(services, event)
+    _attempt(services, owners.owner_of_reseller(done["reseller"]), posts)
+    return {**done, "posts": len(posts)} if posts else done
+
+
+def tell(services: Services, event: ObjectEvent) -> tuple[dict[str, Any], list[str]]:
+    """Copy a reseller's event into its bucket; also the ids of what is to be posted, which waits as rows for that."""
     told = parse_key(event.key)
     if told is None:
         expected = f"expected {RESELLERS}<month>/<reseller>/<seq>-<type>.json"
@@ -39,9 +46,7 @@ def notify(services: Services, event: ObjectEvent) -> dict[str, Any]:
     entry = _entry(entries, told, event.key)
     # Written down first and posted last: neither the bucket nor a webhook waits for the other to work.
     posts = _posts(services, told, entry)
-    done = _to_bucket(services, event, told, entries, entry)
-    _attempt(services, owners.owner_of_reseller(told.reseller), posts)
-    return {**done, "posts": len(posts)} if posts else done
+    return _to_bucket(services, event, told, entries, entry), posts
 
 
 def _to_owner(services: Services, event: ObjectEvent) -> dict[str, Any]:
