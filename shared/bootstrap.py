@@ -5,11 +5,13 @@ Adapters are made, and their SDKs imported, when a step first touches them: a fu
 
 from __future__ import annotations
 
+import base64
 import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +21,8 @@ from shared.cloud.uncollected import uncollected
 from shared.errors import SettingError
 from shared.events.destination import Destination
 from shared.parties.parties import SITES, Connector
-from shared.ports import BillApi, Buckets, ObjectStore, Rows
-from shared.services import Services
+from shared.ports import BillApi, Buckets, Mailer, ObjectStore, Poster, Rows
+from shared.services import Outside, Services
 
 if TYPE_CHECKING:
     from shared.cloud.credentials import AccessKey, KeySource
@@ -61,7 +63,41 @@ def build_services(environ: Mapping[str, str]) -> Services:
         scratch=scratch,
         memory_mb=memory_mb // 2,
         threads=int(environ.get("CLEARBOOK_THREADS") or min(2, os.cpu_count() or 1)),
+        outside=Outside(
+            poster=Lazy(_outbound),
+            mailer=lambda: _mailer(environ),
+            master=lambda: _master(environ),
+            clock=lambda: datetime.now(UTC),
+        ),
     )
+
+
+def _outbound() -> Poster:
+    from shared.cloud.outbound import Outbound
+
+    return Outbound()
+
+
+def _mailer(environ: Mapping[str, str]) -> Mailer:
+    from shared.cloud.credentials import secrets_from
+    from shared.cloud.mail import SmtpMailer
+
+    login, named = None, environ.get("CLEARBOOK_SMTP_SECRET")
+    if named:
+        secret = secrets_from(setting(environ, "CLEARBOOK_SECRETS")).get(named)
+        login = secret.get("username", ""), secret.get("password", "")
+    return SmtpMailer(setting(environ, "CLEARBOOK_SMTP"), setting(environ, "CLEARBOOK_MAIL_FROM"), login)
+
+
+def _master(environ: Mapping[str, str]) -> bytes:
+    """The key in the secret `webhooks`, field `master`: base64 of 32 random bytes or more."""
+    from shared.cloud.credentials import secrets_from
+
+    text = secrets_from(setting(environ, "CLEARBOOK_SECRETS")).get("webhooks").get("master", "")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as exc:
+        raise SettingError("secret 'webhooks'", "has a master that is no base64", "write 32 random bytes so") from exc
 
 
 def buckets(environ: Mapping[str, str], key: AccessKey | None = None) -> Buckets:

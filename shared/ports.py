@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shared.errors import ClearbookError
 
+if TYPE_CHECKING:
+    from email.message import EmailMessage
 Value = str | int | bool
 Key = tuple[tuple[str, str | int], ...]
 Row = dict[str, Value]  # key columns and attributes together
@@ -162,3 +164,52 @@ class BillApi(Protocol):
 
     def call(self, action: str, query: Mapping[str, str | int | bool]) -> bytes:
         """The raw JSON body of a successful HTTP answer; raises ServiceError."""
+
+
+class UndeliveredError(ClearbookError):
+    """A message did not arrive, or nobody says that it did; `is_final`: it never will."""
+
+    code = "undelivered"
+
+    def __init__(self, problem: str, *, is_final: bool = False) -> None:
+        super().__init__(problem)
+        self.is_final = is_final
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An address to post to, by https."""
+
+    url: str
+    host: str
+    port: int
+    path: str  # with its query
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What was answered to a post."""
+
+    status: int
+    retry_after: str = ""  # as the header says it: seconds or a date
+
+
+class Poster(Protocol):
+    """Posts to addresses that others named."""
+
+    def check(self, target: Target, place: str = "url") -> None:
+        """Raise BadInputError unless the target may be posted to."""
+
+    def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Posted:
+        """Post a body; what was answered, whatever the status; raises UndeliveredError where nothing was."""
+
+
+class Mailer(Protocol):
+    """Hands messages to a mail server."""
+
+    @property
+    def sender(self) -> str:
+        """The address that messages are from."""
+
+    def send(self, message: EmailMessage) -> None:
+        """Hand it over; raises UndeliveredError."""

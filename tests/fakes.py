@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
@@ -21,7 +22,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 from infra.localcloud.faults.plan import Fault
 from infra.provision.tables import TABLES, indexes_of
 from shared.chain.chain import Chain
-from shared.errors import SettingError
+from shared.errors import BadInputError, SettingError
 from shared.events.destination import Destination
 from shared.parties.parties import Connector
 from shared.ports import (
@@ -31,12 +32,15 @@ from shared.ports import (
     ObjectConflictError,
     ObjectMissingError,
     ObjectStore,
+    Posted,
     Row,
     ServiceError,
+    Target,
+    UndeliveredError,
     Value,
     Version,
 )
-from shared.services import Services
+from shared.services import Outside, Services
 
 LINK_SECONDS_MAX = 7 * 24 * 3600
 PAGE_ROWS_MAX = 300
@@ -412,6 +416,40 @@ class State:
     created: Mapping[str, list[Created]]
 
 
+class Posts:
+    """The world's webhooks: what each was sent, and what it answers next (200 where nothing else is said)."""
+
+    def __init__(self, calls: Calls | None = None) -> None:
+        self._calls = calls or Calls()
+        self.sent: list[tuple[str, dict[str, str], bytes]] = []  # url, headers, body
+        self.answers: list[Posted | UndeliveredError] = []
+
+    def check(self, target: Target, place: str = "url") -> None:
+        if not target.host.endswith(".example"):
+            raise BadInputError(place, "leads into a network that is not the internet's", "name another")
+
+    def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Posted:
+        with self._calls.one(f"post to {target.host}"):
+            self.sent.append((target.url, dict(headers), body))
+            answer = self.answers.pop(0) if self.answers else Posted(200)
+        if isinstance(answer, UndeliveredError):
+            raise answer
+        return answer
+
+
+class Mails:
+    """The mail server: what it was given."""
+
+    def __init__(self, calls: Calls | None = None) -> None:
+        self._calls = calls or Calls()
+        self.sender = "reports@clearbook.example"
+        self.sent: list[EmailMessage] = []
+
+    def send(self, message: EmailMessage) -> None:
+        with self._calls.one("hand over a mail"):
+            self.sent.append(message)
+
+
 class Cloud:
     """All of it together, and the services built of it."""
 
@@ -425,6 +463,7 @@ class Cloud:
         self.others: dict[str, MemoryStore] = {}  # buckets of others, by name
         self.rows = MemoryRows(self.calls)
         self.provider = Provider(self.calls)
+        self.post, self.mail = Posts(self.calls), Mails(self.calls)
         self.services = Services(
             buckets=Buckets(**self.stores),
             rows=self.rows,
@@ -434,6 +473,7 @@ class Cloud:
             scratch=scratch,
             memory_mb=256,
             threads=1,
+            outside=Outside(self.post, lambda: self.mail, lambda: b"m" * 32, lambda: self.clock.now),
         )
 
     def other(self, destination: Destination) -> ObjectStore:

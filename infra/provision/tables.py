@@ -19,12 +19,17 @@ TABLES: Mapping[str, list[tuple[str, str]]] = {
     "payouts": [("cycle", "STRING"), ("id", "STRING")],
     "quotas": [("quota", "STRING"), ("place", "INTEGER")],
     "mappings": [("owner", "STRING"), ("name", "STRING")],
+    **{name: [("owner", "STRING"), ("id", "STRING")] for name in ("schedules", "slots", "webhooks", "deliveries")},
 }
 # Rows that go by themselves, in seconds; those of the other tables stay.
 KEPT_S: Mapping[str, int] = {"quotas": 86_400}
 
 # Index columns by index of a table; all are text. What a table has no key column for is predefined in it.
-INDEXES: Mapping[str, Mapping[str, tuple[str, ...]]] = {rows.TABLE: rows.INDEXES}
+INDEXES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    rows.TABLE: rows.INDEXES,
+    # A row that waits for nothing has no `due`, and is in no index.
+    **{table: {f"{table}_due": ("due",)} for table in ("schedules", "slots", "deliveries")},
+}
 
 
 def indexes_of(table: str) -> list[Index]:

@@ -2,6 +2,8 @@
 
 The files are copied first: when the event lands, and wakes what the reseller has bound to it, they are there. A mark in
 our own bucket says at last that the event was delivered, so that nobody needs to list what is another's.
+
+An owner's webhooks are told of the same events, and of its own reports; its mails of its schedules (`delivering`).
 """
 
 from __future__ import annotations
@@ -13,24 +15,73 @@ from shared.chain.entry import Entry
 from shared.control import months
 from shared.cycle import stamp
 from shared.errors import BadInputError
+from shared.events import owners
 from shared.events.destination import Destination, in_force
 from shared.events.events import RESELLERS, Told, event_of, files_of, parse_key
 from shared.ids import canonical_json, digest
 from shared.ports import ObjectEvent
 from shared.services import Services
+from shared.steps.delivering import deliveries, schedules
 
 _ACTOR = "notify"
 DELIVERED = "delivered/"
 
 
 def notify(services: Services, event: ObjectEvent) -> dict[str, Any]:
-    """Deliver the event that this object is, to its reseller and to nobody else."""
+    """Deliver the event that this object is, to its owner and to nobody else."""
+    if owners.parse_key(event.key) is not None:
+        return _to_owner(services, event)
+    done, posts = tell(services, event)
+    _attempt(services, owners.owner_of_reseller(done["reseller"]), posts)
+    return {**done, "posts": len(posts)} if posts else done
+
+
+def tell(services: Services, event: ObjectEvent) -> tuple[dict[str, Any], list[str]]:
+    """Copy a reseller's event into its bucket; also the ids of what is to be posted, which waits as rows for that."""
     told = parse_key(event.key)
     if told is None:
         expected = f"expected {RESELLERS}<month>/<reseller>/<seq>-<type>.json"
         raise BadInputError(f"object {event.key}", "is no event of a reseller", expected)
     entries = services.chain.read(months.stream_of(told.reseller, ""))
     entry = _entry(entries, told, event.key)
+    # Written down first and posted last: neither the bucket nor a webhook waits for the other to work.
+    posts = _posts(services, told, entry)
+    return _to_bucket(services, event, told, entries, entry), posts
+
+
+def _to_owner(services: Services, event: ObjectEvent) -> dict[str, Any]:
+    """Tell an owner's webhooks, and the mail addresses of its schedule where it is of one."""
+    found = owners.parse_key(event.key)
+    if found is None:
+        raise BadInputError(f"object {event.key}", "is no event of an owner", f"expected {owners.OWNERS}...")
+    owner, id_, name = found
+    said = json.loads(services.buckets.work.get(event.key))
+    if (said["source"], said["id"], said["type"]) != (f"/clearbook/{owner}", id_, f"clearbook.{name}"):
+        raise BadInputError(f"object {event.key}", "says that it is another's", "find out who wrote it, and remove it")
+    opened = deliveries.for_webhooks(services, owner, name, said["subject"], said["time"], said["data"])
+    if name.startswith("schedule."):
+        opened += schedules.mail_of(services, owner, said)
+    _attempt(services, owner, opened)
+    services.record(_ACTOR, event.key, stamp(event.at), "delivered")
+    return {"owner": owner, "event": f"{id_}-{name}", "deliveries": len(opened)}
+
+
+def _posts(services: Services, told: Told, entry: Entry) -> list[str]:
+    event = event_of(entry)
+    if event is None:
+        return []
+    owner, about = owners.owner_of_reseller(told.reseller), f"{entry.stream}/{entry.seq}/{told.name}"
+    return deliveries.for_webhooks(services, owner, told.name, about, entry.at, event.data)
+
+
+def _attempt(services: Services, owner: str, opened: list[str]) -> None:
+    for one in opened:
+        deliveries.attempt(services, owner, one)
+
+
+def _to_bucket(
+    services: Services, event: ObjectEvent, told: Told, entries: list[Entry], entry: Entry
+) -> dict[str, Any]:  # fmt: skip
     destination, since = in_force(told.reseller, entries)
     if destination is None or entry.seq < since:
         return _done(services, event, told, "no bucket is registered for it", 0)

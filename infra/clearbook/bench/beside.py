@@ -129,7 +129,8 @@ def services(folder: Path, memory_mb: int, threads: int) -> Services:
         raise NotImplementedError("nobody else is asked here")
 
     rows: Any = DictRows()
+    outside: Any = nobody
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     buckets = Buckets(*(FolderStore(folder / name) for name in ("inbox", "work", "records", "reports")))
-    return Services(buckets, rows, Chain(rows), nobody, nobody, scratch, memory_mb // 2, threads)
+    return Services(buckets, rows, Chain(rows), nobody, nobody, scratch, memory_mb // 2, threads, outside)

@@ -20,7 +20,7 @@ from shared.services import Services
 from shared.steps import outbox, state
 from shared.steps.losses.books import Books
 from shared.steps.losses.loss import Listing, Loss, Losses
-from shared.steps.notify import DELIVERED, delivered_key, notify
+from shared.steps.notify import DELIVERED, delivered_key, tell
 
 
 def untold(services: Services, books: Books) -> Losses:
@@ -76,5 +76,5 @@ def undelivered(services: Services, books: Books, looked_at: Iterable[str], now:
                 parse_instant(entries[told.seq - 1].at),
                 f"the event has not reached bucket {destination.bucket}",
                 lambda mark=mark: work.exists(mark),  # type: ignore[misc]
-                lambda key=key: notify(services, ObjectEvent(work.bucket, key, now)),  # type: ignore[misc]
+                lambda key=key: tell(services, ObjectEvent(work.bucket, key, now))[0],  # type: ignore[misc]
             )

@@ -1,0 +1,46 @@
+"""What schedules ask of reports: the requests, and nothing of how they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from shared.cycle import Cycle
+from shared.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended."""
+
+    is_ready: bool
+    because: str = ""  # why it failed, and what to do
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for, by whom: their rights are looked at when it is asked, not when it was planned."""
+
+    owner: str
+    by: str  # the id of the person or key
+    ask: Mapping[str, Any]  # as `asking.parse_ask` takes it
+    format: str
+    today: date  # what presets count from
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Reports as schedules use them. All are safe to repeat.
+
+    `check` raises ClearbookError for what could not be asked, with nothing done. `request` gives the id of the run,
+    the same while the data is the same. `outcome` is None while it is not finished. `link` leads people to it, and is
+    the same each time. `is_final` says whether nothing of an owner's month changes any more.
+    """
+
+    check: Callable[[Services, Wanted], None]
+    request: Callable[[Services, Wanted, str], str]  # at an instant
+    outcome: Callable[[Services, str, str], Outcome | None]  # of an owner's run
+    link: Callable[[Services, str, str], str]
+    is_final: Callable[[Services, str, Cycle], bool]

@@ -1,0 +1,304 @@
+"""Webhooks: signed so that others can tell, tried ten times over three days, and never where nobody wants it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import itertools
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.delivery import signing
+from shared.errors import BadInputError, SettingError
+from shared.events.owners import OwnerEvent
+from shared.ports import ObjectEvent, Posted, UndeliveredError
+from shared.steps.delivering import deliveries, kept, webhooks
+from shared.steps.delivering.kept import DELIVERIES
+from shared.steps.notify import notify
+from shared.steps.sweep import never
+from tests.fakes import Cloud
+
+NOON = datetime(2025, 7, 4, 4, 0, tzinfo=UTC)
+AURORA, ACME = "reseller.aurora", "customer.acme"
+URL = "https://hooks.example/clearbook"
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    cloud = Cloud(tmp_path)
+    cloud.clock.now = NOON
+    return cloud
+
+
+def verified(secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Any:
+    """What the scheme's text has a receiver do, by nothing but its text: the message, or ValueError."""
+    id_, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
+    if abs(now.timestamp() - int(timestamp)) > 300:
+        raise ValueError("too old or too new")
+    key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    wanted = base64.b64encode(hmac.digest(key, b".".join([id_.encode(), timestamp.encode(), body]), hashlib.sha256))
+    signatures = [one.partition(",") for one in headers["webhook-signature"].split(" ")]
+    if not any(version == "v1" and hmac.compare_digest(wanted, one.encode()) for version, _, one in signatures):
+        raise ValueError("no signature of this secret")
+    return json.loads(body)
+
+
+def register(cloud: Cloud, owner: str = AURORA, url: str = URL, **said: Any) -> tuple[str, str]:
+    webhook, secret = webhooks.register(cloud.services, owner, "ann", {"url": url, **said}, cloud.clock.now)
+    return webhook.id, secret
+
+
+def tell(cloud: Cloud, owner: str = AURORA, name: str = "report.ready", about: str = "run-1") -> dict[str, Any]:
+    """An event of the owner lands, and notify is woken by it."""
+    at = f"{cloud.clock.now:%Y-%m-%dT%H:%M:%SZ}"
+    event = OwnerEvent(owner, name, about, at, {"run": about})
+    event.leave(cloud.work)
+    return notify(cloud.services, ObjectEvent(cloud.work.bucket, event.key, cloud.clock.now))
+
+
+def listed(cloud: Cloud, owner: str = AURORA) -> list[dict[str, Any]]:
+    return deliveries.listed(cloud.services, owner)
+
+
+def wait(cloud: Cloud, hours: float = 0.25, until: float = 120.0) -> list[float]:
+    """The timer fires every so often for so long; after how many hours something was posted."""
+    began, posted = cloud.clock.now, []
+    while cloud.clock.now < began + timedelta(hours=until):
+        cloud.clock.now += timedelta(hours=hours)
+        before = len(cloud.post.sent)
+        deliveries.attempt_due(cloud.services, never)
+        posted += [(cloud.clock.now - began) / timedelta(hours=1)] * (len(cloud.post.sent) - before)
+    return posted
+
+
+def test_a_receiver_that_knows_the_secret_alone_can_tell_that_it_was_us(cloud: Cloud) -> None:
+    _, secret = register(cloud)
+    tell(cloud)
+
+    [(url, headers, body)] = cloud.post.sent
+    message = verified(secret, headers, body, NOON)
+    assert url == URL
+    assert message["type"] == "report.ready"
+    assert message["timestamp"] == "2025-07-04T04:00:00Z"
+    assert message["data"]["run"] == "run-1"
+    assert set(message) == {"type", "timestamp", "data"}
+    assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
+    assert "." not in headers["webhook-id"]
+    with pytest.raises(ValueError, match="no signature"):
+        verified(secret, headers, body.replace(b"run-1", b"run-2"), NOON)
+    with pytest.raises(ValueError, match="no signature"):
+        verified(secret, {**headers, "webhook-id": "msg_other"}, body, NOON)
+    assert [one["state"] for one in listed(cloud)] == ["delivered"]
+
+
+def test_an_owner_is_told_of_its_own_and_of_what_it_wants_alone(cloud: Cloud) -> None:
+    register(cloud)
+    register(cloud, url="https://failures.example/", events=["report.failed"])
+    register(cloud, owner=ACME, url="https://acme.example/")
+    assert tell(cloud)["deliveries"] == 1
+    assert tell(cloud, owner=ACME, name="report.failed", about="run-2")["deliveries"] == 1
+
+    assert [url for url, *_ in cloud.post.sent] == [URL, "https://acme.example/"]
+    assert [one["about"] for one in listed(cloud)] == ["run-1"]
+    assert [one["about"] for one in listed(cloud, ACME)] == ["run-2"]
+    with pytest.raises(kept.UnknownIdError):
+        deliveries.replay(cloud.services, ACME, listed(cloud)[0]["id"])
+
+
+def test_an_event_that_says_it_is_anothers_is_told_to_nobody(cloud: Cloud) -> None:
+    register(cloud, owner=ACME)
+    event = OwnerEvent(AURORA, "report.ready", "run-1", "2025-07-04T04:00:00Z", {})
+    key = event.key.replace(AURORA, ACME)
+    cloud.work.put_once(key, event.body)
+    with pytest.raises(BadInputError, match="another's"):
+        notify(cloud.services, ObjectEvent(cloud.work.bucket, key, NOON))
+
+    assert cloud.post.sent == []
+
+
+def test_an_event_that_comes_again_is_one_delivery(cloud: Cloud) -> None:
+    register(cloud)
+    tell(cloud)
+    tell(cloud)
+
+    assert len(cloud.post.sent) == 1
+    assert len(listed(cloud)) == 1
+
+
+def test_a_webhook_is_not_told_of_what_was_before_it(cloud: Cloud) -> None:
+    event = OwnerEvent(AURORA, "report.ready", "old", "2025-07-04T03:59:59Z", {})
+    event.leave(cloud.work)
+    register(cloud)
+    notify(cloud.services, ObjectEvent(cloud.work.bucket, event.key, NOON))
+
+    assert cloud.post.sent == []
+
+
+def test_ten_attempts_are_made_over_three_days_and_then_none(cloud: Cloud) -> None:
+    register(cloud)
+    cloud.post.answers = [Posted(500)] * 5 + [UndeliveredError("did not answer")] * 5
+    tell(cloud)
+    after = [0.0, *wait(cloud)]
+
+    assert len(after) == 10
+    assert 75 + 35 / 60 <= after[-1] < 78  # 75 h 35 min, and the quarters of an hour of the timer
+    gaps = [b - a for a, b in itertools.pairwise(after)]
+    assert all(gap >= delay / timedelta(hours=1) for gap, delay in zip(gaps, deliveries.DELAYS[1:], strict=True))
+    [found] = listed(cloud)
+    assert (found["state"], found["next_at"]) == ("failed", "")
+    assert [one["status"] for one in found["attempts"]] == [500] * 5 + [0] * 5
+    assert {headers["webhook-id"] for _, headers, _ in cloud.post.sent} == {found["id"]}
+
+
+def test_a_person_replays_what_failed_by_the_same_id(cloud: Cloud) -> None:
+    register(cloud)
+    cloud.post.answers = [Posted(503)] * 10
+    tell(cloud)
+    wait(cloud)
+    [found] = listed(cloud)
+    replayed = deliveries.replay(cloud.services, AURORA, found["id"])
+    assert deliveries.replay(cloud.services, AURORA, found["id"]) == replayed
+    assert replayed["state"] == "waiting"
+    wait(cloud, until=1)
+
+    assert len(cloud.post.sent) == 11
+    assert cloud.post.sent[-1][1]["webhook-id"] == found["id"]
+    assert listed(cloud)[0]["state"] == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("said", "least"),
+    [
+        ("7200", 2.0),
+        ("Fri, 04 Jul 2025 07:00:00 GMT", 3.0),
+        ("0", 5 / 3600),
+        ("nonsense", 5 / 3600),
+        ("-5", 5 / 3600),
+        ("9" * 30, 24.0),
+        ("Fri, 04 Jul 1999 07:00:00 GMT", 5 / 3600),
+    ],
+)
+def test_who_asks_to_be_left_alone_is_for_at_most_a_day(cloud: Cloud, said: str, least: float) -> None:
+    register(cloud)
+    cloud.post.answers = [Posted(429, said)]
+    tell(cloud)
+    [first, *more] = wait(cloud, until=30)
+
+    assert least <= first <= least + 0.25
+    assert more == []
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 404, 500, 199, 304])
+def test_what_is_not_2xx_is_tried_again(cloud: Cloud, status: int) -> None:
+    register(cloud)
+    cloud.post.answers = [Posted(status)]
+    tell(cloud)
+
+    assert listed(cloud)[0]["state"] == "waiting"
+    assert len(wait(cloud, until=1)) == 1
+
+
+def test_410_disables_the_webhook_and_what_waits_for_it_fails(cloud: Cloud) -> None:
+    id_, secret = register(cloud)
+    cloud.post.answers = [Posted(500), Posted(410)]
+    tell(cloud, about="run-1")
+    tell(cloud, about="run-2")
+    tell(cloud, about="run-3")
+    wait(cloud, until=1)
+
+    assert len(cloud.post.sent) == 2
+    assert webhooks.get(cloud.services, AURORA, id_).state == "disabled"
+    assert {one["about"]: one["state"] for one in listed(cloud)} == {"run-1": "failed", "run-2": "failed"}
+    _, again = register(cloud)
+    assert again != secret
+
+
+def test_while_a_secret_is_rotated_both_sign_and_then_the_new_one_alone(cloud: Cloud) -> None:
+    id_, old = register(cloud)
+    webhook, new = webhooks.rotate(cloud.services, AURORA, id_, NOON)
+    assert webhooks.rotate(cloud.services, AURORA, id_, NOON + timedelta(hours=1)) == (webhook, new)
+    assert new != old
+    tell(cloud, about="run-1")
+    cloud.clock.now = NOON + timedelta(hours=24)
+    tell(cloud, about="run-2")
+
+    (_, during, first), (_, after, second) = cloud.post.sent
+    assert verified(old, during, first, NOON) == verified(new, during, first, NOON)
+    assert verified(new, after, second, cloud.clock.now)["data"]["run"] == "run-2"
+    with pytest.raises(ValueError, match="no signature"):
+        verified(old, after, second, cloud.clock.now)
+
+
+def test_a_secret_is_of_its_owner_its_endpoint_its_generation_and_is_kept_nowhere(cloud: Cloud) -> None:
+    master = b"m" * 32
+    asked = [(AURORA, "wh_1", 1), (ACME, "wh_1", 1), (AURORA, "wh_2", 1), (AURORA, "wh_1", 2)]
+    assert len({signing.secret_of(master, *one) for one in asked}) == 4
+    _, secret = register(cloud)
+    tell(cloud)
+
+    assert secret not in repr(cloud.rows.tables) + repr(cloud.work.objects)
+    with pytest.raises(SettingError, match="at least 32"):
+        signing.secret_of(b"short", AURORA, "wh_1", 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ({"url": "https://metadata.internal/"}, "url"),
+        ({"url": "http://hooks.example/"}, "url"),
+        ({"url": URL, "events": "report.ready"}, "events"),
+        ({"url": URL, "events": ["month.in_review"]}, "events"),
+        ({"url": URL, "events": [["report.ready"]]}, "events"),
+    ],
+)
+def test_a_webhook_that_cannot_be_is_refused_and_nothing_is_made(
+    cloud: Cloud, said: dict[str, Any], place: str
+) -> None:  # fmt: skip
+    with pytest.raises(BadInputError) as caught:
+        webhooks.register(cloud.services, AURORA, "ann", said, NOON)
+
+    assert caught.value.place == place
+    assert cloud.rows.tables["webhooks"] == {}
+
+
+def test_the_same_webhook_again_is_the_same_and_another_wish_for_it_is_refused(cloud: Cloud) -> None:
+    assert register(cloud) == register(cloud)
+    with pytest.raises(BadInputError, match="is registered already"):
+        register(cloud, events=["report.ready"])
+
+    assert len(webhooks.of_owner(cloud.services, AURORA)) == 1
+
+
+def test_what_is_too_much_for_a_message_stays_away_and_it_says_so(cloud: Cloud) -> None:
+    register(cloud)
+    many = [{"name": "x" * 100} for _ in range(400)]
+    about, at = "reseller/aurora/7/statement.published", "2025-07-04T04:00:00Z"
+    data = {"cycle": "2025-06", "files": many}
+    [id_] = deliveries.for_webhooks(cloud.services, AURORA, "statement.published", about, at, data)
+    deliveries.attempt(cloud.services, AURORA, id_)
+
+    body = cloud.post.sent[0][2]
+    assert len(body) < 20_000
+    assert json.loads(body)["data"] == {"id": about, "cycle": "2025-06", "left_out": ["files"]}
+
+
+def test_an_attempt_whose_end_nobody_heard_is_not_made_again_and_the_next_one_is(cloud: Cloud) -> None:
+    register(cloud)
+    event = OwnerEvent(AURORA, "report.ready", "run-1", "2025-07-04T04:00:00Z", {})
+    [id_] = deliveries.for_webhooks(cloud.services, AURORA, "report.ready", event.about, event.at, {})
+    found = kept.find(cloud.services, DELIVERIES, AURORA, id_)
+    assert found is not None
+    assert deliveries._begin(cloud.services, found, NOON, 0) is not None  # and then it died
+
+    assert deliveries._begin(cloud.services, found, NOON, 0) is None  # another, of what it read before
+    assert deliveries.attempt(cloud.services, AURORA, id_) == "waiting"
+    assert cloud.post.sent == []
+    wait(cloud, until=1)
+    assert len(cloud.post.sent) == 1
+    assert [one["is"] for one in listed(cloud)[0]["attempts"]] == ["lost", "delivered"]

@@ -1,0 +1,120 @@
+"""Schedules, webhooks and deliveries over HTTP: of their owner alone, and described as they are answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from shared.cloud import http
+from shared.cloud.http import Request
+from shared.cloud.log import step_log
+from shared.portal import deliveries
+from shared.portal.deliveries import SCHEMAS, Asker
+from shared.steps.delivering.reports import Outcome, Reports
+from tests.desk import event
+from tests.fakes import Cloud
+
+HOOK = {"url": "https://hooks.example/"}
+SCHEDULE = {"name": "Costs", "when": {"every": "week", "weekday": "monday"}, "ask": {"report": "cost"}}
+REPORTS = Reports(lambda *_: None, lambda *_: "run-1", lambda *_: Outcome(True), lambda *_: "", lambda *_: True)
+PROBLEM = {"type": "object", "required": ["code", "detail", "status"]}
+
+
+class Portal:
+    """The routes in one process; people sign in as ID@OWNER."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.routes = deliveries.routes(cloud.services, REPORTS, self.who)
+
+    def who(self, request: Request) -> Asker:
+        id_, _, owner = request.headers["authorization"].removeprefix("Bearer ").partition("@")
+        return Asker(id_, owner)
+
+    def ask(self, method: str, path: str, said: object = None, who: str = "ann@reseller.aurora") -> tuple[int, Any]:
+        body = "" if said is None else json.dumps(said)
+        came = event(method, path, body, token=who)
+        answer = json.loads(http.answer(came, self.routes, step_log(None)))
+        return int(answer["statusCode"]), json.loads(answer["body"])
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Portal:
+    return Portal(Cloud(tmp_path))
+
+
+def test_each_answer_is_as_the_document_describes_it(portal: Portal) -> None:
+    components = {"components": {"schemas": {**SCHEMAS, "Problem": PROBLEM}}}
+    made = {"schedules": portal.ask("POST", "/v1/schedules", SCHEDULE)[1]["id"],
+            "webhooks": portal.ask("POST", "/v1/webhooks", HOOK)[1]["id"]}  # fmt: skip
+    tried = set()
+    for path, methods in deliveries.paths().items():
+        for method, said in methods.items():
+            body = {"/v1/schedules": SCHEDULE, "/v1/webhooks": HOOK}.get(path) if method == "post" else None
+            there = path.replace("{id}", made.get(path.split("/")[2], "none"))
+            status, answer = portal.ask(method.upper(), there, body)
+            responses = said["responses"]
+            schema = responses["200" if status == 200 else "default"]["content"]
+            [content] = schema.values()
+            Draft202012Validator({**content["schema"], **components}).validate(answer)
+            assert (status == 200) != path.endswith("replay"), (path, answer)
+            tried.add((method.upper(), path.replace("{", "<").replace("}", ">")))
+
+    assert tried == {(one.method, one.path) for one in portal.routes}
+
+
+def test_what_is_anothers_is_as_if_it_were_not_there(portal: Portal) -> None:
+    schedule = portal.ask("POST", "/v1/schedules", SCHEDULE)[1]["id"]
+    webhook = portal.ask("POST", "/v1/webhooks", HOOK)[1]["id"]
+    for method, path in (
+        *(("GET", f"/v1/schedules/{schedule}"), ("POST", f"/v1/schedules/{schedule}/pause")),
+        *(("POST", f"/v1/schedules/{schedule}/delete"), ("POST", f"/v1/webhooks/{webhook}/rotate")),
+        ("POST", f"/v1/webhooks/{webhook}/disable"),
+    ):
+        id_ = path.split("/")[3]
+        status, answer = portal.ask(method, path, who="bob@customer.acme")
+        other, nobody = portal.ask(method, path.replace(id_, "x" * len(id_)), who="bob@customer.acme")
+        assert (
+            (status, answer["detail"].replace(id_, "x" * len(id_)))
+            == (other, nobody["detail"])
+            == (404, nobody["detail"])
+        )
+
+    assert portal.ask("GET", "/v1/schedules", who="bob@customer.acme")[1] == {"schedules": []}
+    assert portal.ask("GET", "/v1/webhooks", who="bob@customer.acme")[1]["webhooks"] == []
+
+
+def test_a_secret_is_in_the_answer_that_makes_it_and_in_no_other(portal: Portal) -> None:
+    made = portal.ask("POST", "/v1/webhooks", HOOK)[1]
+    rotated = portal.ask("POST", f"/v1/webhooks/{made['id']}/rotate")[1]
+
+    assert made["secret"].startswith("whsec_")
+    assert rotated["secret"].startswith("whsec_")
+    assert made["secret"] != rotated["secret"]
+    assert "whsec_" not in json.dumps(portal.ask("GET", "/v1/webhooks")[1])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "said", "status"),
+    [
+        ("POST", "/v1/webhooks", {"url": "https://internal.corp/"}, 400),
+        ("POST", "/v1/webhooks", {"url": 7}, 400),
+        ("POST", "/v1/webhooks", {"url": "https://hooks.example/", "secret": "mine"}, 400),
+        ("POST", "/v1/webhooks", [], 400),
+        ("POST", "/v1/schedules", {"name": "x", "ask": {}, "when": {"every": "day"}, "starts": "2025-07-02"}, 400),
+        ("POST", "/v1/schedules", {}, 400),
+        ("GET", "/v1/schedules/" + "x" * 2000, None, 404),
+        ("POST", "/v1/deliveries/none/replay", None, 404),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_made(
+    portal: Portal, method: str, path: str, said: object, status: int
+) -> None:  # fmt: skip
+    found, answer = portal.ask(method, path, said)
+
+    assert found == status, answer
+    assert portal.ask("GET", "/v1/schedules")[1] == {"schedules": []}
+    assert portal.ask("GET", "/v1/webhooks")[1]["webhooks"] == []
