@@ -1,7 +1,8 @@
 """Questions to facts, as SQL: what each published column is made of, what filters mean, in which order rows come.
 
 The tables are `fact` (what the asker may see, shared.report.facts), `service` (code, name, category) and, where
-something is allocated, `target`. Everything that comes from outside is a parameter; columns are our own names.
+something is allocated, `allocated` (facts with `target`). Everything that comes from outside is a parameter; columns
+are our own names.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _OF_FACT: Mapping[str, str] = {
     "category": "s.category",
     "item": "coalesce(billing_item, billing_item_code, commodity_code)",
     "region": "region",
+    "zone": "zone",
+    "subscription_type": "subscription_type",
     "instance": "instance_id",
     "project": "cost_unit",
     "resource_group": "resource_group",
@@ -82,8 +85,9 @@ def facts_sql(report: Report, ask: Ask, named: Sequence[str], types: Mapping[str
         columns.append(f"CAST({found} AS {column_type(types[name], name)}) AS {name}")
     grouped = "" if report.is_detail else f" GROUP BY {', '.join(groups)}"
     order = ", ".join(f"{name} NULLS LAST" for name in named)
+    source = "allocated" if ask.allocation else "fact"
     sql = (
-        f"SELECT {', '.join(columns)} FROM fact f LEFT JOIN service s ON s.code = f.product_code "  # noqa: S608
+        f"SELECT {', '.join(columns)} FROM {source} f LEFT JOIN service s ON s.code = f.product_code "  # noqa: S608
         f"WHERE {' AND '.join(conditions)}{grouped} ORDER BY {order}"
     )
     return sql, given
@@ -139,7 +143,7 @@ def _target(ask: Ask, given: dict[str, Any]) -> dict[str, str]:
     if "group_by" not in ask.filters:
         return {}
     if ask.allocation:
-        return {"target": "target"}
+        return {"target": "nullif(target, '')"}
     [by] = ask.filters["group_by"]
     if by.startswith(_TAG) and by[len(_TAG) :] and '"' not in by:
         given["by_tag"] = f'$."{by[len(_TAG) :]}"'

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from shared.access.scope import Scope, View, scoped
 from shared.columnar import connect, insert, quoted
 from shared.control import months
+from shared.errors import BadInputError
 from shared.ids import Digest, digest_of
 from shared.report.answer import Answer, Chart, Stated
 from shared.report.asking import Ask
@@ -26,6 +27,8 @@ from shared.steps.reporting.facts import Known
 if TYPE_CHECKING:
     import duckdb
 
+    from shared.report.allocation import AllocationMapping  # type: ignore[import-not-found,unused-ignore]
+
 VERSION = 1  # changes with anything that changes what is answered
 _CHARTED = ("price", "resale_price", "cost", "amount", "total")  # the first that a report has is drawn
 
@@ -36,6 +39,8 @@ def inputs_digest(services: Services, scope: Scope, ask: Ask) -> Digest:
     names = state.catalogue_digest(services.chain.read(state.CONFIG))
     _, entries = state.parties(services)
     made_of: list[object] = [VERSION, scope.fingerprint, ask.digest, names, state.party_digest(entries)]
+    if ask.allocation:
+        made_of.append(_mapping(services, scope, ask).digest)
     if report.rows == FACTS:
         made_of.append(facts.known(services, scope, ask.cycles).digest)
     else:
@@ -63,8 +68,10 @@ def answer(
             found = facts.known(services, scope, ask.cycles)
             facts.load(services, connection, scope, found, told)
             told("computing")
+            mapping = _allocate(services, connection, scope, ask)
             _select_facts(connection, report, ask, columns, path)
             stated = _stated(services, scope, ask, at, found, _unpriced(connection, scope, found))
+            stated = replace(stated, allocation=mapping)
         else:
             _select_documents(services, connection, scope, report, ask, columns, path)
             stated = _stated_documents(services, scope, ask, at)
@@ -78,6 +85,29 @@ def answer(
 
 
 # -- rows -------------------------------------------------------------------------------------------------------
+
+
+def _mapping(services: Services, scope: Scope, ask: Ask) -> AllocationMapping:
+    """The asker's own mapping, by all its versions; somebody else's is no more there than one that nobody has."""
+    from shared.report.allocation import over
+    from shared.steps.reporting import mappings  # type: ignore[attr-defined,unused-ignore]
+
+    found = [one.mapping for one in mappings.versions(services, scope.who, ask.allocation)]
+    if not found:
+        problem = f"there is no mapping {ask.allocation!r} of yours"
+        raise BadInputError("allocation", problem, "submit it, or leave it out and group_by a field")
+    return over(found)  # type: ignore[no-any-return,unused-ignore]
+
+
+def _allocate(services: Services, connection: duckdb.DuckDBPyConnection, scope: Scope, ask: Ask) -> str:
+    """Make `allocated` where it is asked for, and say by what; "" where it is not."""
+    if not ask.allocation:
+        return ""
+    from shared.report.allocation import allocate
+
+    mapping = _mapping(services, scope, ask)
+    allocate(connection, mapping)
+    return str(mapping.label)
 
 
 def _list_services(services: Services, connection: duckdb.DuckDBPyConnection) -> None:
@@ -178,7 +208,6 @@ def _stated(
         as_of=found.as_of,
         is_final=found.is_final and not missing,
         made_at=at,
-        allocation=ask.allocation,
         price_plans=found.plans if scope.view is not View.CUSTOMER else [],
         why_not_final=[*whys, *unknown],
         hidden=facts.hidden(scope, ask.filters.get("account", ())),
