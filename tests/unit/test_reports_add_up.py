@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from infra.clearbook.people import PREPARER
 from shared.access.scope import Scope, View
+from shared.cycle import parse_instant
 from shared.errors import BadInputError
 from shared.report.answer import Answer
 from shared.report.asking import parse_ask
@@ -232,6 +233,9 @@ def test_availability_says_which_days_there_are_and_that_a_lock_makes_them_final
         assert draft.last is not None
         assert draft.last < date(2025, 6, 30)
         assert [one["en"].split(":")[0] for one in draft.why] == [f"{CYCLE} is a draft"]
+
+        seen = run(world, tmp_path, View.RESELLER, "aurora", "trend").stated
+        assert (seen.is_final, parse_instant(seen.as_of)) == (False, parse_instant(draft.updated_at))
 
         world.final()
         settled = available(world, View.CUSTOMER, "acme")

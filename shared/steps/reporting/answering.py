@@ -67,8 +67,8 @@ def answer(
         if report.rows == FACTS:
             found = facts.known(services, scope, ask.cycles)
             facts.load(services, connection, scope, found, told)
-            told("computing")
             mapping = _allocate(services, connection, scope, ask)
+            told("computing")
             _select_facts(connection, report, ask, columns, path)
             stated = _stated(services, scope, ask, at, found, _unpriced(connection, scope, found))
             stated = replace(stated, allocation=mapping)
