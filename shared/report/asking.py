@@ -14,7 +14,7 @@ from shared.access.scope import Period, View
 from shared.cycle import Cycle, parse_date
 from shared.errors import BadInputError, ClearbookError
 from shared.ids import Digest, digest_of
-from shared.report.catalogue import Column, Filter, Report, catalogue
+from shared.report.catalogue import Column, Filter, catalogue
 from shared.report.language import EN, LANGUAGES
 
 FORMATS = ("csv", "xlsx", "pdf", "json", "parquet")
@@ -95,9 +95,9 @@ def parse_ask(said: Mapping[str, Any], view: View, today: date) -> Ask:
     allocation = said.get("allocation", "")
     if not isinstance(allocation, str):
         raise BadInputError("allocation", f"is {allocation!r}", "name a mapping document by its id")
-    if allocation and not any(one.name == "group_by" for one in report.filters):
+    if allocation and all(one.name != "group_by" for one in report.filters):
         raise BadInputError("allocation", f"{report.name} allocates nothing", "leave it out, or ask for allocation")
-    filters = _filters(report, said.get("filters", {}), said.get("currency"))
+    filters = _filters(report.filters_of(view), said.get("filters", {}), said.get("currency"))
     columns = _columns(report.columns[view], said.get("columns", ()))
     return Ask(
         report.name, report.version, _period(said, by, today, report.preset), by, filters, columns, allocation, language
@@ -155,18 +155,18 @@ def _day(said: Mapping[str, Any], name: str, *, is_end: bool) -> date:
     return parse_date(value, name)
 
 
-def _filters(report: Report, said: object, currency: object) -> dict[str, tuple[str, ...]]:
+def _filters(named: Sequence[Filter], said: object, currency: object) -> dict[str, tuple[str, ...]]:
     """What is narrowed by, with the defaults that the report has."""
     if not isinstance(said, dict):
         raise BadInputError("filters", f"is {said!r}", "write NAME: [VALUES]")
-    known = {one.name: one for one in report.filters}
+    known = {one.name: one for one in named}
     asked: dict[str, Any] = {**said, **({} if currency is None else {"currency": currency})}
     unknown = sorted(set(asked) - set(known))
     if unknown:
         raise BadInputError(
             f"filters.{unknown[0]}", "is no filter of this report", f"its filters are {', '.join(known)}"
         )
-    found: dict[str, tuple[str, ...]] = {one.name: (one.default,) for one in report.filters if one.default}
+    found: dict[str, tuple[str, ...]] = {one.name: (one.default,) for one in named if one.default}
     found |= {name: _values(known[name], value) for name, value in asked.items()}
     return dict(sorted(found.items()))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -16,10 +18,12 @@ from hypothesis import strategies as st
 
 from infra.clearbook.people import PREPARER
 from shared.access.scope import Scope, View
+from shared.cycle import parse_instant
+from shared.errors import BadInputError
 from shared.report.answer import Answer
 from shared.report.asking import parse_ask
 from shared.report.catalogue import catalogue
-from shared.steps import inputs, state
+from shared.steps import inputs, reporting, state
 from shared.steps.acts import price_plans
 from shared.steps.reporting import answering
 from shared.steps.reporting.availability import Availability, availability
@@ -230,6 +234,9 @@ def test_availability_says_which_days_there_are_and_that_a_lock_makes_them_final
         assert draft.last < date(2025, 6, 30)
         assert [one["en"].split(":")[0] for one in draft.why] == [f"{CYCLE} is a draft"]
 
+        seen = run(world, tmp_path, View.RESELLER, "aurora", "trend").stated
+        assert (seen.is_final, parse_instant(seen.as_of)) == (False, parse_instant(draft.updated_at))
+
         world.final()
         settled = available(world, View.CUSTOMER, "acme")
         assert (settled.last, settled.is_final_until) == (date(2025, 6, 30), None)
@@ -261,3 +268,52 @@ def test_the_digest_of_inputs_changes_with_what_the_rows_rest_on_and_with_nothin
     assert len({digest("acme"), digest("atlas"), digest("acme", filters={"service": ["ecs"]})}) == 3
     first, again = (run(world, tmp_path / one, View.CUSTOMER, "acme", "usage_detail") for one in ("one", "two"))
     assert first.path.read_bytes() == again.path.read_bytes()
+
+
+def test_a_mapping_allocates_every_line_and_the_unallocated_is_a_row(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    # A mapping of one rule, so that what is tested here is the report alone.
+    def allocate(connection: duckdb.DuckDBPyConnection, mapping: object) -> None:
+        told = "CASE WHEN product_code = 'oss' THEN 'storage' ELSE '' END"
+        connection.execute(f"CREATE TEMP TABLE allocated AS SELECT *, {told} AS target, '' AS rule FROM fact")
+
+    def versions(services: object, owner: str, id_: str) -> list[SimpleNamespace]:
+        return [SimpleNamespace(mapping=mapping)] if (owner, id_) == ("acme", "by-team") else []
+
+    mapping = SimpleNamespace(label="by-team 2", digest="m" * 64)
+    rules = SimpleNamespace(allocate=allocate, over=lambda found: found[-1])
+    monkeypatch.setitem(sys.modules, "shared.report.allocation", rules)
+    monkeypatch.setattr(reporting, "mappings", SimpleNamespace(versions=versions), raising=False)
+
+    found = run(world, tmp_path, View.CUSTOMER, "acme", "allocation", allocation="by-team")
+
+    assert of(found, "SELECT target, sum(price) FROM ROWS GROUP BY 1 ORDER BY 1") == [
+        ("storage", Decimal("36")),  # 40.00 at 90 %
+        (None, Decimal("513")),
+    ]
+    assert found.stated.allocation == "by-team 2"
+    with pytest.raises(BadInputError, match="no mapping 'by-team' of yours"):
+        run(world, tmp_path, View.CUSTOMER, "atlas", "allocation", allocation="by-team")
+    with pytest.raises(BadInputError, match="trend allocates nothing"):
+        run(world, tmp_path, View.CUSTOMER, "acme", "trend", allocation="by-team")
+
+
+@pytest.mark.parametrize("report", [one.name for one in catalogue().values()])
+def test_every_filter_that_a_view_has_can_be_asked(world: World, tmp_path: Path, report: str) -> None:
+    for view, who in ((View.OPERATOR, ""), (View.RESELLER, "aurora"), (View.CUSTOMER, "acme")):
+        if not catalogue()[report].may_run(view):
+            continue
+        for one in catalogue()[report].filters_of(view):
+            value = {"tag": "team=none", "group_by": "region"}.get(one.name, "none")
+            found = run(world, tmp_path, view, who, report, filters={one.name: value})
+            assert found.rows == 0 or one.name == "group_by", (view, one.name)
+
+
+def test_who_resells_is_a_question_of_the_operator_alone(world: World, tmp_path: Path) -> None:
+    theirs = run(world, tmp_path, View.OPERATOR, "", "billing_summary", filters={"reseller": "borealis"})
+    assert of(theirs, "SELECT DISTINCT reseller, customer FROM ROWS") == [("borealis", "birch")]
+
+    for view, who, report in ((View.CUSTOMER, "acme", "billing_summary"), (View.RESELLER, "aurora", "statements")):
+        with pytest.raises(BadInputError, match="is no filter of this report"):
+            run(world, tmp_path, view, who, report, filters={"reseller": "borealis"})

@@ -95,6 +95,10 @@ class Report:
         """Whether a view may run it at all."""
         return view in self.columns
 
+    def filters_of(self, view: View) -> Sequence[Filter]:
+        """What a view may narrow it by: who resells is a question of the operator alone."""
+        return [one for one in self.filters if one.name != "reseller" or view is View.OPERATOR]
+
 
 def catalogue() -> Mapping[str, Report]:
     """Every report by its name, in the order in which people read them."""

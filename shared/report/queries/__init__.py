@@ -1,7 +1,8 @@
 """Questions to facts, as SQL: what each published column is made of, what filters mean, in which order rows come.
 
 The tables are `fact` (what the asker may see, shared.report.facts), `service` (code, name, category) and, where
-something is allocated, `target`. Everything that comes from outside is a parameter; columns are our own names.
+something is allocated, `allocated` (facts with `target`). Everything that comes from outside is a parameter; columns
+are our own names.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _OF_FACT: Mapping[str, str] = {
     "category": "s.category",
     "item": "coalesce(billing_item, billing_item_code, commodity_code)",
     "region": "region",
+    "zone": "zone",
+    "subscription_type": "subscription_type",
     "instance": "instance_id",
     "project": "cost_unit",
     "resource_group": "resource_group",
@@ -146,7 +149,7 @@ def _target(ask: Ask, given: dict[str, Any]) -> dict[str, str]:
     if "group_by" not in ask.filters:
         return {}
     if ask.allocation:
-        return {"target": "target"}
+        return {"target": "nullif(target, '')"}
     [by] = ask.filters["group_by"]
     if by.startswith(_TAG) and by[len(_TAG) :] and '"' not in by:
         given["by_tag"] = f'$."{by[len(_TAG) :]}"'

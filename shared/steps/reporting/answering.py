@@ -28,6 +28,8 @@ from shared.steps.reporting.facts import Known
 if TYPE_CHECKING:
     import duckdb
 
+    from shared.report.allocation import AllocationMapping  # type: ignore[import-not-found,unused-ignore]
+
 VERSION = 1  # changes with anything that changes what is answered
 _CHARTED = ("price", "resale_price", "cost", "amount", "total")  # the first that a report has is drawn
 

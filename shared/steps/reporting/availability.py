@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date
 
 from shared.access.scope import Scope, View, scoped
 from shared.control import months
-from shared.cycle import SHANGHAI, Cycle, parse_date, stamp
+from shared.cycle import SHANGHAI, Cycle, parse_instant, stamp
 from shared.parties.parties import OPERATOR
 from shared.report.asking import MONTHS_MAX
 from shared.report.catalogue import Report
@@ -21,8 +21,6 @@ from shared.services import Services
 from shared.steps import state
 from shared.steps.reporting import facts
 from shared.steps.reporting.facts import Known
-
-_END_OF_DAY = time(23, 59, 59)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ def availability(services: Services, scope: Scope, report: Report) -> Availabili
     found = {cycle: one for cycle, one in of_months.items() if any(of.found is not None for of in one.months)}
     if not found:
         return _nothing()
-    updated = {cycle: _updated(services, one) for cycle, one in found.items()}
+    updated = {cycle: parse_instant(one.as_of).astimezone(SHANGHAI) for cycle, one in found.items()}
     first, last = min(found), max(found)
     return Availability(
         first.first,
@@ -87,23 +85,6 @@ def _touches(begins: date, ends: date | None, cycle: Cycle) -> bool:
 def _is_settled(known: Known) -> bool:
     """Whether all of it is settled from final bills."""
     return all(one.found is not None and not one.found.kept.is_draft for one in known.months)
-
-
-def _updated(services: Services, known: Known) -> datetime:
-    """When the newest of a month was settled; of drafts, the end of the last day that they have seen."""
-    return max(
-        datetime.fromisoformat(one.as_of).astimezone(SHANGHAI)
-        if one.as_of
-        else _seen(one.found.kept.manifest(services))
-        for one in known.months
-        if one.found is not None
-    )
-
-
-def _seen(manifest: Mapping[str, Mapping[str, Mapping[str, str]]]) -> datetime:
-    days = [day for parts in manifest["bills"].values() for day in parts]
-    last = parse_date(max(days)) if days else Cycle.parse(str(manifest["cycle"])).first
-    return datetime.combine(last, _END_OF_DAY, SHANGHAI)
 
 
 def _final_until(found: Mapping[Cycle, Known]) -> date | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.access.scope import Scope, View, scoped
 from shared.columnar import insert, quoted
 from shared.control import months
-from shared.cycle import Cycle
+from shared.cycle import SHANGHAI, Cycle, parse_date, parse_instant, stamp
 from shared.ids import Digest, digest_of
 from shared.parties.parties import OPERATOR, Parties
 from shared.report.facts import ATTRIBUTES, FACT_TYPES, MONEY, fact_columns
@@ -35,6 +36,9 @@ _SEEN: Mapping[View, Mapping[str, str]] = {
 }
 
 
+_END_OF_DAY = time(23, 59, 59)
+
+
 @dataclass(frozen=True, slots=True)
 class Month:
     """What is known of one month of one holder."""
@@ -43,7 +47,7 @@ class Month:
     holder: str
     found: Priced | None  # none: not even a draft
     is_locked: bool  # of the operator's share, which nobody locks: settled from the final bill, no case in the way
-    as_of: str  # "" for a draft: the end of what it has seen is said by its lines
+    as_of: str  # when it was settled; of a draft, the end of the last day that it has seen; "" where there is neither
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,8 @@ class Known:
 
     @property
     def as_of(self) -> str:
-        """When the newest of it was settled, "" while all are drafts."""
-        return max((one.as_of for one in self.months), default="")
+        """When the newest of it was seen, "" where there is nothing."""
+        return max((one.as_of for one in self.months if one.as_of), key=parse_instant, default="")
 
     @property
     def plans(self) -> list[str]:
@@ -113,7 +117,17 @@ def _month(services: Services, cycle: Cycle, holder: str) -> Month:
     is_locked = entry is not None and entry.locked is not None
     if holder == OPERATOR and calculated is not None:
         is_locked = all(one.accepted for one in casework.open_cases(services, holder, str(cycle), entries))
-    return Month(cycle, holder, priced.priced(services, cycle, holder), is_locked, calculated.at if calculated else "")
+    found = priced.priced(services, cycle, holder)
+    as_of = calculated.at if calculated is not None else _seen(services, found) if found is not None else ""
+    return Month(cycle, holder, found, is_locked, as_of)
+
+
+def _seen(services: Services, draft: Priced) -> str:
+    """The end of the last day that a draft has seen."""
+    manifest = draft.kept.manifest(services)
+    days = [day for parts in manifest["bills"].values() for day in parts]
+    last = parse_date(max(days)) if days else Cycle.parse(str(manifest["cycle"])).first
+    return stamp(datetime.combine(last, _END_OF_DAY, SHANGHAI))
 
 
 # -- what a scope sees ------------------------------------------------------------------------------------------

@@ -198,8 +198,9 @@ def _write(connection: duckdb.DuckDBPyConnection, kept: Kept, path: Path) -> Non
     whys = ", ".join(f"min(because) FILTER (what = {quoted(one)}) AS {one}_open" for one in PRICED)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE why AS SELECT line_id, {whys} FROM unknown GROUP BY line_id")  # noqa: S608
     attributes = ", ".join(f"m.{name}" for name in ATTRIBUTES)
-    nothing = ", ".join(f"NULL AS {name}" for name in ATTRIBUTES if name not in _OF_LOOSE)
+    nothing = ", ".join(f"NULL AS {name}" for name in ATTRIBUTES if name not in (*_OF_LOOSE, "reseller"))
     amounts, opens = ", ".join(f"b.{one}" for one in PRICED), ", ".join(f"w.{one}_open" for one in PRICED)
+    reseller = "NULL" if kept.owner == OPERATOR else quoted(kept.owner)
     none = ", ".join(f"NULL AS {one}_open" for one in PRICED)
     bare = ", ".join(f"NULL AS {n}" if n in _OF_QUANTITY else f"m.{n}" for n in ATTRIBUTES)
     connection.execute(
@@ -213,8 +214,8 @@ def _write(connection: duckdb.DuckDBPyConnection, kept: Kept, path: Path) -> Non
               FROM by_line b JOIN mine m ON m.line_id = b.line_id AND m.currency <> b.currency
               LEFT JOIN why w ON w.line_id = m.line_id
             UNION ALL BY NAME
-              SELECT {cycle} AS cycle, date, nullif(line_id, '') AS line_id, customer, account, product_code, kind,
-                     {nothing}, NULL AS list_amount, NULL AS billed, {sums}, currency, {none}
+              SELECT {cycle} AS cycle, date, nullif(line_id, '') AS line_id, customer, {reseller} AS reseller, account,
+                     product_code, kind, {nothing}, NULL AS list_amount, NULL AS billed, {sums}, currency, {none}
               FROM money WHERE NOT ({of_line}) GROUP BY ALL HAVING sum(abs(amount)) <> 0)
             ORDER BY {FACT_ORDER}, customer, product_code, {", ".join(PRICED)})
             TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 65536)"""  # noqa: S608
