@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -23,9 +21,9 @@ from shared.errors import BadInputError
 from shared.report.answer import Answer
 from shared.report.asking import parse_ask
 from shared.report.catalogue import catalogue
-from shared.steps import inputs, reporting, state
+from shared.steps import inputs, state
 from shared.steps.acts import price_plans
-from shared.steps.reporting import answering
+from shared.steps.reporting import answering, submitting
 from shared.steps.reporting.availability import Availability, availability
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, DAYS, P1, P2, assigned, item, parties
 from tests.known import remembering
@@ -270,21 +268,14 @@ def test_the_digest_of_inputs_changes_with_what_the_rows_rest_on_and_with_nothin
     assert first.path.read_bytes() == again.path.read_bytes()
 
 
-def test_a_mapping_allocates_every_line_and_the_unallocated_is_a_row(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    # A mapping of one rule, so that what is tested here is the report alone.
-    def allocate(connection: duckdb.DuckDBPyConnection, mapping: object) -> None:
-        told = "CASE WHEN product_code = 'oss' THEN 'storage' ELSE '' END"
-        connection.execute(f"CREATE TEMP TABLE allocated AS SELECT *, {told} AS target, '' AS rule FROM fact")
-
-    def versions(services: object, owner: str, id_: str) -> list[SimpleNamespace]:
-        return [SimpleNamespace(mapping=mapping)] if (owner, id_) == ("acme", "by-team") else []
-
-    mapping = SimpleNamespace(label="by-team 2", digest="m" * 64)
-    rules = SimpleNamespace(allocate=allocate, over=lambda found: found[-1])
-    monkeypatch.setitem(sys.modules, "shared.report.allocation", rules)
-    monkeypatch.setattr(reporting, "mappings", SimpleNamespace(versions=versions), raising=False)
+def test_a_mapping_allocates_every_line_and_the_unallocated_is_a_row(world: World, tmp_path: Path) -> None:
+    document = b"""
+allocation: by-team
+version: 1
+effective: {from: 2025-01-01}
+rules: [{id: storage, when: "product_code == 'oss'", target: storage}]
+"""
+    submitting.submit(world.services, "acme", document, "carol", world.at)
 
     found = run(world, tmp_path, View.CUSTOMER, "acme", "allocation", allocation="by-team")
 
@@ -292,8 +283,8 @@ def test_a_mapping_allocates_every_line_and_the_unallocated_is_a_row(
         ("storage", Decimal("36")),  # 40.00 at 90 %
         (None, Decimal("513")),
     ]
-    assert found.stated.allocation == "by-team 2"
-    with pytest.raises(BadInputError, match="no mapping 'by-team' of yours"):
+    assert found.stated.allocation == "by-team 1"
+    with pytest.raises(BadInputError, match="no mapping 'by-team'"):
         run(world, tmp_path, View.CUSTOMER, "atlas", "allocation", allocation="by-team")
     with pytest.raises(BadInputError, match="trend allocates nothing"):
         run(world, tmp_path, View.CUSTOMER, "acme", "trend", allocation="by-team")
