@@ -204,6 +204,20 @@ def bench_publish(
     show(resellers, json)
 
 
+@bench.command("report")
+def bench_report(
+    lines: Annotated[int, typer.Option(help="Rows of the report, 1,000 to 5,000,000.")] = 1_000_000,
+    json: Json = None,
+) -> None:
+    """A report's rows as files: CSV beside DuckDB's own COPY, XLSX of a tenth of them beside bare xlsxwriter.
+
+    Medians of alternating runs, each in a process of its own, and the largest process.
+    """
+    from infra.clearbook.bench.report import show
+
+    show(lines, json)
+
+
 @bench.command("reconcile")
 def bench_reconcile(
     lines: Annotated[int, typer.Option(help="Lines of the month, 2,000 to 5,000,000.")] = 1_000_000,
