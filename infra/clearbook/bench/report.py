@@ -30,7 +30,7 @@ from shared.report.facts import FACT_TYPES
 from shared.report.files import plain, sheets
 
 TARGETS = {"xlsx_ratio": 1.15, "csv_ratio": 2.0, "summary_ms": 1000, "drilldown_ms": 200}
-LINES_MAX, SHEET_ROWS = 10_000_000, 100_000
+LINES_MIN, LINES_MAX, SHEET_ROWS = 1_000, 10_000_000, 100_000
 _CYCLE = "2025-06"
 _REPORT, _VIEW = "usage_detail", View.OPERATOR
 _PRODUCTS, _ACCOUNTS, _DAYS, _REGIONS = 40, 200, 30, 8
@@ -74,8 +74,10 @@ def show(lines: int, runs: int, json_to: str | None) -> None:
 
     from infra.clearbook.main import write_json
 
-    if not 1 <= lines <= LINES_MAX:
-        raise BadInputError("--lines", f"is {lines}", f"give 1 to {LINES_MAX:,}")
+    if not LINES_MIN <= lines <= LINES_MAX:
+        raise BadInputError("--lines", f"is {lines}", f"give {LINES_MIN:,} to {LINES_MAX:,}")
+    if runs < 1:
+        raise BadInputError("--runs", f"is {runs}", "give at least 1")
     console = Console(stderr=json_to == "-", markup=False, highlight=False)
     figures = measure(lines, runs, say=console.print)
     if json_to is not None:

@@ -11,6 +11,9 @@ from pathlib import Path
 from shared.report.answer import Answer
 from shared.report.asking import FORMATS
 from shared.report.files.metadata import metadata as metadata
+from shared.report.files.metadata import sidecar as sidecar
+from shared.report.files.stamp import NotStampedError as NotStampedError
+from shared.report.files.stamp import stamped as stamped
 
 TYPES = {
     "csv": "text/csv",

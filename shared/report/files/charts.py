@@ -33,7 +33,7 @@ def drawn(connection: duckdb.DuckDBPyConnection, answer: Answer, chart: Chart) -
     given = {} if currency is None else {"currency": currency}
     if not chart.series:
         found = connection.execute(
-            f"SELECT coalesce({chart.by}, ''), sum({value}) AS summed FROM {rows} WHERE {of_it} "  # noqa: S608
+            f"SELECT coalesce(CAST({chart.by} AS VARCHAR), ''), sum({value}) AS summed FROM {rows} WHERE {of_it} "  # noqa: S608
             f"GROUP BY 1 ORDER BY abs(summed) DESC, 1 LIMIT {_POINTS_MAX}",
             given,
         ).fetchall()
@@ -45,7 +45,8 @@ def drawn(connection: duckdb.DuckDBPyConnection, answer: Answer, chart: Chart) -
     ).fetchall()
     series = [name for name, _ in named]
     sums = connection.execute(
-        f"SELECT {chart.by}, coalesce({chart.series}, ''), sum({value}) FROM {rows} WHERE {of_it} GROUP BY 1, 2 "  # noqa: S608
+        f"SELECT CAST({chart.by} AS VARCHAR), coalesce({chart.series}, ''), sum({value}) "  # noqa: S608
+        f"FROM {rows} WHERE {of_it} GROUP BY 1, 2 "
         "ORDER BY 1",
         given,
     ).fetchall()

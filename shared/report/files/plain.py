@@ -71,4 +71,6 @@ def _plain_sql(column: Column) -> str:
 
 def _text_sql(name: str) -> str:
     """A decimal as shared.money writes it: all its digits, and no zeros behind them."""
-    return f"rtrim(rtrim(CAST({name} AS VARCHAR), '0'), '.')"
+    digits = f"CAST({name} AS VARCHAR)"
+    # One of no decimals has no point: the zeros of 100 are its own.
+    return f"CASE WHEN contains({digits}, '.') THEN rtrim(rtrim({digits}, '0'), '.') ELSE {digits} END"

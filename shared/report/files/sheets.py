@@ -48,15 +48,18 @@ def write(answer: Answer, language: str, path: Path, rows_max: int = ROWS_MAX) -
         book.set_properties({"title": title, "created": parse_instant(answer.stated.made_at)})
         formats = _formats(book, answer)
         _data(book, formats, answer, language, connection, rows_max)
-        for chart in answer.charts:
-            _chart(book, formats, drawn(connection, answer, chart), answer, chart, language)
+        drawings = [(chart, drawn(connection, answer, chart)) for chart in answer.charts]
+        for number, (chart, found) in enumerate([one for one in drawings if one[1].points], 1):
+            name = label("report_chart", language) + (f" {number}" if number > 1 else "")
+            _chart(book, formats, found, answer, chart, language, name)
         _about(book, formats, answer, language)
         _glossary(book, formats, answer)
 
 
 def _formats(book: Any, answer: Answer) -> dict[str, Any]:
     places = 0 if set(answer.totals) and set(answer.totals) <= set(_WITHOUT_DECIMALS) else 2
-    least = "." + "0" * places if places else ""
+    # A format of optional decimals alone would show the point of 1,000 with nothing behind it.
+    amount = "#,##0.00########" if places else "#,##0"
     return {
         "head": book.add_format({"bold": True, "bg_color": _INK, "font_color": "#FFFFFF", "valign": "top"}),
         "figure_head": book.add_format(
@@ -65,9 +68,9 @@ def _formats(book: Any, answer: Answer) -> dict[str, Any]:
         "title": book.add_format({"bold": True, "font_size": 14, "font_color": _INK}),
         "soft": book.add_format({"font_color": "#5B6B7A", "valign": "top"}),
         "wrap": book.add_format({"text_wrap": True, "valign": "top"}),
-        Type.AMOUNT: book.add_format({"num_format": f"#,##0{least or '.'}{'#' * (10 - places)}"}),
-        Type.QUANTITY: book.add_format({"num_format": "#,##0.##########"}),
-        Type.PERCENT: book.add_format({"num_format": '0.##" %"'}),
+        Type.AMOUNT: book.add_format({"num_format": amount}),
+        Type.QUANTITY: book.add_format({"num_format": "General"}),
+        Type.PERCENT: book.add_format({"num_format": 'General" %"'}),
         Type.COUNT: book.add_format({"num_format": "#,##0"}),
         Type.DATE: book.add_format({"num_format": "yyyy-mm-dd", "align": "left"}),
     }
@@ -142,7 +145,7 @@ def _writing(sheet: Any, type_: Type, is_long: bool) -> Callable[[int, int, Any,
 
 
 def _cut(sheet: Any) -> Callable[[int, int, str, Any], object]:
-    return lambda row, column, cell, form: sheet.write_string(row, column, cell[:TEXT_MAX], form)
+    return lambda row, column, cell, form: sheet.write_string(row, column, _fitting(cell), form)
 
 
 def _exactly(sheet: Any) -> Callable[[int, int, Decimal, Any], object]:
@@ -155,11 +158,24 @@ def _exactly(sheet: Any) -> Callable[[int, int, Decimal, Any], object]:
     return write
 
 
+def _fitting(text: str) -> str:
+    """What a cell takes, with a sign that there was more."""
+    if len(text) <= _CERTAIN:
+        return text
+    # The limit is of UTF-16: what lies beyond it would not be written at all.
+    units = text.encode("utf-16-le")
+    if len(units) <= 2 * TEXT_MAX:
+        return text
+    return units[: 2 * (TEXT_MAX - 1)].decode("utf-16-le", "ignore") + "…"
+
+
 def _are_long(connection: duckdb.DuckDBPyConnection, answer: Answer) -> dict[str, bool]:
     """Which columns have a number of more digits, or a text of more characters, than a cell holds."""
     digits = "length(ltrim(replace(replace(rtrim(CAST({0} AS VARCHAR), '0'), '.', ''), '-', ''), '0'))"
     asked = {
-        one.name: (digits.format(one.name), DIGITS_MAX) if one.type.is_figure else (f"length({one.name})", TEXT_MAX)
+        one.name: (digits.format(one.name), DIGITS_MAX)
+        if one.type.is_figure
+        else (f"length({one.name})", TEXT_MAX // 2)
         for one in answer.columns
         if one.type not in (Type.COUNT, Type.DATE)
     }
@@ -173,11 +189,10 @@ def _are_long(connection: duckdb.DuckDBPyConnection, answer: Answer) -> dict[str
 # -- beside them ------------------------------------------------------------------------------------------------
 
 
-def _chart(book: Any, formats: dict[str, Any], found: Drawn, answer: Answer, chart: Chart, language: str) -> None:
+def _chart(
+    book: Any, formats: dict[str, Any], found: Drawn, answer: Answer, chart: Chart, language: str, name: str
+) -> None:
     """A chart with the few figures that it draws."""
-    if not found.points:
-        return
-    name = label("report_chart", language)
     sheet = book.add_worksheet(name)
     known = {one.name: named(one.labels, language, one.name) for one in answer.columns}
     _on_paper(sheet)
@@ -220,7 +235,7 @@ def _about(book: Any, formats: dict[str, Any], answer: Answer, language: str) ->
     told = [named(one, language, "") for one in answer.story]
     for row, (name, value) in enumerate([*(("", one) for one in told), *facts(answer, language)], 2):
         sheet.write_string(row, 0, name, formats["soft"])
-        sheet.write_string(row, 1, value[:TEXT_MAX], formats["wrap"])
+        sheet.write_string(row, 1, _fitting(value), formats["wrap"])
 
 
 def _glossary(book: Any, formats: dict[str, Any], answer: Answer) -> None:

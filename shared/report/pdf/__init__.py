@@ -45,6 +45,17 @@ def render(page: Page, at: datetime) -> bytes:
     return body
 
 
+def line(text: str, width_pt: float, height_pt: float) -> bytes:
+    """A page of this size with one line of text at its top and nothing else, to lay over others."""
+    import typst
+
+    source = (_HERE / "line.typ").read_bytes()
+    said = {"text": text, "width": str(width_pt), "height": str(height_pt)}
+    compiler = typst.Compiler(source, font_paths=_fonts(), ignore_system_fonts=True, sys_inputs=said)
+    [body] = _bodies(compiler.compile(format="pdf", timestamp=0, pdf_tags=False))
+    return body
+
+
 @contextmanager
 def _setting(page: Page) -> Iterator[typst.Compiler]:
     """typst with the template, the fonts and what the page says."""
