@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROWS_MAX = 1_048_576 - 1  # of a sheet, below its header
 _AT_ONCE = 2_000
 _INK = "#1F3B57"
+_CERTAIN = TEXT_MAX // 2  # characters that fit whatever they are: the limit is of UTF-16
 _Writer = tuple[int, Callable[[int, int, Any, Any], object], Any]
 _WITHOUT_DECIMALS = ("JPY", "KRW", "VND", "IDR")
 _WIDTHS = {Type.TEXT: 22, Type.DATE: 12, Type.MONTH: 10, Type.COUNT: 10, Type.AMOUNT: 18, Type.QUANTITY: 18}
@@ -173,9 +174,7 @@ def _are_long(connection: duckdb.DuckDBPyConnection, answer: Answer) -> dict[str
     """Which columns have a number of more digits, or a text of more characters, than a cell holds."""
     digits = "length(ltrim(replace(replace(rtrim(CAST({0} AS VARCHAR), '0'), '.', ''), '-', ''), '0'))"
     asked = {
-        one.name: (digits.format(one.name), DIGITS_MAX)
-        if one.type.is_figure
-        else (f"length({one.name})", TEXT_MAX // 2)
+        one.name: (digits.format(one.name), DIGITS_MAX) if one.type.is_figure else (f"length({one.name})", _CERTAIN)
         for one in answer.columns
         if one.type not in (Type.COUNT, Type.DATE)
     }
