@@ -42,6 +42,7 @@ audit = typer.Typer(help="The chain: checked, taken away, asked who did what, wh
 journal = typer.Typer(invoke_without_command=True)
 cases = typer.Typer(help="What Clearbook does not guess: what is open, and what people decide about it.")
 bench = typer.Typer(help="The figures of the design, measured on this machine.", no_args_is_help=True)
+report = typer.Typer(help="Reports: what there is, and files of them with anybody's eyes.", no_args_is_help=True)
 payout = typer.Typer(help="Payments: proposed, followed, and whom they go to.", invoke_without_command=True)
 app.add_typer(payout, name="payout")
 app.add_typer(local, name="local")
@@ -53,6 +54,7 @@ app.add_typer(bill, name="bill")
 app.add_typer(cases, name="cases")
 app.add_typer(reference, name="reference")
 app.add_typer(journal, name="journal")
+app.add_typer(report, name="report")
 reference.add_typer(reference_import, name="import")
 
 Home = Annotated[
@@ -938,6 +940,81 @@ def settle(
         settling.show_prices(cycle, reseller, prices or [], home, json, csv)
     else:
         settling.order(cycle, reseller, home, json)
+
+
+As = Annotated[str, typer.Option("--as", help="With whose eyes: operator, reseller:ID or customer:ID.")]
+Language = Annotated[str, typer.Option(help="en or zh.")]
+
+
+@report.command("list")
+def report_list(as_: As = "operator", language: Language = "en", home: Home = None, json: Json = None) -> None:
+    """The reports that somebody may run."""
+    from infra.clearbook.reports import list_reports
+
+    list_reports(as_, language, home, json)
+
+
+@report.command("show")
+def report_show(
+    name: Annotated[str, typer.Argument(help="A report, as `report list` names it.")],
+    as_: As = "operator",
+    language: Language = "en",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """A report's columns and filters, what they mean, and from when to when there are numbers."""
+    from infra.clearbook.reports import show_report
+
+    show_report(name, as_, language, home, json)
+
+
+@report.command("run")
+def report_run(
+    name: Annotated[str, typer.Argument(help="A report, as `report list` names it.")],
+    first: Annotated[str, typer.Option("--from", help="The first day or month, YYYY-MM-DD or YYYY-MM.")] = "",
+    last: Annotated[str, typer.Option("--to", help="The last one, included.")] = "",
+    preset: Annotated[str, typer.Option(help="Instead: this_month, last_month, last_6_months, ….")] = "",
+    by: Annotated[str, typer.Option("--dates", help="usage (days of use) or billing (whole months).")] = "billing",
+    filters: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--filter", metavar="NAME=VALUE", help="Narrows it; may be repeated, values of one name add up."),
+    ] = None,
+    columns: Annotated[Optional[list[str]], typer.Option("--column", help="Only this; may be repeated.")] = None,  # noqa: UP045
+    allocation: Annotated[str, typer.Option(help="A mapping, for the report allocation.")] = "",
+    formats: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--format", metavar="csv|xlsx|pdf|json|parquet", help="A file to write; may be repeated."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", file_okay=False, help="The folder to write into.")] = Path("."),
+    as_: As = "operator",
+    language: Language = "en",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Run a report: its first rows, what changed, its control totals, and the files that are asked for."""
+    from infra.clearbook.reports import run_report
+
+    said = {"from": first, "to": last, "preset": preset, "by": by, "columns": columns or [], "allocation": allocation}
+    run_report(name, {**said, "language": language}, filters or [], formats or [], as_, output, home, json)
+
+
+@report.command("mapping")
+def report_mapping(
+    file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(exists=True, dir_okay=False, help="A mapping document (YAML); without one, those there are."),
+    ] = None,
+    by: By = "paula",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Submit a version of an allocation mapping, or list those of whoever is signed in."""
+    from infra.clearbook.reports import list_mappings, submit_mapping
+
+    if file is None:
+        list_mappings(by, home, json)
+    else:
+        submit_mapping(file, by, home, json)
 
 
 @app.command()

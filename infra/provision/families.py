@@ -18,7 +18,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         *("sources/", "ingested/", "parts/", "snapshots/", "controls/", "seals/"),
         *("files/", "comparisons/"),
         *("outbox/", "delivered/"),
-        *("drafts/", "settlements/", "cases/", "quality/", "quarantine/", "stuck/"),
+        *("drafts/", "settlements/", "facts/", "cases/", "quality/", "quarantine/", "stuck/"),
     ),
     "records": (
         *("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "instructions/", "answers/"),

@@ -16,8 +16,9 @@ from infra.provision.tables import INDEXES, TABLES
 
 NAME = "clearbook-operators"
 _READS = ("ots:GetRow", "ots:BatchGetRow", "ots:GetRange")
-# Bills and bank's answers that the commands hand in, and the orders of `bill pull` and `settle`.
-_WRITES = {"inbox": ("bills/", "payouts/"), "work": ("work/pull/", "work/settle/")}
+# Bills and bank's answers that the commands hand in, the orders of `bill pull` and `settle`, and priced lines, which
+# are named by what they were made of.
+_WRITES = {"inbox": ("bills/", "payouts/"), "work": ("work/pull/", "work/settle/", "facts/")}
 
 
 def policy(variables: Mapping[str, str]) -> dict[str, Any]:

@@ -114,6 +114,11 @@ class Scope:
         return cls(id_, View.CUSTOMER, _windows(one for one in parties.assignments if one.customer == id_))
 
     @property
+    def owner(self) -> str:
+        """Whose what is made for it is: operator, reseller.ID or customer.ID."""
+        return str(self.view) if self.view is View.OPERATOR else f"{self.view}.{self.who}"
+
+    @property
     def fingerprint(self) -> Digest:
         """What tells two scopes apart, and says nothing of what is in them."""
         windows = None

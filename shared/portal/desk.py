@@ -17,6 +17,7 @@ from shared.control import approvals
 from shared.control.approvals import NotAllowedError, StaleProposalError
 from shared.errors import BadInputError
 from shared.ids import digest_of
+from shared.portal import mappings
 from shared.portal.openapi import openapi
 from shared.services import Services
 
@@ -44,6 +45,7 @@ class Desk:
             Route("POST", "/v1/proposals", self.propose),
             Route("POST", "/v1/proposals/approve", self.approve),
             Route("POST", "/v1/proposals/reject", self.reject),
+            *mappings.routes(self.services, self._owner),
         )
 
     def description(self, request: Request) -> Answer:
@@ -114,6 +116,12 @@ class Desk:
         if user is None:
             raise NotAllowedError(f"{by} signed in, and has no role here; ask for a grant")
         return by, user
+
+    def _owner(self, request: Request) -> tuple[str, str]:
+        """Who signed in, and whose documents are theirs."""
+        by, user = self._user(request)
+        view = ROLES[user["role"]].view
+        return by, str(view) if view is View.OPERATOR else f"{view}.{user['of']}"
 
     def _shown(self, proposal: Proposal) -> dict[str, Any]:
         from shared.steps import decide

@@ -275,7 +275,7 @@ version: 1
 effective: {from: 2025-01-01}
 rules: [{id: storage, when: "product_code == 'oss'", target: storage}]
 """
-    submitting.submit(world.services, "acme", document, "carol", world.at)
+    submitting.submit(world.services, "customer.acme", document, "carol", world.at)
 
     found = run(world, tmp_path, View.CUSTOMER, "acme", "allocation", allocation="by-team")
 

@@ -45,7 +45,7 @@ def inputs_digest(services: Services, scope: Scope, ask: Ask) -> Digest:
         if report.has_story:
             made_of.append(facts.known(services, scope, before.asked_before(ask).cycles).digest)
         if ask.allocation:
-            made_of.append([one.mapping.digest for one in mappings.versions(services, scope.who, ask.allocation)])
+            made_of.append([one.mapping.digest for one in mappings.versions(services, scope.owner, ask.allocation)])
     else:
         made_of.append(documents.digest(services, scope, ask.cycles))
     return digest_of(made_of)
@@ -92,9 +92,9 @@ def _mapping(services: Services, scope: Scope, ask: Ask, at: str) -> AllocationM
     """The mapping that the question names, of whoever asks."""
     if not ask.allocation:
         return None
-    found = mappings.in_force(services, scope.who, ask.allocation, at)
+    found = mappings.in_force(services, scope.owner, ask.allocation, at)
     if found is None:
-        known = dict.fromkeys(one.mapping.id for one in mappings.listed(services, scope.who))
+        known = dict.fromkeys(one.mapping.id for one in mappings.listed(services, scope.owner))
         remedy = f"name one of {', '.join(known)}" if known else "submit one first"
         raise BadInputError("allocation", f"there is no mapping {ask.allocation!r}", remedy)
     return found

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     import duckdb
 
 # What a story reads of a fact.
-_READ = ("product_code", "product_name", "kind", "region", "account", "instance_id", "line_id", "currency", "cycle")
+_READ = (
+    *("cycle", "date", "line_id", "kind", "product_code", "product_name", "region", "account", "instance_id"),
+    "currency",
+)
 
 
 def asked_before(ask: Ask) -> Ask:
@@ -52,7 +55,8 @@ def story(
     amount = _amount(connection, scope)
     for table, source, one in (("now", "fact", ask), ("before", "fact_before", earlier)):
         where, given = where_sql(report, one)
-        columns = ", ".join(f"f.{name}" for name in (*_READ, amount))
+        told_as = {"product_name": "coalesce(s.name, f.product_name) AS product_name"}  # one name, whatever was billed
+        columns = ", ".join(told_as.get(name, f"f.{name}") for name in (*_READ, amount))
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {columns} FROM {source} f "  # noqa: S608 - our own names
             f"LEFT JOIN service s ON s.code = f.product_code WHERE {where}",
