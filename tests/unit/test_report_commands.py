@@ -1,4 +1,4 @@
-"""`clearbook report`: what there is, what it means, files of it with anybody's eyes, and refusals that say what to do."""
+"""`clearbook report`: what there is and means, files of it with anybody's eyes, refusals that say what to do."""
 
 from __future__ import annotations
 
