@@ -20,7 +20,7 @@ from shared.ids import canonical_json
 from shared.ports import Row
 from shared.services import Services
 
-TABLE, STREAM, KIND = "access_log", "access", "day_sealed"
+TABLE, STREAM, KIND = "access_log", "log/access", "day_sealed"
 RUN, LOOK, DOWNLOAD, LINK, KEY = "run", "view", "download", "link", "key"
 _ACTOR = "sweep"
 _FIRST_DAY = "2000-01-01"
