@@ -24,7 +24,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         *("raw/", "documents/", "statements/", "journal/", "batches/", "payouts/", "instructions/", "answers/"),
         "anchors/",
     ),
-    "reports": ("reports/",),
+    "reports": ("report-requests/", "reports/"),
 }
 
 

@@ -20,15 +20,21 @@ TABLES: Mapping[str, list[tuple[str, str]]] = {
     "quotas": [("quota", "STRING"), ("place", "INTEGER")],
     "mappings": [("owner", "STRING"), ("name", "STRING")],
     **{name: [("owner", "STRING"), ("id", "STRING")] for name in ("schedules", "slots", "webhooks", "deliveries")},
+    **{name: [("owner", "STRING"), ("id", "STRING")] for name in ("reports", "selections")},
+    **{name: [("hash", "STRING")] for name in ("api_keys", "links")},
+    "access_log": [("day", "STRING"), ("id", "STRING")],
+    "limits": [("who", "STRING")],
+    "requests": [("who", "STRING"), ("key", "STRING")],
 }
 # Rows that go by themselves, in seconds; those of the other tables stay.
-KEPT_S: Mapping[str, int] = {"quotas": 86_400}
+KEPT_S: Mapping[str, int] = {"quotas": 86_400, "limits": 86_400, "requests": 86_400}
 
 # Index columns by index of a table; all are text. What a table has no key column for is predefined in it.
 INDEXES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     rows.TABLE: rows.INDEXES,
     # A row that waits for nothing has no `due`, and is in no index.
     **{table: {f"{table}_due": ("due",)} for table in ("schedules", "slots", "deliveries")},
+    **{table: {f"{table}_owner": ("owner",)} for table in ("api_keys", "links")},
 }
 
 

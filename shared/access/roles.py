@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from shared.access.scope import View
 
 EVERYTHING = "*"
+# Rights in reports, each of its own: to look, to take away as a file, to share a selection as a template, and to ask
+# for a view that there is not.
+REPORTS, EXPORT, PUBLISH, WISH = RIGHTS = ("reports", "export", "publish", "wish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class Role:
     proposes: frozenset[str] = frozenset()  # acts; EVERYTHING: all
     approves: frozenset[str] = frozenset()
     notes: bool = False  # may comment, and open a dispute
+    rights: frozenset[str] = frozenset({REPORTS, EXPORT})
 
     def may_propose(self, act: str) -> bool:
         """Whether an act may be proposed."""
@@ -39,10 +43,14 @@ ROLES: Mapping[str, Role] = {
         Role("preparer", "prepares the month: proposes everything about money", View.OPERATOR, _ALL, notes=True),
         Role("approver", "approves what somebody else proposed", View.OPERATOR, approves=_ALL, notes=True),
         Role("operator", "runs Clearbook: who is who, and reference data", View.OPERATOR, _MASTER_DATA, notes=True),
-        Role("admin", "says who may do what", View.OPERATOR, frozenset({"grant"})),
+        Role(
+            "admin", "says who may do what, and what templates there are", View.OPERATOR, frozenset({"grant"}),
+            rights=frozenset({REPORTS, PUBLISH}),
+        ),
         Role("auditor", "sees everything and changes nothing", View.OPERATOR, notes=True),
-        Role("analyst", "sees the operator's figures", View.OPERATOR),
+        Role("analyst", "sees the operator's figures", View.OPERATOR, rights=frozenset({REPORTS, EXPORT, WISH})),
         Role("reseller", "sees its own months, and disputes them", View.RESELLER, notes=True),
-        Role("customer_viewer", "sees its own accounts", View.CUSTOMER),
+        Role("customer", "sees its own accounts, and takes reports of them away", View.CUSTOMER),
+        Role("customer_viewer", "sees its own accounts", View.CUSTOMER, rights=frozenset({REPORTS})),
     )
 }  # fmt: skip

@@ -62,6 +62,11 @@ STATUS: Mapping[str, HTTPStatus] = {
     "no_such_proposal": HTTPStatus.NOT_FOUND,
     "no_such_address": HTTPStatus.NOT_FOUND,
     "unknown_id": HTTPStatus.NOT_FOUND,
+    "gone": HTTPStatus.GONE,
+    "not_ready": HTTPStatus.CONFLICT,
+    "in_flight": HTTPStatus.CONFLICT,
+    "other_request": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "too_many_requests": HTTPStatus.TOO_MANY_REQUESTS,
     "wrong_method": HTTPStatus.METHOD_NOT_ALLOWED,
     "no_parties": HTTPStatus.CONFLICT,
     "stale_proposal": HTTPStatus.CONFLICT,
@@ -134,7 +139,7 @@ def answer(event: bytes, routes: Sequence[Route], log: StepLog) -> str:
         "X-Content-Type-Options": "nosniff",
         **found.headers,
     }
-    body = json.dumps(found.body, ensure_ascii=False)
+    body = "" if found.status is HTTPStatus.NOT_MODIFIED else json.dumps(found.body, ensure_ascii=False)
     return json.dumps(
         {"statusCode": int(found.status), "headers": headers, "isBase64Encoded": False, "body": body},
         ensure_ascii=False,
@@ -163,8 +168,8 @@ def problem(exc: Exception, request_id: str, log: StepLog) -> Answer:
     headers = {}
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="clearbook"'
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = "1"
+    if status is HTTPStatus.SERVICE_UNAVAILABLE or hasattr(exc, "retry_after_s"):
+        headers["Retry-After"] = str(getattr(exc, "retry_after_s", 1))
     if isinstance(exc, WrongMethodError):
         headers["Allow"] = str(exc).rpartition(" ")[2]
     return Answer(said, status, headers, PROBLEM)
@@ -229,7 +234,7 @@ def _routed(data: Mapping[str, Any], routes: Sequence[Route], log: StepLog) -> A
 
     @app.not_found
     def nothing(_: NotFoundError) -> Response[str]:
-        there = sorted({one.method for one in routes if one.path == request.path})
+        there = sorted({one.method for one in routes if _fits(one.path, request.path)})
         if there:
             raise WrongMethodError(f"{request.method} is not answered here, only {','.join(there)}")
         raise NoSuchAddressError("there is nothing at this address; GET /v1/openapi.json says what there is")
@@ -243,6 +248,14 @@ def _routed(data: Mapping[str, Any], routes: Sequence[Route], log: StepLog) -> A
         app.route(route.path, method=route.method)(answering(route))
     app.resolve(_as_aws(data), None)  # type: ignore[arg-type]
     return answers[-1]
+
+
+def _fits(path: str, asked: str) -> bool:
+    """Whether an address is this one; parts in angle brackets may be anything."""
+    parts, given = path.split("/"), asked.split("/")
+    return len(parts) == len(given) and all(
+        one == other or (one.startswith("<") and other != "") for one, other in zip(parts, given, strict=True)
+    )
 
 
 def _as_aws(data: Mapping[str, Any]) -> dict[str, Any]:

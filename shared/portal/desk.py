@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.access.roles import EVERYTHING, ROLES
+from shared.access.roles import EVERYTHING, EXPORT, ROLES
 from shared.access.scope import View
 from shared.access.tokens import SignIn
 from shared.cloud.http import Answer, Request, Route
@@ -17,23 +17,32 @@ from shared.control import approvals
 from shared.control.approvals import NotAllowedError, StaleProposalError
 from shared.errors import BadInputError
 from shared.ids import digest_of
-from shared.portal import mappings
+from shared.portal import deliveries, mappings
+from shared.portal.deliveries import Asker
+from shared.portal.door import Door
 from shared.portal.openapi import openapi
+from shared.portal.reports import SMALL_LINES, Reports
 from shared.services import Services
 
 if TYPE_CHECKING:
     from shared.control.approvals import Proposal
+    from shared.steps.delivering.reports import Reports as Scheduled
 
 _SEEN = 16  # digits of a digest: enough that nothing else looks like it
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What is answered, and with what; `owner` is the subject who may name the first people, if anybody may."""
+    """What is answered, and with what; `owner` is the subject who may name the first people, if anybody may.
+
+    `address` is the portal's own, for links. Reports of at most so many lines are answered at once.
+    """
 
     services: Services
     sign_in: SignIn
     owner: str = ""
+    address: str = ""
+    small_lines: int = SMALL_LINES
 
     def routes(self) -> Sequence[Route]:
         """Every address."""
@@ -46,6 +55,8 @@ class Desk:
             Route("POST", "/v1/proposals/approve", self.approve),
             Route("POST", "/v1/proposals/reject", self.reject),
             *mappings.routes(self.services, self._owner),
+            *Reports(self.services, self._door, self.address, self.small_lines).routes(),
+            *deliveries.routes(self.services, self._scheduled(), self._asker),
         )
 
     def description(self, request: Request) -> Answer:
@@ -57,7 +68,9 @@ class Desk:
         by, user = self._user(request)
         role = ROLES[user["role"]]
         may = {"propose": _said(role.proposes), "approve": _said(role.approves)}
-        return Answer({"user": by, **user, "says": role.says, "view": str(role.view), "may": may})
+        return Answer(
+            {"user": by, **user, "says": role.says, "view": str(role.view), "may": may, "rights": sorted(role.rights)}
+        )
 
     def init(self, request: Request) -> Answer:
         """Name the first people, once; who comes later is granted a role by them."""
@@ -108,6 +121,22 @@ class Desk:
         asked = _fields(request, {"name": str, "why": str})
         proposal = decide.reject(self.services, asked["name"], by=by, why=asked["why"], at=request.at)
         return Answer({**as_json(proposal), "rejected_by": by, "because": asked["why"]})
+
+    @property
+    def _door(self) -> Door:
+        return Door(self.services, self.sign_in)
+
+    def _scheduled(self) -> Scheduled:
+        """Reports as schedules use them."""
+        from shared.steps.reporting import scheduled
+
+        return scheduled.reports(self.address, self.services.outside.clock)
+
+    def _asker(self, request: Request) -> Asker:
+        """Who may have reports delivered: whoever may take them away."""
+        who = self._door.who(request)
+        who.need(EXPORT)
+        return Asker(who.id, who.owner)
 
     def _user(self, request: Request) -> tuple[str, Mapping[str, str]]:
         """Who signed in, of those who have a role."""

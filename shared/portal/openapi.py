@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.portal import deliveries, described
+
+_SAYS = (
+    "Decisions: propose, look, approve, reject. Reports: what there is, runs, rows, links, selections, keys, schedules."
+)
+_KEYS = "an API key, as POST /v1/keys shows it once; for reports, schedules and webhooks"
 _TEXT = {"type": "string"}
 _LINES = {"type": "array", "items": _TEXT}
 _DATA = {"type": "object"}
@@ -14,13 +20,24 @@ def openapi() -> dict[str, Any]:
     """The document."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Clearbook", "version": "1", "description": "Decisions: propose, look, approve, reject."},
-        "security": [{"token": []}],
+        "info": {"title": "Clearbook", "version": "1", "description": _SAYS},
+        "security": [{"token": []}, {"key": []}],
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-            "schemas": {"Proposal": _object(_PROPOSAL), "Shown": _object(_SHOWN), "Problem": _object(_PROBLEM)},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "key": {"type": "http", "scheme": "bearer", "bearerFormat": "cbk_…", "description": _KEYS},
+            },
+            "schemas": {
+                "Proposal": _object(_PROPOSAL),
+                "Shown": _object(_SHOWN),
+                "Problem": _object(_PROBLEM),
+                **described.SCHEMAS,
+                **deliveries.SCHEMAS,
+            },
         },
         "paths": {
+            **described.paths(),
+            **deliveries.paths(),
             "/v1/openapi.json": {"get": {**_operation("This document.", _DATA), "security": []}},
             "/v1/me": {"get": _operation("Who is signed in, and what they may.", _DATA)},
             "/v1/init": {"post": _operation("Name the first people, once.", _DATA, {"users": _DATA})},

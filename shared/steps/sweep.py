@@ -27,6 +27,7 @@ from shared.steps.losses import answers, bills, events, files, given_up, lists, 
 from shared.steps.losses.books import Books, bill_matters, open_books, shares_matter
 from shared.steps.losses.loss import KINDS, Loss, Losses
 from shared.steps.losses.tries import Tried
+from shared.steps.reporting import access_log
 
 _ACTOR = "sweep"
 _GIVEN_UP = "invocations that were given up"
@@ -148,6 +149,7 @@ def keep_failed(services: Services, event: Mapping[str, Any], now: datetime) -> 
 def _places(
     services: Services, books: Books, known: Mapping[tuple[str, str], Tried], now: datetime
 ) -> Iterator[tuple[str, Callable[[], Losses]]]:
+    yield "access log", partial(_sealed, services, now)
     yield "anchor of the chain", partial(_anchored, services, now)
     for cycle in books.cycles:
         for connector in books.parties.connectors.values():
@@ -164,6 +166,11 @@ def _places(
     yield "events", partial(events.untold, services, books)
     late = {one.cycle for one in known.values() if one.kind == "delivery"}
     yield "deliveries", partial(events.undelivered, services, books, late.union(books.recent), now)
+
+
+def _sealed(services: Services, now: datetime) -> Losses:
+    access_log.seal(services, now)
+    yield from ()
 
 
 def _anchored(services: Services, now: datetime) -> Losses:
