@@ -22,6 +22,9 @@ MAY_DIFFER = {
     "table steps": "the diary for people: what was killed after its last write has no note, and what found its work "
     "done by the attempt before notes that; no correctness rests on it",
     "table quotas": "the places that calls took among those of a second, in moments of the system's time",
+    "table access_log": "who looked when, each look a row of a random name",
+    "table reports": "how often a run said how far it is; the files that it made are compared",
+    "table limits": "how much somebody may ask at the moment",
     "RequestId in raw pages": "the provider names each of its answers anew; the rest of the page is equal",
     "anchors of a day": "they name where the streams stood when a sweep looked, and how many nights passed; the heads "
     "that the streams have in the end are compared, and so are the anchors of locks and payouts",
@@ -29,7 +32,7 @@ MAY_DIFFER = {
     "payers come side by side; a draft decides nothing",
     "digests of raw pages in _complete.json": "they cover the RequestId; the pages that they name are equal",
 }
-_UNCOMPARED = ("steps", "quotas")
+_UNCOMPARED = ("steps", "quotas", "access_log", "reports", "limits")
 _COMPLETE = "/_complete.json"
 _DAY = re.compile(r".*/anchors/[0-9-]{10}/day\.json")
 _DRAFTS_AFTER = re.compile(r".*-work/(?:drafts|settlements|work/settle)/2025-07/.*")

@@ -50,6 +50,12 @@ def go_live(ask: Ask, work: Services, month: Month, since: date) -> None:
         decide_price_plan(ask, work, document)
 
 
+def report(ask: Ask, cycle: str) -> dict[str, Any]:
+    """Ask for the month's summary as PDF: the run, which a function makes, or made before."""
+    asked = {"report": "billing_summary", "from": cycle, "to": cycle, "format": "pdf"}
+    return ask(PREPARER).post("/v1/report-runs", asked)
+
+
 def exclude(ask: Ask, work: Services, cycle: str, reseller: str) -> None:
     """Exclude the refunds whose charge nobody knows here: the month is settled again without them."""
     entries = work.chain.read(months.stream_of(reseller, cycle))

@@ -115,6 +115,7 @@ def play(
         play_time(stage)
         close(stage)
         go_on(stage)
+        look_at(stage)
         result = _result(stage)
         is_unchanged = before is not None and before == _fingerprint(work, stage)
         result["elapsed_s"] = round(time.monotonic() - begun, 1)
@@ -303,6 +304,17 @@ def go_on(stage: Stage) -> None:
     _play_until(stage, noon + timedelta(hours=35))
     _await(stage, lambda: bool(_adjustments(stage)))
     stage.step(f"a refund came after the lock: {following} adjusts it, as its draft says")
+
+
+def look_at(stage: Stage) -> None:
+    """Somebody asks for a report of the month, and gets it."""
+    acts.report(stage.ask, str(stage.cycle))
+    stage.cloud.host.idle()
+    found = acts.report(stage.ask, str(stage.cycle))
+    if found["state"] == "succeeded":
+        stage.step(f"a report of {found['rows']} rows made when it was asked for: {found['files'][0]['name']}")
+    elif not stage.is_misbehaving:
+        raise LocalCloudError(f"report run {found['id']} is {found['state']}; see {stage.cloud.home / 'logs'}")
 
 
 def _play_until(stage: Stage, instant: datetime) -> None:
