@@ -112,6 +112,19 @@ def test_a_large_report_is_ordered_and_built_by_its_event(ask: Client) -> None:
     assert not ask.world.pump.refusals
 
 
+@pytest.mark.parametrize("who", ["ann", "ria", "carl"])
+@pytest.mark.parametrize("small_lines", [0, 20_000], ids=["ordered", "at once"])
+def test_every_report_that_somebody_may_run_comes_to_something(ask: Client, who: str, small_lines: int) -> None:
+    ask.small_lines = small_lines
+    for report in ask.done(who, "GET", "/v1/reports")["reports"]:
+        ask.world.cloud.rows.tables["limits"].clear()
+        run = ask.run(who, report["name"])
+        ask.world.pump.drain()
+        done = ask.done(who, "GET", f"/v1/report-runs/{run['id']}")
+        assert (done["state"], done["about"]["report"]) == ("succeeded", report["name"])
+        assert not ask.world.pump.refusals
+
+
 def test_new_data_makes_a_new_run_and_the_old_one_stays_as_it_was(ask: Client) -> None:
     made = ask.run("ria", format="csv")
     ask.world.lock("aurora")
