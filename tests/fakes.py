@@ -249,7 +249,7 @@ class MemoryRows:
         self, table: str, start: Key, end: Key, *, backward: bool = False, limit: int | None = None
     ) -> Iterator[Row]:
         with self._calls.one(f"read rows of {table}"):
-            first, last = self._key(table, start, whole=False), self._key(table, end, whole=False)
+            first, last = self._key(table, start), self._key(table, end)
             stored = self._stored(table)
             keys = sorted(stored, key=_in_order, reverse=backward)
             begins, ends = _in_order(first), _in_order(last)
@@ -286,9 +286,9 @@ class MemoryRows:
             raise ServiceError(f"cannot use table {table}", problem, remedy, retryable=False)
         return self.tables[table]
 
-    def _key(self, table: str, key: Key, *, whole: bool = True) -> KeyValues:
+    def _key(self, table: str, key: Key) -> KeyValues:
         self._table(self._base.get(table, table))
-        wanted = self._keys[table] if whole else self._keys[table][: len(key)]
+        wanted = self._keys[table]
         if [name for name, _ in key] != wanted:
             raise ServiceError(f"cannot use table {table}", f"its key is not {key}", f"give {wanted}", retryable=False)
         return tuple(value for _, value in key)

@@ -21,8 +21,8 @@ from shared.agreement.document import (
     agreement_findings,
     checked_agreement,
     gaps,
-    overlapping,
 )
+from shared.agreement.overlaps import overlapping
 from shared.agreement.price_document import PriceDocument, checked_price_plan, price_findings
 from shared.agreement.price_plan import PricePlan, parse_price_plan
 from shared.agreement.words import days, facts, figure, lines

@@ -697,7 +697,8 @@ def grant(
     role: Annotated[
         str,
         typer.Option(
-            help="preparer, approver, operator, admin, auditor, analyst, reseller, customer_viewer; none takes it."
+            help="preparer, approver, operator, admin, auditor, analyst, reseller, customer, customer_viewer; "
+            "none takes it."
         ),
     ],
     name: Annotated[str, typer.Option(help="Who it is.")] = "",
@@ -996,6 +997,51 @@ def report_run(
 
     said = {"from": first, "to": last, "preset": preset, "by": by, "columns": columns or [], "allocation": allocation}
     run_report(name, {**said, "language": language}, filters or [], formats or [], as_, output, home, json)
+
+
+@report.command("request")
+def report_request(
+    name: Annotated[str, typer.Argument(help="A report, as `report list` names it.")],
+    first: Annotated[str, typer.Option("--from", help="The first day or month, YYYY-MM-DD or YYYY-MM.")] = "",
+    last: Annotated[str, typer.Option("--to", help="The last one, included.")] = "",
+    preset: Annotated[str, typer.Option(help="Instead: this_month, last_month, last_6_months, ….")] = "",
+    filters: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--filter", metavar="NAME=VALUE", help="Narrows it; may be repeated, values of one name add up."),
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="view|csv|xlsx|pdf|json|parquet", help="view: no file.")
+    ] = "view",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", file_okay=False, help="The folder to write its files into."),
+    ] = None,
+    by: By = "paula",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """Ask the portal for a report as whoever is signed in; the same question on the same data is the same run."""
+    from infra.clearbook.report_runs import request_run
+
+    said = {"from": first, "to": last, "preset": preset}
+    request_run(name, said, filters or [], format_, by, output, home, json)
+
+
+@report.command("get")
+def report_get(
+    run: Annotated[str, typer.Argument(help="A run, as `report request` names it.")],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", file_okay=False, help="The folder to write its files into."),
+    ] = None,
+    by: By = "paula",
+    home: Home = None,
+    json: Json = None,
+) -> None:
+    """What became of a run at the portal, and its files."""
+    from infra.clearbook.report_runs import get_run
+
+    get_run(run, by, output, home, json)
 
 
 @report.command("mapping")

@@ -65,7 +65,7 @@ class Portal:
         status, answered = self._send(method, path, body)
         try:
             found = json.loads(answered)
-            if status in (200, 202):
+            if 200 <= status < 300:
                 return dict(found)
             refused = RefusedError(found["code"], found["detail"], retryable=status in _AGAIN)
         except (ValueError, TypeError, LookupError) as exc:

@@ -100,7 +100,7 @@ def run_report(
             raise BadInputError("--format", f"{one!r} is none", f"give {', '.join(FORMATS)}")
     work, at = services(home), now(home)
     scope = _scope(work, as_)
-    asked = {name: value for name, value in said.items() if value} | {"filters": _filters(given)}
+    asked = {name: value for name, value in said.items() if value} | {"filters": filters_of(given)}
     ask = parse_ask({"report": name, **asked}, scope.view, shanghai_day(at))
     console = Console(stderr=True, highlight=False)
     with tempfile.TemporaryDirectory(prefix="clearbook-") as folder, console.status(name) as status:
@@ -192,7 +192,7 @@ def _report(name: str, view: View) -> Report:
     return found
 
 
-def _filters(given: Sequence[str]) -> dict[str, list[str]]:
+def filters_of(given: Sequence[str]) -> dict[str, list[str]]:
     """NAME=VALUE, as often as there are values."""
     found: dict[str, list[str]] = {}
     for one in given:

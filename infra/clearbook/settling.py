@@ -23,6 +23,7 @@ from shared.money import text, total
 from shared.report.cells import csv_bytes
 from shared.services import Services
 from shared.steps import ordering, pricing, state
+from shared.steps.plans import in_force
 from shared.steps.pricing import Charge, Sale
 from shared.steps.what_if import Change, WhatIf, touched, what_if
 
@@ -196,7 +197,7 @@ def show_prices(
 ) -> None:
     """Print what buyers would be charged for a month by the price plans of the files, or by those in force."""
     work, month = services(home), Cycle.parse(cycle, "--cycle")
-    plans = _plans(files) if files else state.price_plans_in_force(work, month)
+    plans = _plans(files) if files else in_force(work, month)
     if not plans:
         raise BadInputError("--charges", f"no price plan is in force in {cycle}", "submit one, or give it as --prices")
     with Console(stderr=True).status("checking the documents") as status:

@@ -16,7 +16,6 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from shared.agreement import checks
 from shared.agreement.agreement import PERCENT_PLACES, Agreement, parse_agreement
-from shared.agreement.words import days
 from shared.documents import DocumentRefusedError, Finding, Id, Model, check
 from shared.ids import canonical_json
 from shared.money import NotAnAmountError, amount, text
@@ -314,23 +313,6 @@ def run_examples(
     if findings:
         raise DocumentRefusedError(name, findings)
     return results
-
-
-def overlapping(new: Agreement, others: Sequence[Agreement]) -> list[Finding]:
-    """Where `new` and an approved version could both apply to one line, or a version number is taken."""
-    findings = []
-    for other in others:
-        if new.id == other.id and new.currency != other.currency:
-            problem = (
-                f"version {other.version} of {new.id} is in {other.currency}; another currency is another agreement"
-            )
-            findings.append(("currency", problem))
-        if (new.id, new.version) == (other.id, other.version):
-            findings.append(("version", f"{new.id} version {new.version} is already approved; give the next number"))
-        elif new.overlaps(other):
-            in_force = days(other.begins, other.ends)
-            findings.append(("effective", f"overlaps {other.id} version {other.version} ({in_force}); move the dates"))
-    return findings
 
 
 def gaps(versions: Sequence[Agreement]) -> list[Finding]:

@@ -15,12 +15,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from shared.agreement.agreement import CONTRACT_YEAR
-from shared.agreement.document import overlapping
+from shared.agreement.overlaps import overlapping
 from shared.agreement.price_plan import PricePlan, sold_as
 from shared.columnar import connect
 from shared.cycle import Cycle
-from shared.documents import DocumentRefusedError
-from shared.errors import BadInputError
+from shared.errors import BadInputError, DocumentRefusedError
 from shared.money import EXACT
 from shared.parties.parties import OPERATOR, Parties
 from shared.services import Services

@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from shared.agreement.agreement import Agreement
-    from shared.agreement.price_plan import PricePlan
     from shared.bill.snapshot import Seal, Snapshot
     from shared.reference.catalogue import Catalogue
 
 PARTY_DOCUMENT = "party_document"
-PRICE_PLAN = "price_plan"
 CONFIG = "config"  # the stream of what holds for everyone: exchange rates, the catalogue, repair rules
 FX_TABLES, FIGURES, CATALOGUE, REPAIR = "fx_tables", "figures", "catalogue", "repair_rule"
 
@@ -103,23 +101,6 @@ def agreement(services: Services, digest: str) -> Agreement:
     from shared.agreement.agreement import parse_agreement  # here: most functions never read one
 
     return parse_agreement(kept(services, services.buckets.records, document_key(digest)))
-
-
-def price_plans(services: Services, entries: list[Entry]) -> list[PricePlan]:
-    """Every approved price plan version; `entries` are those of the stream CONFIG."""
-    return [price_plan(services, one["document"]) for one in in_force(entries, PRICE_PLAN)]
-
-
-def price_plans_in_force(services: Services, cycle: Cycle) -> list[PricePlan]:
-    """The approved versions that are in force on a day of a cycle."""
-    return [one for one in price_plans(services, services.chain.read(CONFIG)) if one.touches(cycle)]
-
-
-def price_plan(services: Services, digest: str) -> PricePlan:
-    """An approved price plan version."""
-    from shared.agreement.price_plan import parse_price_plan  # here: most functions never read one
-
-    return parse_price_plan(kept(services, services.buckets.records, document_key(digest)))
 
 
 def past_charges_key(digest: str) -> str:

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from shared.agreement.agreement import Agreement
-from shared.agreement.document import overlapping
+from shared.agreement.overlaps import overlapping
 from shared.columnar import connect
 from shared.cycle import Cycle
 from shared.documents import DocumentRefusedError

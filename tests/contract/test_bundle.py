@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from infra.clearbook import context
+from infra.clearbook.demo import play
 from infra.clearbook.main import app
+from infra.clearbook.people import PREPARER
 from infra.localcloud.cloud import LocalCloud, start
 from infra.provision import bundle, wheels
 from tests.pump import ROOT, functions
@@ -55,8 +57,16 @@ def logs(built: bundle.Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict
         template = built.out.parents[1] / "s.yaml"
         return start(home, template, None, [], {**settings, "PYTHONVERBOSE": "1"}, *rest)
 
+    def and_a_report(stage: play.Stage) -> None:
+        go_on(stage)
+        run = stage.ask(PREPARER).post("/v1/report-runs", {"report": "trend", "preset": "last_month", "format": "csv"})
+        stage.cloud.host.idle()
+        assert stage.ask(PREPARER).get(f"/v1/report-runs/{run['id']}")["state"] == "succeeded"
+
+    go_on = play.go_on
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context, "start_cloud", deployed)
+        patch.setattr(play, "go_on", and_a_report)
         arguments = ["demo", "--lines", str(LINES), "--since", "28", "--cycle", CYCLE, "--home", str(home)]
         app(arguments, standalone_mode=False)
     return {path.stem: path.read_text(errors="replace") for path in (home / "logs" / "functions").glob("*.log")}
@@ -154,21 +164,20 @@ def test_a_directory_holds_what_its_function_needs_and_nothing_else(built: bundl
     packages = {one.function: {package.partition("==")[0] for package in one.packages} for one in built.functions}
 
     assert {name for name in NAMES if "duckdb" in packages[name]} == {
-        *("build_report", "ingest_bill", "portal", "settle", "sweep")
-    }
+        "build_report", "ingest_bill", "portal", "settle", "sweep",
+    }  # fmt: skip
     assert {name for name in NAMES if "msgspec" in packages[name]} == {"ingest_bill", "sweep"}
     # Whatever may ask the provider for a bill, and nothing else, has its client.
     asking = {one.function for one in built.functions if "shared.cloud.bss" in one.modules}
     assert "pull_bill" in asking
     assert asking <= {"pull_bill", "sweep"}
     assert {name for name in NAMES if "alibabacloud-tea-openapi" in packages[name]} == asking
-    writing = {"build_report", "portal", "publish_statements", "sweep"}
-    assert {name for name in NAMES if "xlsxwriter" in packages[name]} == writing
     # What makes PDF files has what sets them, half of its size, and the fonts; what reads documents has their models.
-    assert {name for name in NAMES if "typst" in packages[name]} == writing
-    assert {name for name in NAMES if list((built.out / name).rglob("*.ttf"))} == writing
-    # The finance month reads policies, which are documents.
-    assert {name for name in NAMES if "pydantic" in packages[name]} == {"build_report", "portal"}
+    making = {"build_report", "portal", "publish_statements", "sweep"}
+    assert {name for name in NAMES if "xlsxwriter" in packages[name]} == making
+    assert {name for name in NAMES if "typst" in packages[name]} == making
+    assert {name for name in NAMES if list((built.out / name).rglob("*.ttf"))} == making
+    assert {name for name in NAMES if "pydantic" in packages[name]} == {"portal"}
     for one in built.functions:
         files = [
             path.relative_to(built.out / one.function).as_posix() for path in (built.out / one.function).rglob("*")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from shared.agreement.agreement import Agreement, parse_agreement
-from shared.agreement.document import AgreementDocument, agreement_document, agreement_findings, gaps, overlapping
+from shared.agreement.document import AgreementDocument, agreement_document, agreement_findings, gaps
+from shared.agreement.overlaps import overlapping
 from shared.agreement.price_document import PriceDocument, checked_price_plan, price_findings
 from shared.agreement.price_plan import parse_price_plan
 from shared.documents import DocumentRefusedError, Finding, check, read_yaml, reading

@@ -12,7 +12,8 @@ from infra.clearbook.people import PREPARER
 from shared.control.approvals import Proposal
 from shared.cycle import Cycle
 from shared.documents import DocumentRefusedError
-from shared.steps import decide, state
+from shared.steps import decide
+from shared.steps.plans import in_force
 from tests.builders import parties
 from tests.pump import World
 
@@ -49,12 +50,12 @@ def propose(world: World, document: dict[str, Any]) -> Proposal:
 def test_an_approved_plan_is_in_force_by_date(world: World) -> None:
     proposal = propose(world, plan(until="2025-12-31"))
     assert any("110" in one or "10 %" in one for one in decide.show(world.services, proposal))
-    assert state.price_plans_in_force(world.services, Cycle.parse("2025-06")) == []
+    assert in_force(world.services, Cycle.parse("2025-06")) == []
 
     world.approve(proposal)
     world.approve(propose(world, plan(2, "2026-01-01")))
 
-    found = {month: [one.version for one in state.price_plans_in_force(world.services, Cycle.parse(month))]
+    found = {month: [one.version for one in in_force(world.services, Cycle.parse(month))]
              for month in ("2024-12", "2025-06", "2026-01")}  # fmt: skip
     assert found == {"2024-12": [], "2025-06": [1], "2026-01": [2]}
 

@@ -8,20 +8,25 @@ import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import openpyxl
 import pytest
 
+from infra.clearbook import remote, report_runs
 from infra.clearbook.people import PREPARER
+from infra.clearbook.remote import RefusedError
 from infra.localcloud.faults.plan import Fault
 from infra.provision.buckets import REPORTS_DAYS
 from shared.cycle import parse_instant, stamp
 from shared.steps.acts import grants
 from shared.steps.reporting import access_log, runs
 from tests.builders import parties
+from tests.desk import desk
 from tests.fakes import KilledError, State
+from tests.granted import granted
 from tests.known import remembering
 from tests.pump import World
 from tests.reports import ADDRESS, Client, month
@@ -105,6 +110,19 @@ def test_a_large_report_is_ordered_and_built_by_its_event(ask: Client) -> None:
     data = [json.loads(ask.world.cloud.work.objects[key])["data"] for key in told]
     assert run["id"] in {one["run"] for one in data}
     assert not ask.world.pump.refusals
+
+
+@pytest.mark.parametrize("who", ["ann", "ria", "carl"])
+@pytest.mark.parametrize("small_lines", [0, 20_000], ids=["ordered", "at once"])
+def test_every_report_that_somebody_may_run_comes_to_something(ask: Client, who: str, small_lines: int) -> None:
+    ask.small_lines = small_lines
+    for report in ask.done(who, "GET", "/v1/reports")["reports"]:
+        ask.world.cloud.rows.tables["limits"].clear()
+        run = ask.run(who, report["name"])
+        ask.world.pump.drain()
+        done = ask.done(who, "GET", f"/v1/report-runs/{run['id']}")
+        assert (done["state"], done["about"]["report"]) == ("succeeded", report["name"])
+        assert not ask.world.pump.refusals
 
 
 def test_new_data_makes_a_new_run_and_the_old_one_stays_as_it_was(ask: Client) -> None:
@@ -550,3 +568,49 @@ def test_a_schedule_asks_for_its_report_and_tells_a_link_that_leads_to_it(ask: C
     assert kept["link"].startswith(f"{ADDRESS}/d/")
     assert fetched(ask, kept["link"].removeprefix(ADDRESS))[1].endswith(".csv")
     assert reports.link(services, "reseller.aurora", kept["run"]) == kept["link"]
+
+
+# -- the command ------------------------------------------------------------------------------------------------
+
+
+def test_the_command_waits_with_its_progress_and_says_what_a_run_came_to(
+    ask: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal = desk(lambda: granted(ask.world.services, "portal"), lambda: ask.at)("ria")
+    ask.small_lines = 0
+    ordered = ask.run("ria", "trend", preset="last_month", **dict.fromkeys(("from", "to")), format="csv")
+    told: list[str] = []
+
+    def wait(_: float) -> None:
+        if len(told) == 2:
+            ask.world.pump.drain()
+
+    found = report_runs.awaited(portal, ordered, told.append, wait)
+    assert (found["state"], told) == ("succeeded", ["queued", "queued"])
+
+    where: list[str] = []
+
+    def followed(url: str) -> bytes:
+        where.append(url)
+        return fetched(ask, url.removeprefix(ADDRESS))[0]
+
+    monkeypatch.setattr(remote, "portal", lambda home, by: portal)
+    monkeypatch.setattr(report_runs, "environment", lambda home: {"CLEARBOOK_PORTAL": ADDRESS})
+    monkeypatch.setattr(report_runs, "_followed", followed)
+    report_runs.get_run(found["id"], "ria", tmp_path, None, None)
+    names = sorted(path.name for path in tmp_path.glob("trend*"))
+    assert names == sorted(one["name"] for one in found["files"])
+    assert found["id"] in capsys.readouterr().out
+    assert ask("", "GET", where[0].removeprefix(ADDRESS))[0] == 410, "its link is revoked"
+
+
+def test_the_command_fails_with_what_to_do_where_the_run_did(
+    ask: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    portal = desk(lambda: granted(ask.world.services, "portal"), lambda: ask.at)("ria")
+    monkeypatch.setattr(remote, "portal", lambda home, by: portal)
+    asked = {"from": "2025-06", "to": "2025-06", "allocation": "none"}
+    with pytest.raises(report_runs.RunFailedError, match="failed: allocation: there is no mapping 'none'"):
+        report_runs.request_run("allocation", asked, [], "csv", "ria", None, None, None)
+    with pytest.raises(RefusedError, match="there is no report run 'run_none'"):
+        report_runs.get_run("run_none", "ria", None, None, None)

@@ -7,7 +7,8 @@ from typing import Any
 
 from shared.agreement.agreement import Agreement, parse_agreement
 from shared.agreement.differences import differences
-from shared.agreement.document import agreement_document, overlapping
+from shared.agreement.document import agreement_document
+from shared.agreement.overlaps import overlapping
 from shared.agreement.words import facts, lines
 from shared.chain.entry import Entry
 from shared.control import approvals, months

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.agreement.differences import differences
-from shared.agreement.document import overlapping
+from shared.agreement.overlaps import overlapping
 from shared.agreement.price_document import checked_price_plan
 from shared.agreement.price_plan import PricePlan, parse_price_plan
 from shared.agreement.words import facts, lines
@@ -19,8 +19,8 @@ from shared.services import Services
 from shared.settlement.examples import settle_example
 from shared.steps import state
 from shared.steps.acts.act import Act, Proposed, Who, fields, nothing_follows
-
-PRICE_PLAN = state.PRICE_PLAN
+from shared.steps.plans import PRICE_PLAN as PRICE_PLAN
+from shared.steps.plans import approved, plan_of
 
 
 def propose_price_plan(services: Services, data: Any, name: str, *, by: str, why: str, at: str) -> Proposal:
@@ -54,7 +54,7 @@ def _unknown(plan: PricePlan, parties: Parties) -> list[tuple[str, str]]:
 
 def _beside(services: Services, plan: PricePlan, entries: list[Entry]) -> list[tuple[str, str]]:
     """Versions of a plan come in order, and on each day one plan says what a seller charges a buyer."""
-    others = state.price_plans(services, entries)
+    others = approved(services, entries)
     last = max((one.version for one in others if one.id == plan.id), default=0)
     if plan.version <= last:
         return [("version", f"version {last} of {plan.id} is approved; number it {last + 1}")]
@@ -63,15 +63,15 @@ def _beside(services: Services, plan: PricePlan, entries: list[Entry]) -> list[t
 
 
 def _check(services: Services, entries: list[Entry], proposal: Proposal) -> None:
-    findings = _beside(services, state.price_plan(services, proposal.body["document"]), entries)
+    findings = _beside(services, plan_of(services, proposal.body["document"]), entries)
     if findings:
         raise DocumentRefusedError(proposal.name, findings)
 
 
 def _show(services: Services, proposal: Proposal) -> list[str]:
     """What a version changes against the one approved before it; all that it says where it is the first."""
-    new = state.price_plan(services, proposal.body["document"])
-    before = [one for one in state.price_plans(services, services.chain.read(state.CONFIG)) if one.id == new.id]
+    new = plan_of(services, proposal.body["document"])
+    before = [one for one in approved(services, services.chain.read(state.CONFIG)) if one.id == new.id]
     if not before:
         return list(lines(facts(new)))
     changes = [change.sentence for change in differences(before[-1], new)]

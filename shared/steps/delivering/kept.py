@@ -105,7 +105,8 @@ def newest(services: Services, table: str, owner: str, before: str, limit: int) 
 
 def due(services: Services, table: str, until: str) -> list[tuple[str, str]]:
     """(owner, id) of the rows that are due up to an instant, longest due first."""
-    rows = services.rows.range(f"{table}_due", ((DUE, ""),), ((DUE, until + _LAST),))
+    start, end = (((DUE, when), ("owner", ""), ("id", "")) for when in ("", until + _LAST))
+    rows = services.rows.range(f"{table}_due", start, end)
     return [(str(row["owner"]), str(row["id"])) for row in rows]
 
 

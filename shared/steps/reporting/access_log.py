@@ -17,7 +17,7 @@ from shared.access.principal import Principal
 from shared.chain.entry import Draft, Entry
 from shared.cycle import parse_date, parse_instant, shanghai_day, stamp
 from shared.ids import canonical_json
-from shared.ports import Row
+from shared.ports import Key, Row
 from shared.services import Services
 
 TABLE, STREAM, KIND = "access_log", "log/access", "day_sealed"
@@ -46,16 +46,14 @@ def note(services: Services, at: str, who: Principal, what: str, about: Mapping[
 
 def of_day(services: Services, day: date) -> Iterator[Row]:
     """The rows of a day, in order."""
-    yield from services.rows.range(TABLE, (("day", str(day)),), (("day", str(day + timedelta(days=1))),))
+    yield from services.rows.range(TABLE, _at(day), _at(day + timedelta(days=1)))
 
 
 def seal(services: Services, now: datetime) -> list[str]:
     """Seal every day that is over and has rows; the days."""
     entries = services.chain.read(STREAM)
     last = entries[-1].body["day"] if entries else _FIRST_DAY
-    rows = services.rows.range(
-        TABLE, (("day", str(parse_date(last) + timedelta(days=1))),), (("day", str(shanghai_day(now))),)
-    )
+    rows = services.rows.range(TABLE, _at(parse_date(last) + timedelta(days=1)), _at(shanghai_day(now)))
     sealed = []
     for day, found in groupby(rows, key=lambda row: str(row["day"])):
         one = _sealed(day, found)
@@ -79,6 +77,10 @@ def differing(services: Services) -> list[str]:
         if (now.rows, now.digest) != (entry.body["rows"], entry.body["digest"]):
             found.append(now.day)
     return found
+
+
+def _at(day: date) -> Key:
+    return ("day", str(day)), ("id", "")
 
 
 def _sealed(day: str, rows: Iterator[Row]) -> Sealed:

@@ -27,6 +27,7 @@ from shared.settlement import prices
 from shared.steps import inputs, pricing, state
 from shared.steps.inputs import Kept
 from shared.steps.looking_back import parts_of
+from shared.steps.plans import in_force
 
 if TYPE_CHECKING:
     import duckdb
@@ -92,7 +93,7 @@ def _plans(services: Services, cycle: Cycle, holder: str) -> list[PricePlan]:
     """The plans in force of the sales of lines that a settlement has, with their sellers as shares name them."""
     parties, _ = state.parties(services)
     found = []
-    for one in state.price_plans_in_force(services, cycle):
+    for one in in_force(services, cycle):
         seller = OPERATOR if one.seller in (parties.operator, OPERATOR) else one.seller
         if one.buyer in _buyers(parties, cycle, seller, holder):
             found.append(replace(one, seller=seller))

@@ -112,11 +112,13 @@ def _refuse_without_data(services: Services, scope: Scope, ask: Ask) -> None:
 
 def _is_small(services: Services, scope: Scope, ask: Ask, small_lines: int) -> bool:
     """Whether an answer at once is soon there: few lines, which are priced already."""
-    from shared.steps.reporting import facts
+    from shared.steps.reporting import documents, facts
 
     report = catalogue()[ask.report]
-    if not small_lines or report.rows != FACTS:
-        return bool(small_lines)
+    if not small_lines or report.rows == documents.SHARES:
+        return False  # what becomes of a whole bill is added up from its lines
+    if report.rows != FACTS:
+        return True
     lines = 0
     for cycles in _read(ask, has_story=report.has_story):
         for month in facts.known(services, scope, cycles).months:

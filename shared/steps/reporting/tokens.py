@@ -60,7 +60,8 @@ def find(services: Services, table: str, secret: str) -> Held | None:
 def of_owner(services: Services, table: str, owner: str) -> Iterator[Held]:
     """The rows of an owner."""
     # A blank is before every sign that an owner's name may have.
-    for row in services.rows.range(f"{table}_owner", (("owner", owner),), (("owner", f"{owner} "),)):
+    start, end = ((("owner", one), ("hash", "")) for one in (owner, f"{owner} "))
+    for row in services.rows.range(f"{table}_owner", start, end):
         found = services.rows.get(table, _key(str(row["hash"])))
         if found is not None:
             yield _held(table, found)
