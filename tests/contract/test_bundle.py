@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 
 from infra.clearbook import context
-from infra.clearbook.demo import play
 from infra.clearbook.main import app
-from infra.clearbook.people import PREPARER
 from infra.localcloud.cloud import LocalCloud, start
 from infra.provision import bundle, wheels
 from tests.pump import ROOT, functions
@@ -57,16 +55,8 @@ def logs(built: bundle.Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict
         template = built.out.parents[1] / "s.yaml"
         return start(home, template, None, [], {**settings, "PYTHONVERBOSE": "1"}, *rest)
 
-    def and_a_report(stage: play.Stage) -> None:
-        go_on(stage)
-        run = stage.ask(PREPARER).post("/v1/report-runs", {"report": "trend", "preset": "last_month", "format": "csv"})
-        stage.cloud.host.idle()
-        assert stage.ask(PREPARER).get(f"/v1/report-runs/{run['id']}")["state"] == "succeeded"
-
-    go_on = play.go_on
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context, "start_cloud", deployed)
-        patch.setattr(play, "go_on", and_a_report)
         arguments = ["demo", "--lines", str(LINES), "--since", "28", "--cycle", CYCLE, "--home", str(home)]
         app(arguments, standalone_mode=False)
     return {path.stem: path.read_text(errors="replace") for path in (home / "logs" / "functions").glob("*.log")}
