@@ -23,7 +23,7 @@ from infra.provision.buckets import REPORTS_DAYS
 from shared.cycle import parse_instant, stamp
 from shared.steps.acts import grants
 from shared.steps.reporting import access_log, runs
-from tests.builders import parties
+from tests.builders import CYCLE, parties
 from tests.desk import desk
 from tests.fakes import KilledError, State
 from tests.granted import granted
@@ -125,6 +125,20 @@ def test_every_report_that_somebody_may_run_comes_to_something(ask: Client, who:
         assert not ask.world.pump.refusals
 
 
+def test_every_report_of_the_operator_comes_to_something_when_the_month_is_paid(ask: Client) -> None:
+    ask.world.lock()
+    ask.world.pay()
+    instruction = f"{CYCLE}.borealis.borealis-2025"
+    ask.world.bank_answers("bank-2025-07-04", (instruction, "returned", "21.00", "CNY", "B1"))
+    for small_lines, what in ((0, {}), (20_000, {"language": "zh"})):
+        ask.small_lines = small_lines
+        for report in ask.done("ann", "GET", "/v1/reports")["reports"]:
+            run = ask.run("ann", report["name"], **what)
+            ask.world.pump.drain()
+            assert ask.done("ann", "GET", f"/v1/report-runs/{run['id']}")["state"] == "succeeded", report["name"]
+    assert ask.done("ann", "GET", "/v1/statements?from=2025-06")["statements"]
+
+
 def test_new_data_makes_a_new_run_and_the_old_one_stays_as_it_was(ask: Client) -> None:
     made = ask.run("ria", format="csv")
     ask.world.lock("aurora")
@@ -159,6 +173,8 @@ def test_whichever_call_goes_wrong_the_events_repetition_leaves_what_a_clean_run
     ask.run("ria", format="csv", filters={"service": "oss"})
     assert not ask.world.cloud.take_created(), "it may be on its way"
     ask.at = stamp(parse_instant(ask.at) + runs.LATE + timedelta(seconds=1))
+    late = ask.done("ria", "GET", f"/v1/report-runs/{run['id']}")
+    assert (late["state"], late["because"]) == ("failed", "it did not end within 2 hours; ask for the report again")
     ask.run("ria", format="csv", filters={"service": "oss"})
     ask.world.pump.drain()
 
