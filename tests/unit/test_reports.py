@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ PLANS = (plan("op", "aurora", "80"), plan("aurora", "acme", "90"))  # of 100.00 
 def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, State]:
     """The small month with a line of another product and two price plans, settled."""
     world = World(tmp_path_factory.mktemp("reports") / "scratch")
-    small_month(world, [(P1, DAYS[2], item(ACME, "40.00", "oss")), (P1, DAYS[1], item(ACME, "-10.00", kind="refund"))])
+    small_month(world, [(P1, DAYS[2], item(ACME, "40.00", "oss"))])
     go_live(world)
     for one in PLANS:
         named = {"by": "paula", "why": "sold so", "at": world.at}
@@ -66,4 +67,21 @@ def rows(found: Answer, *columns: str) -> list[tuple[Any, ...]]:
 def test_a_customer_sees_what_it_is_charged_and_the_list_price(world: World, tmp_path: Path) -> None:
     found = run(world, tmp_path, View.CUSTOMER, "acme", "billing_summary")
 
-    assert rows(found, "service", "charge", "price", "currency") == []
+    # Three days of 100.00, 200.00 and 300.00 at 90 %, and 40.00 of another product.
+    assert rows(found, "service", "charge", "list_amount", "price", "currency") == [
+        ("ecs", "usage", Decimal(600), Decimal(540), "CNY"),
+        ("oss", "usage", Decimal(40), Decimal(36), "CNY"),
+    ]
+
+
+def test_what_changed_is_told_in_both_languages_once_the_month_before_is_known(world: World, tmp_path: Path) -> None:
+    alone = run(world, tmp_path, View.CUSTOMER, "acme", "billing_summary")
+    assert alone.story == []
+
+    world.bill(P1, "2025-07-01", item(ACME, "1000.00"))
+    world.daily("2025-07-02")
+    july = run(world, tmp_path, View.CUSTOMER, "acme", "billing_summary", **{"from": "2025-07", "to": "2025-07"})
+    assert july.story[0] == {
+        "en": "In total CNY 900.00, up 56 % (CNY 324.00) on the period before.",  # of 576.00
+        "zh": "合计 CNY 900.00，较上期增加 56%（CNY 324.00）。",
+    }

@@ -6,6 +6,7 @@ and is set as text, so that no mark in a customer's name means anything.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import json
 import re
@@ -42,6 +43,7 @@ def render(page: Page, at: datetime) -> bytes:
         [body] = _bodies(compiler.compile(format="pdf", timestamp=int(at.timestamp()), pdf_tags=False))
     if sum(len(one.rows) for one in page.sections) > _ROWS_REMEMBERED:
         _forget()
+    _give_back()
     return body
 
 
@@ -75,6 +77,19 @@ def _forget() -> None:
 
     for _ in range(_REMEMBERED + 1):
         typst.Compiler(b"", font_paths=_fonts(), ignore_system_fonts=True).compile(format="pdf", timestamp=0)
+
+
+def _give_back() -> None:
+    """Return what was freed to the machine. The C library keeps it in pieces, in some processes a megabyte a report,
+    until an instance has no memory left."""
+    trim = getattr(_libc(), "malloc_trim", None)  # of glibc alone, which is what functions run on
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _bodies(compiled: bytes | list[bytes] | None) -> list[bytes]:
