@@ -23,7 +23,7 @@ from infra.provision.buckets import REPORTS_DAYS
 from shared.cycle import parse_instant, stamp
 from shared.steps.acts import grants
 from shared.steps.reporting import access_log, runs
-from tests.builders import parties
+from tests.builders import ACME, ATLAS, BIRCH, CYCLE, parties
 from tests.desk import desk
 from tests.fakes import KilledError, State
 from tests.granted import granted
@@ -112,8 +112,7 @@ def test_a_large_report_is_ordered_and_built_by_its_event(ask: Client) -> None:
     assert not ask.world.pump.refusals
 
 
-@pytest.mark.parametrize("who", ["ann", "ria", "carl"])
-@pytest.mark.parametrize("small_lines", [0, 20_000], ids=["ordered", "at once"])
+@pytest.mark.parametrize(("who", "small_lines"), [("ann", 0), ("ann", 20_000), ("ria", 0), ("carl", 20_000)])
 def test_every_report_that_somebody_may_run_comes_to_something(ask: Client, who: str, small_lines: int) -> None:
     ask.small_lines = small_lines
     for report in ask.done(who, "GET", "/v1/reports")["reports"]:
@@ -123,6 +122,20 @@ def test_every_report_that_somebody_may_run_comes_to_something(ask: Client, who:
         done = ask.done(who, "GET", f"/v1/report-runs/{run['id']}")
         assert (done["state"], done["about"]["report"]) == ("succeeded", report["name"])
         assert not ask.world.pump.refusals
+
+
+def test_every_report_of_the_operator_comes_to_something_when_the_month_is_paid(ask: Client) -> None:
+    ask.world.lock()
+    ask.world.pay()
+    instruction = f"{CYCLE}.borealis.borealis-2025"
+    ask.world.bank_answers("bank-2025-07-04", (instruction, "returned", "21.00", "CNY", "B1"))
+    for small_lines, what in ((0, {}), (20_000, {"language": "zh"})):
+        ask.small_lines = small_lines
+        for report in ask.done("ann", "GET", "/v1/reports")["reports"]:
+            run = ask.run("ann", report["name"], **what)
+            ask.world.pump.drain()
+            assert ask.done("ann", "GET", f"/v1/report-runs/{run['id']}")["state"] == "succeeded", report["name"]
+    assert ask.done("ann", "GET", "/v1/statements?from=2025-06")["statements"]
 
 
 def test_new_data_makes_a_new_run_and_the_old_one_stays_as_it_was(ask: Client) -> None:
@@ -159,6 +172,8 @@ def test_whichever_call_goes_wrong_the_events_repetition_leaves_what_a_clean_run
     ask.run("ria", format="csv", filters={"service": "oss"})
     assert not ask.world.cloud.take_created(), "it may be on its way"
     ask.at = stamp(parse_instant(ask.at) + runs.LATE + timedelta(seconds=1))
+    late = ask.done("ria", "GET", f"/v1/report-runs/{run['id']}")
+    assert (late["state"], late["because"]) == ("failed", "it did not end within 2 hours; ask for the report again")
     ask.run("ria", format="csv", filters={"service": "oss"})
     ask.world.pump.drain()
 
@@ -286,6 +301,32 @@ def test_what_is_anothers_is_as_if_it_were_not_there(ask: Client, method: str, p
     assert {name: rows for name, rows in after.tables.items() if name != "limits"} == {
         name: rows for name, rows in before.tables.items() if name != "limits"
     }
+
+
+OTHERS = {"carl": ("aurora", "borealis", "atlas", "birch", ATLAS, BIRCH), "ria": ("borealis", "birch", BIRCH),
+          "bo": ("aurora", "acme", "atlas", ACME, ATLAS)}  # fmt: skip
+
+
+@pytest.mark.parametrize("who", OTHERS)
+def test_nothing_that_the_portal_answers_or_keeps_for_somebody_holds_a_word_of_others(ask: Client, who: str) -> None:
+    outside = [word.encode() for word in OTHERS[who]]
+    owner = {"carl": "customer.acme", "ria": "reseller.aurora", "bo": "reseller.borealis"}[who]
+    said = [ask.done(who, "GET", path) for path in ("/v1/reports", "/v1/months", "/v1/statements?from=2025-06")]
+    for report in said[0]["reports"]:
+        ask.world.cloud.rows.tables["limits"].clear()
+        run = ask.run(who, report["name"], format="json")
+        said += [run, ask.done(who, "GET", f"/v1/report-runs/{run['id']}/result?limit=1000")]
+        kept = [body for key, body in bodies(ask).items() if run["id"] in key and not key.endswith(".parquet")]
+        found = b"".join([*kept, json.dumps(said[-2:]).encode()])
+        assert [word for word in outside if word in found] == [], report["name"]
+    assert [word for word in outside if word in json.dumps(said).encode()] == []
+    assert all(f"reports/{owner}/" in key for key in bodies(ask) if said[-2]["id"] in key)
+
+
+def test_the_operator_reads_every_one_of_those_words(ask: Client) -> None:
+    run = ask.run("ann", "usage_detail")
+    found = json.dumps(ask.done("ann", "GET", f"/v1/report-runs/{run['id']}/result?limit=1000"))
+    assert [word for words in OTHERS.values() for word in words if word not in found] == []
 
 
 BAD: list[tuple[str, dict[str, Any], int, str]] = [

@@ -153,6 +153,8 @@ def _events_of_a_month(cloud: LocalCloud, functions: Collection[str], console: C
     prepare(stage)
     play_time(stage)
     close(stage)
+    stage.ask(APPROVER).post("/v1/report-runs", {"report": "trend", "preset": "last_month", "format": "csv"})
+    cloud.host.idle()
     queue = Queue(cloud.home / "host" / "host.db")
     try:
         found = {name: queue.last_answered(name) for name in functions if name != PORTAL}

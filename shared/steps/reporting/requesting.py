@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from shared.access.principal import LacksRightError, Principal
@@ -60,7 +59,7 @@ def request(
         from shared.steps.reporting import running
 
         return running.carry_out(services, run, moment)
-    if not run.is_finished and (is_new or _is_late(run, moment) or not _is_ordered(services, run)):
+    if not run.is_finished and (is_new or not _is_ordered(services, run)):
         _order(services, run)
     return run
 
@@ -79,10 +78,6 @@ def refuse_unexportable(principal: Principal, format_: str) -> None:
     principal.need(EXPORT)
     if format_ in FORMATS and format_ not in principal.formats:
         raise LacksRightError(f"{principal.id} may not take {format_} away; it may {', '.join(principal.formats)}")
-
-
-def _is_late(run: Run, moment: datetime) -> bool:
-    return parse_instant(str(run.said["touched_at"])) + runs.LATE < moment
 
 
 def _is_ordered(services: Services, run: Run) -> bool:

@@ -57,7 +57,7 @@ def carry_out(services: Services, run: Run, at: datetime) -> Run:
 
     A refusal that would be the same again ends it as failed, with the reason; anything else raises, to be tried again.
     """
-    if not run.is_finished:
+    if not run.has_ended:
         run = runs.tell(services, run, "reading", at)
         try:
             outcome = _outcome(services, run, at, _TRIES)
@@ -107,7 +107,7 @@ def _outcome(services: Services, run: Run, at: datetime, tries: int) -> dict[str
 def _told(services: Services, run: Run, text: str, at: datetime) -> None:
     # The row as it is now: its version is one more with each word.
     found = runs.find(services, run.owner, run.id, at)
-    if found is not None and not found.is_finished:
+    if found is not None and not found.has_ended:
         runs.tell(services, found, text, at)
 
 

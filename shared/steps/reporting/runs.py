@@ -29,7 +29,7 @@ ROWS, SEAL = "rows.parquet", "run.json"
 VIEW = "view"  # a run that is looked at, and of which there is no file
 KINDS = (VIEW, *FORMATS)
 KEPT = timedelta(days=90)  # then the bucket's lifecycle rule removes its files
-LATE = timedelta(minutes=20)  # longer than building one may take: it died
+LATE = timedelta(hours=2)  # longer than all that Function Compute tries of one may take: it was given up
 QUEUED, RUNNING, SUCCEEDED, FAILED, EXPIRED = "queued", "running", "succeeded", "failed", "expired"
 _KEY = re.compile(rf"{REQUESTS}({OWNER.pattern})/(run_[0-9a-f]{{40}})\.json", re.ASCII)
 
@@ -51,7 +51,8 @@ class Run:
     """A run as its row has it."""
 
     kept: Kept
-    expired: bool
+    is_expired: bool
+    is_late: bool  # it should have ended long ago
 
     @property
     def owner(self) -> str:
@@ -71,7 +72,13 @@ class Run:
     @property
     def state(self) -> str:
         """queued, running, succeeded, failed or expired."""
-        return EXPIRED if self.expired else str(self.kept.said["state"])
+        return EXPIRED if self.is_expired else FAILED if self.is_late else str(self.kept.said["state"])
+
+    @property
+    def because(self) -> str:
+        """Why it failed, and what to do."""
+        late = f"it did not end within {LATE.seconds // 3600} hours; ask for the report again"
+        return late if self.is_late else str(self.kept.said["because"])
 
     @property
     def format(self) -> str:
@@ -80,8 +87,13 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more happens to it."""
+        """Whether there is nothing more to wait for."""
         return self.state in (SUCCEEDED, FAILED, EXPIRED)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether somebody wrote down how it ended: one that is late may still be built."""
+        return self.kept.said["state"] in (SUCCEEDED, FAILED)
 
     @property
     def folder(self) -> str:
@@ -179,7 +191,7 @@ def refuse_unready(run: Run) -> None:
     if run.state == EXPIRED:
         raise GoneError(f"run {run.id} has expired: its files are kept {KEPT.days} days; ask for the report again")
     if run.state == FAILED:
-        raise NotReadyError(f"run {run.id} failed: {run.said['because']}")
+        raise NotReadyError(f"run {run.id} failed: {run.because}")
     if run.state != SUCCEEDED:
         raise NotReadyError(f"run {run.id} is {run.state}; ask again when it has succeeded")
 
@@ -187,9 +199,9 @@ def refuse_unready(run: Run) -> None:
 def as_json(run: Run) -> dict[str, Any]:
     """A run as its owner reads it."""
     said = run.said
-    names = ("ask", "format", "at", "by", "progress", "because", "rows", "finished_at", "expires_at")
+    names = ("ask", "format", "at", "by", "progress", "rows", "finished_at", "expires_at")
     files = said["files"] if run.state == SUCCEEDED else []
-    return {"id": run.id, "report": said["ask"]["report"], "state": run.state,
+    return {"id": run.id, "report": said["ask"]["report"], "state": run.state, "because": run.because,
             **{name: said[name] for name in names}, "files": files}  # fmt: skip
 
 
@@ -199,5 +211,7 @@ def _first(asked: Mapping[str, Any], at: str, attempt: int) -> dict[str, Any]:
 
 
 def _run(found: Kept, at: datetime) -> Run:
-    expires = found.said["expires_at"]
-    return Run(found, bool(expires) and found.said["state"] == SUCCEEDED and parse_instant(expires) <= at)
+    said = found.said
+    is_expired = said["state"] == SUCCEEDED and parse_instant(said["expires_at"]) <= at
+    is_late = said["state"] in (QUEUED, RUNNING) and parse_instant(said["touched_at"]) + LATE < at
+    return Run(found, is_expired, is_late)

@@ -26,7 +26,7 @@ def reports(address: str, clock: Callable[[], datetime]) -> Reports:
         found = runs.get(services, owner, run, clock())
         if not found.is_finished:
             return None
-        return Outcome(found.state == runs.SUCCEEDED, str(found.said["because"]))
+        return Outcome(found.state == runs.SUCCEEDED, found.because)
 
     return Reports(_check, _request, outcome, link, _is_final)
 
