@@ -34,7 +34,7 @@ SINCE = 30
 CYCLE = "2025-06"
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 600
-KILLS = int(os.environ.get("CLEARBOOK_KILLS", "6"))  # each plays on what the one before left
+KILLS = int(os.environ.get("CLEARBOOK_KILLS", "4"))  # each plays on what the one before left
 LOOK_S = 0.01
 
 

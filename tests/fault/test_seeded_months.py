@@ -27,7 +27,7 @@ from tests.fakes import AFTER, BEFORE, Created, KilledError, State
 from tests.fault.test_every_call_fails_once import outcome
 from tests.pump import Delivery, Pump, World
 
-MONTHS = int(os.environ.get("CLEARBOOK_MONTHS", "500"))
+MONTHS = int(os.environ.get("CLEARBOOK_MONTHS", "300"))
 FIRST_SEED = int(os.environ.get("CLEARBOOK_SEED", "1"))
 SHARDS = 10
 NIGHTS_MOST = 12

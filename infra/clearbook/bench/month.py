@@ -37,7 +37,7 @@ from rich.table import Table
 from infra.clearbook.bench.cold import python_fits
 from infra.clearbook.context import ROOT, environment, start_local
 from infra.clearbook.demo.month import LINES_MIN, month
-from infra.clearbook.demo.play import LINES_MAX, Stage, close, play_time, prepare, quota_of
+from infra.clearbook.demo.play import LINES_MAX, Stage, close, look_at, play_time, prepare, quota_of
 from infra.localcloud.cloud import LocalCloud
 from infra.localcloud.common import LocalCloudError
 from infra.provision import bundle
@@ -130,6 +130,7 @@ def measure(lines: int, seed: int, console: Console, *, bundled: bool) -> Played
             prepared = time.monotonic()
             play_time(stage)
             close(stage)
+            look_at(stage)
             return played(lines, time.monotonic() - prepared, prepared - begun, _figures(cloud), sizes)
     finally:
         shutil.rmtree(home, ignore_errors=True)
