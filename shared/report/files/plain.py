@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from shared.columnar import quoted
 from shared.report.answer import Answer
@@ -14,23 +12,16 @@ from shared.report.cells import BOM, DANGEROUS
 from shared.report.files.metadata import metadata, sidecar
 from shared.report.files.rows import opened, rows_of
 
-if TYPE_CHECKING:
-    import duckdb
-
-_PLACES = (2, 6, 10)
 _EXACT = (Type.AMOUNT, Type.QUANTITY, Type.PERCENT)  # decimals
 _RUNS = "[" + ", ".join(f"chr({ord(one)})" for one in DANGEROUS) + "]"
 
 
 def to_csv(answer: Answer, path: Path) -> None:
-    """RFC 4180, UTF-8 with a BOM; what is absent is empty, and all figures of a column have the decimals that the one
-    with the most of them needs."""
+    """RFC 4180, UTF-8 with a BOM; amounts with all the decimals of their column, what is absent is empty."""
     with opened() as connection:
         # The first header begins with the BOM: nothing else has to touch the file again.
-        places = _places(connection, answer)
         cells = ", ".join(
-            f'{_safe_sql(one, places)} AS "{BOM if number == 0 else ""}{one.name}"'
-            for number, one in enumerate(answer.columns)
+            f'{_safe_sql(one)} AS "{BOM if number == 0 else ""}{one.name}"' for number, one in enumerate(answer.columns)
         )
         connection.execute(
             f"COPY (SELECT {cells} FROM {rows_of(answer)}) TO {quoted(str(path))} "  # noqa: S608 - our own names
@@ -62,31 +53,8 @@ def to_json(answer: Answer, path: Path) -> None:
         file.write("]}\n")
 
 
-def _places(connection: duckdb.DuckDBPyConnection, answer: Answer) -> dict[str, int]:
-    """How many decimals each column needs, of some numbers of them that people are used to; where it needs more, it is
-    written as it lies."""
-    exact = [one.name for one in answer.columns if one.type in _EXACT]
-    if not exact:
-        return {}
-    # A cast to fewer decimals rounds in silence: comparing says whether it did.
-    fits = ", ".join(
-        f"bool_and(coalesce(TRY_CAST({name} AS DECIMAL(38,{n})) = {name}, {name} IS NULL))"
-        for name in exact
-        for n in _PLACES
-    )
-    [found] = connection.execute(f"SELECT {fits} FROM {rows_of(answer)}").fetchall()  # noqa: S608 - our own names
-    by_name = {name: found[number * len(_PLACES) :] for number, name in enumerate(exact)}
-    fitting = {
-        name: next((n for n, does in zip(_PLACES, of, strict=False) if does is not False), None)
-        for name, of in by_name.items()
-    }
-    return {name: n for name, n in fitting.items() if n is not None}
-
-
-def _safe_sql(column: Column, places: Mapping[str, int]) -> str:
+def _safe_sql(column: Column) -> str:
     """A cell that cannot run, as shared.report.cells writes one."""
-    if column.type in _EXACT:
-        return f"CAST({column.name} AS DECIMAL(38,{places[column.name]}))" if column.name in places else column.name
     if column.type not in (Type.TEXT, Type.MONTH):
         return column.name
     return f"CASE WHEN list_contains({_RUNS}, left({column.name}, 1)) THEN '''' || {column.name} ELSE {column.name} END"
