@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO_HOME = Path(".clearbook/demo")
 BUCKET_PREFIX = "clearbook"
 _ENVIRONMENT = "environment.json"
+# A month that is played has three thousand quarters of an hour; this is all that most schedules need.
+_DELIVER_TIMER = "CRON_TZ=Asia/Shanghai 0 30 8,20 * * *"
 
 
 def start_local(
@@ -35,13 +38,14 @@ def start_local(
     secrets = home / "secrets.json"
     if not secrets.exists():
         home.mkdir(parents=True, exist_ok=True)
-        common.write_atomically(secrets, b"{}", mode=0o600)
+        common.write_atomically(secrets, json.dumps({"webhooks": {"master": _master()}}).encode(), mode=0o600)
     settings = {
         "CLEARBOOK_BUCKET_PREFIX": BUCKET_PREFIX,
         "CLEARBOOK_SECRETS": f"file:{secrets}",
         "CLEARBOOK_BSS_CALLS_PER_S": str(describe_qps),
         "CLEARBOOK_OIDC_AUDIENCE": AUDIENCE,
         "CLEARBOOK_OWNER": OWNER,
+        "CLEARBOOK_DELIVER_TIMER": os.environ.get("CLEARBOOK_DELIVER_TIMER") or _DELIVER_TIMER,
         **_scratch(home),
         "CLEARBOOK_THREADS": "1",  # here the functions share one machine's cores
     }
@@ -50,6 +54,11 @@ def start_local(
     cloud = start_cloud(home, ROOT / "s.yaml", code, paths, settings, instances, describe_qps, faults, people)
     common.write_atomically(home / _ENVIRONMENT, json.dumps({**settings, **reach(cloud)}).encode(), mode=0o600)
     return cloud
+
+
+def _master() -> str:
+    """What the secrets of webhooks and the links in messages are derived from."""
+    return base64.b64encode(os.urandom(32)).decode()
 
 
 def _scratch(home: Path) -> dict[str, str]:

@@ -141,7 +141,10 @@ def start(
         cloud._start(options, ports)
         settings = home / "host" / "environment.json"
         settings.parent.mkdir(exist_ok=True)
-        overrides = {**_endpoint_settings(cloud), **(environment or {})}
+        # Functions are told where people reach the portal, so its port is chosen before the host starts.
+        ports["host"] = _usable(ports.get("host", 0)) or _free()
+        portal = {"CLEARBOOK_PORTAL": f"http://{LOOPBACK}:{ports['host']}/http/portal"}
+        overrides = {**_endpoint_settings(cloud), **portal, **(environment or {})}
         common.write_atomically(settings, json.dumps(overrides, indent=2).encode(), mode=0o600)
         paths = [argument for path in python_path for argument in ("--python-path", str(path))]
         host = [
@@ -244,3 +247,10 @@ def _usable(port: int) -> int:
         except OSError:
             return 0
     return port
+
+
+def _free() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])

@@ -50,7 +50,16 @@ def tell(services: Services, event: ObjectEvent) -> tuple[dict[str, Any], list[s
 
 
 def _to_owner(services: Services, event: ObjectEvent) -> dict[str, Any]:
-    """Tell an owner's webhooks, and the mail addresses of its schedule where it is of one."""
+    done, opened = tell_owner(services, event)
+    _attempt(services, done["owner"], opened)
+    return done
+
+
+def tell_owner(services: Services, event: ObjectEvent) -> tuple[dict[str, Any], list[str]]:
+    """Open what is to be sent to an owner's webhooks, and the mails of its schedule where it is of one; their ids.
+
+    They wait as rows; the mark that says so comes last.
+    """
     found = owners.parse_key(event.key)
     if found is None:
         raise BadInputError(f"object {event.key}", "is no event of an owner", f"expected {owners.OWNERS}...")
@@ -61,9 +70,14 @@ def _to_owner(services: Services, event: ObjectEvent) -> dict[str, Any]:
     opened = deliveries.for_webhooks(services, owner, name, said["subject"], said["time"], said["data"])
     if name.startswith("schedule."):
         opened += schedules.mail_of(services, owner, said)
-    _attempt(services, owner, opened)
+    services.buckets.work.put_again(owner_mark(event.key), canonical_json({"event": event.key, "deliveries": opened}))
     services.record(_ACTOR, event.key, stamp(event.at), "delivered")
-    return {"owner": owner, "event": f"{id_}-{name}", "deliveries": len(opened)}
+    return {"owner": owner, "event": f"{id_}-{name}", "deliveries": len(opened)}, opened
+
+
+def owner_mark(key: str) -> str:
+    """What says that what is to be sent of an owner's event waits as rows (bucket work)."""
+    return f"{DELIVERED}owners/{key.removeprefix(owners.OWNERS)}"
 
 
 def _posts(services: Services, told: Told, entry: Entry) -> list[str]:

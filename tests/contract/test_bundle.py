@@ -95,7 +95,7 @@ def test_its_bytecode_is_taken_without_a_look_at_the_sources(
 
 HEAVY = {"duckdb", "alibabacloud_tea_openapi", "xlsxwriter", "typst", "lxml", "pydantic", "yaml", "rich", "typer"}
 COMPUTING = {
-    "build_report": {"duckdb", "typst"},  # of the demo's report, which is a PDF
+    "build_report": {"duckdb", "typst"},  # of the demo's reports, a CSV and a PDF
     "ingest_bill": {"duckdb"},
     "settle": {"duckdb"},
     "pull_bill": {"alibabacloud_tea_openapi"},

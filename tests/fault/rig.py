@@ -47,8 +47,9 @@ PREFIX = "clearbook"
 # What an SDK waits for an answer here; only calls that are made to time out wait so long.
 PATIENCE_S = "0.5"
 FIRST_PAUSE_S = 0.002  # before a call is tried again; in the cloud a tenth of a second
-# The diary for people, on which no correctness rests; the quota's places, which are moments of the system's time.
-UNCOMPARED_TABLES = ("steps", "quotas")
+# The diary for people, on which no correctness rests; the quota's places, which are moments of the system's time; how
+# far runs of reports said they were, whose files are compared; how much somebody may ask at the moment.
+UNCOMPARED_TABLES = ("steps", "quotas", "reports", "limits")
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -141,6 +142,7 @@ class Services:
             "CLEARBOOK_BSS_PROTOCOL": "HTTP",
             "CLEARBOOK_BSS_CALLS_PER_S": "1000",  # as the provider here: no call waits for its place
             "CLEARBOOK_SECRETS": f"file:{self.home / 'secrets.json'}",
+            "CLEARBOOK_PORTAL": "https://portal.localhost",
             "CLEARBOOK_THREADS": "1",
             "CLEARBOOK_MEMORY_MB": "512",
             "CLEARBOOK_CONNECT_TIMEOUT_S": PATIENCE_S,
@@ -307,6 +309,11 @@ class Instance:
             self._process.join()
             return Outcome(None, was_killed=True)
         return Outcome(answer, failure)
+
+    def forget_made(self) -> None:
+        """Go back to before it priced lines: what it keeps of them is of objects that are gone now."""
+        for path in self._scratch.rglob("facts_*"):
+            path.unlink()
 
     def end(self) -> None:
         """End it; what it kept on its disk goes with it."""

@@ -12,6 +12,7 @@ were, each that differs, and what a function called on the way that its policy d
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import subprocess
@@ -108,7 +109,8 @@ class Stage:
         self.home, self.cycle, self._has_drafts = home, Cycle.parse(CYCLE), has_drafts
         self.month: Month = month(SEED, CYCLE, LINES)
         self._since = date(self.cycle.year, self.cycle.month, since)
-        common.write_atomically(home / "secrets.json", b"{}", mode=0o600)
+        master = {"webhooks": {"master": base64.b64encode(bytes(32)).decode()}}
+        common.write_atomically(home / "secrets.json", json.dumps(master).encode(), mode=0o600)
         common.write_atomically(home / "record-calls", LEARN.encode())
         self._clock = common.Clock(home)
         self._clock.set(self._morning(-2))
@@ -142,6 +144,8 @@ class Stage:
         yield partial(self._people, "the bank answers", lambda: acts.answer(self._work(), CYCLE))
         yield partial(self._people, "spoil the lists", lambda: spoil(self._work()))
         yield partial(self._timer, "sweep", "nightly", self._first_final.replace(hour=22, minute=15))
+        for hour in (8, 20):  # the slot of the 4th is opened, then told
+            yield partial(self._timer, "deliver", "due", self._morning(3).replace(hour=hour, minute=30))
 
     def _bill_strangely(self) -> None:
         """One line is of no known kind: it is rejected, and the bill differs from the provider's sums."""
@@ -152,6 +156,7 @@ class Stage:
 
     def _go_live(self) -> None:
         acts.go_live(self._ask, self._work(), self.month, self._since)
+        acts.schedule(self._ask, CYCLE)
 
     def _lock(self, reseller: str) -> None:
         acts.lock(self._ask, self._work(), CYCLE, reseller)
@@ -249,6 +254,7 @@ class Stage:
         self._clock.set(step.delivery.at)
         self.services.ask("load", step.before)
         instance = self._warm.pop(step.delivery.what, None) or self.instance(step.delivery)
+        instance.forget_made()
         outcome = instance.deliver(step.delivery.event, case.fail, case.disk_bytes)
         tries = 0
         while outcome.answer is None or (case.twice and tries == 0):

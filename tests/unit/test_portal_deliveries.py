@@ -14,13 +14,20 @@ from shared.cloud.http import Request
 from shared.cloud.log import step_log
 from shared.portal import deliveries
 from shared.portal.deliveries import SCHEMAS, Asker
-from shared.steps.delivering.reports import Outcome, Reports
+from shared.steps.delivering.reports import Outcome, Reports, Standing
 from tests.desk import event
 from tests.fakes import Cloud
 
 HOOK = {"url": "https://hooks.example/"}
 SCHEDULE = {"name": "Costs", "when": {"every": "week", "weekday": "monday"}, "ask": {"report": "cost"}}
-REPORTS = Reports(lambda *_: None, lambda *_: "run-1", lambda *_: Outcome(True), lambda *_: "", lambda *_: True)
+REPORTS = Reports(
+    lambda *_: None,
+    lambda *_: "run-1",
+    lambda *_: Outcome(True),
+    lambda *_: "",
+    lambda *_: [],
+    lambda *_: Standing.FINAL,
+)
 PROBLEM = {"type": "object", "required": ["code", "detail", "status"]}
 
 

@@ -18,7 +18,7 @@ from shared.ids import digest_of
 from shared.ports import ObjectEvent, ServiceError
 from shared.services import Services
 from shared.steps.delivering import deliveries, kept, schedules, webhooks
-from shared.steps.delivering.reports import Outcome, Reports, Wanted
+from shared.steps.delivering.reports import Outcome, Reports, Standing, Wanted
 from shared.steps.delivering.timer import deliver
 from shared.steps.notify import notify
 from shared.steps.sweep import never
@@ -39,6 +39,7 @@ class Runs:
     """Reports that are ready as soon as somebody asks twice how they are."""
 
     finals: set[str] = field(default_factory=set)
+    without_bills: set[str] = field(default_factory=set)
     asked: list[Wanted] = field(default_factory=list)
     looks: dict[str, int] = field(default_factory=dict)
     fails: str = ""
@@ -47,9 +48,14 @@ class Runs:
     @property
     def reports(self) -> Reports:
         return Reports(self.check, self.request, self.outcome, lambda *one: f"https://portal.example/runs/{one[2]}",
-                       lambda _, owner, month: str(month) in self.finals)  # fmt: skip
+                       lambda *_: [], lambda _, owner, month: self.standing(str(month)))  # fmt: skip
 
-    def check(self, services: Services, wanted: Wanted) -> None:
+    def standing(self, month: str) -> Standing:
+        if month in self.without_bills:
+            return Standing.NOTHING
+        return Standing.FINAL if month in self.finals else Standing.OPEN
+
+    def check(self, services: Services, wanted: Wanted, at: str) -> None:
         if wanted.ask["report"] == "unknown":
             raise BadInputError("report", "there is no such report", "name another")
 
@@ -222,9 +228,26 @@ def test_a_month_that_is_not_final_yet_is_meant_and_one_that_is_is_not(cloud: Cl
     create(cloud, runs, when={"every": "final"})
     runs.finals.add("2025-06")
     create(cloud, runs, when={"every": "final"}, name="Later")
+    runs.without_bills.add("2025-06")
+    create(cloud, runs, when={"every": "final"}, name="New here")
 
     found = {one["name"]: one["next_at"] for one in schedules.of_owner(cloud.services, AURORA)}
-    assert found == {"Costs": "2025-07-03T04:00:00Z", "Later": "2025-08-03T04:00:00Z"}
+    later = "2025-08-03T04:00:00Z"
+    assert found == {"Costs": "2025-07-03T04:00:00Z", "Later": later, "New here": later}
+
+
+def test_months_without_bills_keep_no_other_waiting(cloud: Cloud) -> None:
+    runs = Runs(without_bills={"2025-06", "2025-08"})
+    create(cloud, runs, when={"every": "final"})
+    runs.finals.add("2025-07")
+    fire(cloud, runs, day(9) + timedelta(days=31))
+    fire(cloud, runs, day(9) + timedelta(days=62))
+    assert [one.today for one in runs.asked] == [date(2025, 8, 3)]
+    runs.finals.add("2025-09")
+    fire(cloud, runs, day(9) + timedelta(days=93))
+    fire(cloud, runs, day(10) + timedelta(days=93))
+
+    assert slots(cloud) == {"2025-07": "ready", "2025-09": "ready"}
 
 
 @pytest.mark.parametrize("kind", ["refused", "failed", "endless"])

@@ -57,7 +57,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "publish": ("publish_statements",),
     "pay": ("pay_resellers", "confirm_payouts"),
     "notify": ("notify",),
-    "report": ("build_report",),
+    "report": ("build_report", "deliver"),
     "decide": ("portal",),
     "sweep": ("sweep",),
 }

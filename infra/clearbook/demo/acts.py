@@ -15,6 +15,7 @@ from infra.clearbook.demo.month import Month
 from infra.clearbook.people import APPROVER, OWNER, PREPARER, SEEDED
 from infra.clearbook.remote import Portal
 from shared.control import approvals, months, resolving
+from shared.cycle import Cycle
 from shared.documents import read_yaml
 from shared.ids import digest
 from shared.parties.document import party_document
@@ -48,6 +49,17 @@ def go_live(ask: Ask, work: Services, month: Month, since: date) -> None:
     decide_catalogue(ask, work, PRODUCTS.read_bytes())
     for document in month.price_plans:
         decide_price_plan(ask, work, document)
+
+
+def schedule(ask: Ask, cycle: str) -> dict[str, Any]:
+    """Have last month's costs made on every 4th, from the month after on: the schedule, made now or before."""
+    following = Cycle.parse(cycle).next().first
+    asked = {
+        "name": "Costs of the month", "when": {"every": "month", "day": 4}, "starts": following.isoformat(),
+        "ask": {"report": "service_costs", "preset": "last_month"}, "format": "csv",
+    }  # fmt: skip
+    portal = ask(PREPARER)
+    return portal.get(f"/v1/schedules/{portal.post('/v1/schedules', asked)['id']}")
 
 
 def report(ask: Ask, cycle: str) -> dict[str, Any]:

@@ -115,6 +115,7 @@ def play(
         play_time(stage)
         close(stage)
         go_on(stage)
+        find_scheduled(stage)
         look_at(stage)
         result = _result(stage)
         is_unchanged = before is not None and before == _fingerprint(work, stage)
@@ -183,6 +184,7 @@ def prepare(stage: Stage) -> None:
         load_bills(stage.cloud.home, stage.month, advance, stage.since)
     stage.step(f"{stage.month.lines:,} bill lines of {len(stage.month.payers)} payer accounts at the provider")
     acts.go_live(stage.ask, stage.work, stage.month, stage.since or stage.cycle.first)
+    acts.schedule(stage.ask, str(stage.cycle))
     stage.cloud.host.idle()
     counts = f"{len(stage.month.resellers)} resellers, {len(stage.month.customers)} customers"
     people = f"proposed by {PREPARER}, approved by {APPROVER}"
@@ -304,6 +306,16 @@ def go_on(stage: Stage) -> None:
     _play_until(stage, noon + timedelta(hours=35))
     _await(stage, lambda: bool(_adjustments(stage)))
     stage.step(f"a refund came after the lock: {following} adjusts it, as its draft says")
+
+
+def find_scheduled(stage: Stage) -> None:
+    """The report that was scheduled for the 4th is there."""
+    slots = acts.schedule(stage.ask, str(stage.cycle))["slots"]
+    states = [f"{one['slot']} {one['state']} {one['because']}".strip() for one in slots]
+    if states == [f"{stage.cycle.next()}-04 ready"]:
+        stage.step(f"the report that is made on every 4th was made: run {slots[0]['run']}")
+    elif not stage.is_misbehaving:
+        raise LocalCloudError(f"slots of the schedule: {states or 'none'}; see {stage.cloud.home / 'logs'}")
 
 
 def look_at(stage: Stage) -> None:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 from shared.cycle import Cycle
 from shared.services import Services
+
+
+class Standing(StrEnum):
+    """Where an owner's month stands."""
+
+    NOTHING = "nothing"  # is known of it
+    OPEN = "open"
+    FINAL = "final"  # nothing of it changes any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +45,12 @@ class Reports:
 
     `check` raises ClearbookError for what could not be asked, with nothing done. `request` gives the id of the run,
     the same while the data is the same. `outcome` is None while it is not finished. `link` leads people to it, and is
-    the same each time. `is_final` says whether nothing of an owner's month changes any more.
+    the same each time.
     """
 
-    check: Callable[[Services, Wanted], None]
-    request: Callable[[Services, Wanted, str], str]  # at an instant
+    check: Callable[[Services, Wanted, str], None]  # at an instant
+    request: Callable[[Services, Wanted, str], str]  # at an instant, too
     outcome: Callable[[Services, str, str], Outcome | None]  # of an owner's run
     link: Callable[[Services, str, str], str]
-    is_final: Callable[[Services, str, Cycle], bool]
+    wake: Callable[[Services, datetime], list[dict[str, Any]]]  # runs whose order was lost; what was done
+    standing: Callable[[Services, str, Cycle], Standing]  # of an owner's month

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import takewhile
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,7 +24,7 @@ from shared.report.asking import FORMATS
 from shared.services import Services
 from shared.steps.delivering import deliveries, kept
 from shared.steps.delivering.kept import SCHEDULES, SLOTS, Kept
-from shared.steps.delivering.reports import Reports, Wanted
+from shared.steps.delivering.reports import Reports, Standing, Wanted
 
 WHAT = "schedule"
 SCHEDULES_MAX = 50  # of an owner
@@ -75,14 +74,18 @@ def create(
 
     Raises BadInputError naming the field, with nothing created: for one in the past, too.
     """
+    id_ = f"sch_{digest_of([owner, by, {name: said[name] for name in sorted(said)}])[:24]}"
+    before = kept.find(services, SCHEDULES, owner, id_)
+    if before is not None and not _is_gone(before):
+        return _shown(before)  # its first day may have passed meanwhile
     first = _first(owner, by, said, at)
     today = at.astimezone(ZoneInfo(first["when"]["zone"])).date()
-    reports.check(services, Wanted(owner, by, first["ask"], first["format"], today))
+    reports.check(services, Wanted(owner, by, first["ask"], first["format"], today), stamp(at))
     last = Cycle.of(today).previous()
-    if first["when"]["every"] == Every.FINAL and not first["starts"] and not reports.is_final(services, owner, last):
+    is_of_months = first["when"]["every"] == Every.FINAL and not first["starts"]
+    if is_of_months and reports.standing(services, owner, last) is Standing.OPEN:
         # Who asks while last month is not final yet means that one.
         first["upto"] = min(first["upto"], stamp(last.final_from() - timedelta(seconds=1)))
-    id_ = f"sch_{digest_of([owner, by, {name: said[name] for name in sorted(said)}])[:24]}"
     there = [one for one in kept.of_owner(services, SCHEDULES, owner) if one.said["state"] != DELETED]
     if len(there) >= SCHEDULES_MAX and id_ not in {one.id for one in there}:
         problem = f"would be schedule {len(there) + 1}"
@@ -180,9 +183,8 @@ def _open_slots(services: Services, reports: Reports, owner: str, id_: str, at: 
     slots = plan.until(at)
     missed, begun = slots[:-1], slots[-1:]
     if plan.rhythm.every is Every.FINAL:
-        # A month that became final late is no less wanted. In order: while one is not final, none after it is.
-        begun = list(takewhile(lambda one: reports.is_final(services, owner, Cycle.parse(one.key)), slots))
-        missed = []
+        # A month that became final late is no less wanted.
+        begun, missed = _final(services, reports, owner, slots), []
     if not begun:
         return []
     skipped = []
@@ -198,6 +200,17 @@ def _open_slots(services: Services, reports: Reports, owner: str, id_: str, at: 
     kept.replace(services, found, said if following else {**said, "state": ENDED}, following)
     done = {"schedule": id_, "owner": owner, "outcome": BEGUN, "skipped": skipped}
     return [{**done, "slot": one.key} for one in begun]
+
+
+def _final(services: Services, reports: Reports, owner: str, slots: list[Slot]) -> list[Slot]:
+    """The slots of months that are final. In order: an open month keeps those after it waiting, one without bills none."""
+    found = []
+    for slot in slots:
+        standing = reports.standing(services, owner, Cycle.parse(slot.key))
+        if standing is Standing.OPEN:
+            break
+        found += [slot] if standing is Standing.FINAL else []
+    return found
 
 
 def _slot(services: Services, schedule: Kept, slot: Slot, state: str, skipped: list[str]) -> Kept:

@@ -1,17 +1,16 @@
-"""What the timer does every quarter of an hour: open the slots of schedules, and make the attempts that are due."""
+"""What the timer does, by default every quarter of an hour: whatever of schedules and messages is due, or was lost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from shared.errors import ClearbookError
 from shared.services import Services
-from shared.steps.delivering import deliveries, schedules
+from shared.steps.delivering import deliveries, notices, schedules
 from shared.steps.delivering.reports import Reports
-
-DELIVER = "deliver"  # the timer's payload
 
 
 class TimerUnfinishedError(ClearbookError):
@@ -24,20 +23,20 @@ class TimerUnfinishedError(ClearbookError):
 def deliver(
     services: Services, at: datetime, stop: Callable[[], bool], reports: Reports | None = None
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Carry on with schedules where there are `reports`, then with deliveries; ids and outcomes.
+    """Carry on with schedules where there are `reports`, then with what is to be told; ids and outcomes.
 
-    One that fails does not stop the other; raises TimerUnfinishedError at the end.
+    One that fails does not stop the others; raises TimerUnfinishedError at the end.
     """
-    outcomes, problems = [], []
+    outcomes, problems = list[dict[str, Any]](), list[str]()
+    works: list[Callable[[], list[dict[str, Any]]]] = []
     if reports is not None:
+        works += [partial(reports.wake, services, at), partial(schedules.due, services, reports, at, stop)]
+    works += [partial(notices.tell_missed, services, at), partial(deliveries.attempt_due, services, stop)]
+    for work in works:
         try:
-            outcomes += schedules.due(services, reports, at, stop)
-        except schedules.SchedulesUnfinishedError as exc:
+            outcomes += work()
+        except ClearbookError as exc:
             problems.append(str(exc))
-    try:
-        outcomes += deliveries.attempt_due(services, stop)
-    except deliveries.DeliveriesUnfinishedError as exc:
-        problems.append(str(exc))
     if problems:
         raise TimerUnfinishedError("; ".join(problems))
     return outcomes

@@ -16,7 +16,7 @@ from itertools import groupby
 from shared.access.principal import Principal
 from shared.chain.entry import Draft, Entry
 from shared.cycle import parse_date, parse_instant, shanghai_day, stamp
-from shared.ids import canonical_json
+from shared.ids import canonical_json, digest_of
 from shared.ports import Key, Row
 from shared.services import Services
 
@@ -35,12 +35,15 @@ class Sealed:
     digest: str
 
 
-def note(services: Services, at: str, who: Principal, what: str, about: Mapping[str, str | int]) -> None:
-    """Note what somebody is about to get."""
-    said = {"owner": who.owner, "who": who.id, "via": str(who.via), "what": what}
+def note(
+    services: Services, at: str, who: Principal, what: str, about: Mapping[str, str | int], name: str = ""
+) -> None:  # fmt: skip
+    """Note what somebody is about to get; what is handed out once by a name, whatever is repeated, is one row."""
+    owner = who.owner
+    said = {"owner": owner, "who": who.id, "via": str(who.via), "what": what}
     day = str(shanghai_day(parse_instant(at)))
-    # No two are the same: what is asked for twice was handed out twice.
-    key = (("day", day), ("id", f"{at}/{uuid.uuid4().hex}"))
+    # Without a name no two are the same: what is asked for twice was handed out twice.
+    key = (("day", day), ("id", f"{at}/{digest_of([owner, what, name])[:32] if name else uuid.uuid4().hex}"))
     services.rows.put(TABLE, key, {**said, "about": canonical_json(about).decode()})
 
 

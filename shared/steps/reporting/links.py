@@ -52,11 +52,11 @@ def delivered(services: Services, owner: str, run: Run, by: str, at: str) -> str
 
     Its token is made of our own secret, the owner and the run, which nobody else can.
     """
-    who = keys.by_id(services, owner, by)
+    who = keys.by_id(services, owner, by, at)
     message = f"clearbook link {owner} {run.id} {run.said['attempt']}".encode()
     token = hmac.new(services.outside.master(), message, hashlib.sha256).hexdigest()
     if tokens.find(services, TABLE, token) is None:
-        _make(services, who, run, "", token, _DELIVERED, at)
+        _make(services, who, run, "", token, _DELIVERED, at, f"{run.id}/{run.said['attempt']}")
     return PATH + token
 
 
@@ -86,7 +86,7 @@ def follow(services: Services, token: str, at: str) -> str:
         raise GoneError("this link no longer leads anywhere; ask whoever gave it to you for another")
     run = runs.get(services, held.owner, said["run"], parse_instant(at))
     try:
-        maker = keys.by_id(services, held.owner, said["by"])
+        maker = keys.by_id(services, held.owner, said["by"], at)
         maker.need(EXPORT)
     except LacksRightError as exc:
         raise GoneError("whoever made this link may not take reports away any more; ask for another") from exc
@@ -99,7 +99,7 @@ def follow(services: Services, token: str, at: str) -> str:
 
 
 def _make(
-    services: Services, who: Principal, run: Run, file: str, token: str, life: timedelta, at: str
+    services: Services, who: Principal, run: Run, file: str, token: str, life: timedelta, at: str, name: str = ""
 ) -> Held:  # fmt: skip
     who.need(EXPORT)
     runs.refuse_unready(run)
@@ -111,9 +111,9 @@ def _make(
         "run": run.id, "file": found["name"], "by": who.id, "made_at": at,
         "expires_at": min(stamp(parse_instant(at) + life), str(run.said["expires_at"])),
     }  # fmt: skip
-    held = tokens.keep(services, TABLE, token, run.owner, row)
-    access_log.note(services, at, who, access_log.LINK, {"link": held.id, "run": run.id, "act": "made"})
-    return held
+    about = {"link": tokens.id_of(token), "run": run.id, "act": "made"}
+    access_log.note(services, at, who, access_log.LINK, about, name)
+    return tokens.keep(services, TABLE, token, run.owner, row)
 
 
 def _stamped(services: Services, run: Run, key: str, format_: str, who: str, at: str) -> str:

@@ -33,9 +33,12 @@ def parse(principal: Principal, said: Mapping[str, Any], at: str) -> tuple[Ask, 
 
 
 def request(
-    services: Services, principal: Principal, ask: Ask, format_: str, *, at: str, small_lines: int = SMALL_LINES
+    services: Services, principal: Principal, ask: Ask, format_: str, *, at: str, small_lines: int = SMALL_LINES,
+    noted: str = "",
 ) -> Run:  # fmt: skip
     """The run that answers: the same while the data is the same. With `small_lines` 0 nothing is answered at once.
+
+    What is asked once by a name, whatever is repeated, is `noted` so in the access log.
 
     Raises LacksRightError, and BadInputError where there is nothing to ask of; then nothing is made.
     """
@@ -54,7 +57,7 @@ def request(
     if run is None or run.state not in (SUCCEEDED, runs.RUNNING, QUEUED):
         asked = {"ask": ask.as_json(), "format": format_, "by": principal.id}
         run, is_new = runs.open_(services, principal.owner, id_, asked, moment), True
-    access_log.note(services, at, principal, RUN, {"run": id_, "report": ask.report, "format": format_})
+    access_log.note(services, at, principal, RUN, {"run": id_, "report": ask.report, "format": format_}, noted)
     if run.state == QUEUED and is_new and _is_small(services, scope, ask, small_lines):
         from shared.steps.reporting import running
 

@@ -48,6 +48,7 @@ def build(services: Services, event: ObjectEvent) -> dict[str, Any]:
     if run is None:
         raise BadInputError(f"object {event.key}", "asks for a run that nobody requested", "request it at the portal")
     done = carry_out(services, run, event.at)
+    services.buckets.reports.delete(event.key)  # what is left there is what nobody has built yet
     services.record(_ACTOR, event.key, stamp(event.at), done.state)
     return {"owner": owner, "run": id_, "state": done.state, "rows": done.said["rows"]}
 

@@ -5,51 +5,59 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from shared.access.principal import Principal, scope_of
 from shared.access.roles import EXPORT
 from shared.cycle import Cycle, stamp
 from shared.report.asking import Ask, parse_ask
 from shared.services import Services
 from shared.steps import state
-from shared.steps.delivering.reports import Outcome, Reports, Wanted
-from shared.steps.reporting import facts, keys, links, requesting, runs
+from shared.steps.delivering.reports import Outcome, Reports, Standing, Wanted
+from shared.steps.reporting import facts, keys, links, overdue, requesting, runs
 
 
 def reports(address: str, clock: Callable[[], datetime]) -> Reports:
-    """For a portal at an address; `clock` is what tells whether a run has expired."""
+    """For a portal at an address; `clock` tells whether a run has expired."""
+
+    def outcome(services: Services, owner: str, run: str) -> Outcome | None:
+        found = runs.get(services, owner, run, clock())
+        if found.is_late or not found.is_finished:
+            return None  # a late one is woken
+        return Outcome(found.state == runs.SUCCEEDED, found.because)
 
     def link(services: Services, owner: str, run: str) -> str:
         at = clock()
         found = runs.get(services, owner, run, at)
         return address.rstrip("/") + links.delivered(services, owner, found, str(found.said["by"]), stamp(at))
 
-    def outcome(services: Services, owner: str, run: str) -> Outcome | None:
-        found = runs.get(services, owner, run, clock())
-        if not found.is_finished:
-            return None
-        return Outcome(found.state == runs.SUCCEEDED, found.because)
-
-    return Reports(_check, _request, outcome, link, _is_final)
+    return Reports(_check, _request, outcome, link, overdue.wake, _standing)
 
 
-def _check(services: Services, wanted: Wanted) -> None:
-    who = keys.by_id(services, wanted.owner, wanted.by)
+def _check(services: Services, wanted: Wanted, at: str) -> None:
+    who = _who(services, wanted, at)
     who.need(EXPORT)
     requesting.refuse_unexportable(who, wanted.format)
-    _ask(services, wanted)
+    _ask(who, wanted)
 
 
 def _request(services: Services, wanted: Wanted, at: str) -> str:
     """Always as a job: the timer has others to carry on with."""
-    who = keys.by_id(services, wanted.owner, wanted.by)
-    return requesting.request(services, who, _ask(services, wanted), wanted.format, at=at, small_lines=0).id
+    who = _who(services, wanted, at)
+    ask = _ask(who, wanted)
+    name = f"{wanted.by} {wanted.today} {ask.digest} {wanted.format}"
+    return requesting.request(services, who, ask, wanted.format, at=at, small_lines=0, noted=name).id
 
 
-def _ask(services: Services, wanted: Wanted) -> Ask:
-    return parse_ask(wanted.ask, keys.by_id(services, wanted.owner, wanted.by).view, wanted.today)
+def _who(services: Services, wanted: Wanted, at: str) -> Principal:
+    return keys.by_id(services, wanted.owner, wanted.by, at)
 
 
-def _is_final(services: Services, owner: str, cycle: Cycle) -> bool:
-    from shared.access.principal import scope_of
+def _ask(who: Principal, wanted: Wanted) -> Ask:
+    return parse_ask(wanted.ask, who.view, wanted.today)
 
+
+def _standing(services: Services, owner: str, cycle: Cycle) -> Standing:
     parties, _ = state.parties(services)
-    return facts.known(services, scope_of(parties, owner), [cycle]).is_final
+    found = facts.known(services, scope_of(parties, owner), [cycle])
+    if found.is_final:
+        return Standing.FINAL
+    return Standing.OPEN if any(one.found is not None for one in found.months) else Standing.NOTHING

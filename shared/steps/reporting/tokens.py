@@ -44,6 +44,11 @@ class Held:
         return bool(self.said["expires_at"] <= at)
 
 
+def id_of(secret: str) -> str:
+    """How people name what a secret leads to."""
+    return _hash(secret)[:_ID]
+
+
 def keep(services: Services, table: str, secret: str, owner: str, said: Mapping[str, Any]) -> Held:
     """Make the row of a secret; made again it is as it was."""
     held = Held(table, _hash(secret), owner, {**said, "revoked_at": ""})
