@@ -20,11 +20,13 @@ Derived:
 - ListUnitPrice is the provider's where it makes the list amount to the last digit; else (free quota, tiers, rounded
   bills), as ContractedUnitPrice always is, cost by quantity, cut off after 18 decimals. None is below 0.
 - SkuId is product, commodity and billing item; SkuPriceId that with spec, region and subscription type.
-- ServiceCategory and ServiceSubcategory are `services.toml`'s, of the product code.
+- ServiceName is the catalogue's English name, else the code, for bills name products in the language of their payer;
+  billing items are told by code for the same reason, with the bill's words in `x_BillingItem`.
+- ServiceCategory, ServiceSubcategory and units are those of `services.toml` and `units.toml`.
 
-Absent, for no fact says them: InvoiceId and PricingCurrencyEffectiveCost, which FOCUS only recommends, are no columns;
-CommitmentDiscount*, CapacityReservation* and SkuPriceDetails are always NULL. Quantities and unit prices are NULL where
-the line has no usage. Taxes have no rows: amounts are before tax. Accounts and regions are called by their ids.
+Absent, for no fact says them: InvoiceId, CommitmentDiscount*, CapacityReservation* and SkuPriceDetails are always NULL.
+Quantities and unit prices are NULL where the line has no usage, PricingCurrencyEffectiveCost where a price is in
+another currency than the bill. Taxes have no rows: amounts are before tax. Accounts and regions are called by their ids.
 """
 
 from __future__ import annotations
@@ -64,8 +66,9 @@ def _named(*names: str) -> str:
 
 _SKU = f"concat_ws('/', {_named('product_code', 'commodity_code', 'billing_item_code')})"
 _SKU_PRICE = f"concat_ws('/', {_SKU}, {_named('instance_spec', 'region', 'subscription_type')})"
-_SERVICE = "coalesce(service_name, product_name, product_code, 'Other')"
-_ITEM = "coalesce(billing_item, billing_item_code, commodity_code)"
+_SERVICE = "coalesce(service_name, product_code, product_name, 'Other')"
+_ITEM = "coalesce(billing_item_code, billing_item, commodity_code)"
+_UNIT = "coalesce(unit, usage_unit, 'Units')"
 _MONTH = "CAST(cycle || '-01' AS DATE)"
 
 
@@ -132,17 +135,19 @@ _COLUMNS: Mapping[str, str] = {
     "ListUnitPrice": "CASE WHEN currency = list_currency THEN list_unit_price END",
     "ContractedUnitPrice": "unit_price",
     "PricingQuantity": "quantity",
-    "PricingUnit": "CASE WHEN quantity IS NOT NULL THEN coalesce(usage_unit, 'Unit') END",
+    "PricingUnit": f"CASE WHEN quantity IS NOT NULL THEN {_UNIT} END",
     "PricingCategory": _of_sku("'Standard'"),
     "PricingCurrency": "list_currency",
+    "PricingCurrencyEffectiveCost": "CASE WHEN currency = list_currency THEN charged END",
     "PricingCurrencyListUnitPrice": "list_unit_price",
     "PricingCurrencyContractedUnitPrice": "CASE WHEN currency = list_currency THEN unit_price END",
     "ConsumedQuantity": "CASE WHEN category = 'Usage' THEN quantity END",
-    "ConsumedUnit": "CASE WHEN category = 'Usage' AND quantity IS NOT NULL THEN coalesce(usage_unit, 'Unit') END",
+    "ConsumedUnit": f"CASE WHEN category = 'Usage' AND quantity IS NOT NULL THEN {_UNIT} END",
     "ServiceCategory": f"coalesce(service_category, '{OTHER[0]}')",
     "ServiceSubcategory": f"coalesce(service_subcategory, '{OTHER[1]}')",
     "ProviderName": f"'{PROVIDER}'",
     "PublisherName": f"'{PROVIDER}'",
+    "InvoiceId": "NULL",
     "InvoiceIssuerName": "coalesce(issuer, $issuer)",
     "BillingAccountId": "$billed_id",
     "BillingAccountName": "$billed_name",
@@ -172,6 +177,7 @@ _COLUMNS: Mapping[str, str] = {
     "x_LineId": "line_id",
     "x_Cycle": "cycle",
     "x_Kind": "kind",
+    "x_BillingItem": "billing_item",
     "x_CostUnit": "cost_unit",
     "x_ResourceGroup": "resource_group",
     "x_Customer": "customer",
@@ -195,15 +201,27 @@ class Billed:
         return CHARGED[self.view]
 
 
-def prepare(connection: duckdb.DuckDBPyConnection, sellers: Sequence[tuple[str, str, str, str]] = ()) -> None:
-    """Make what `focus_sql` reads beside facts: categories, who sells an account from when to when, and a division."""
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE focus_service "
-        "(code VARCHAR, service_category VARCHAR, service_subcategory VARCHAR)"
-    )
-    insert(connection, "focus_service", [(code, *of) for code, of in categories().items()], 3)
-    connection.execute("CREATE OR REPLACE TEMP TABLE seller (account VARCHAR, begins DATE, ends DATE, issuer VARCHAR)")
-    insert(connection, "seller", sellers, 4)
+def prepare(
+    connection: duckdb.DuckDBPyConnection,
+    names: Mapping[str, str],
+    sellers: Sequence[tuple[str, str, str, str]] = (),
+) -> None:
+    """Make what `focus_sql` reads beside facts.
+
+    These are the names of products by code, their categories, units, (account, first day, last day, name) of who sells
+    it, and a division.
+    """
+    tables: dict[str, Sequence[Sequence[object]]] = {
+        "focus_name (code VARCHAR, service_name VARCHAR)": list(names.items()),
+        "focus_service (code VARCHAR, service_category VARCHAR, service_subcategory VARCHAR)": [
+            (code, *of) for code, of in categories().items()
+        ],
+        "focus_unit (spelling VARCHAR, unit VARCHAR)": list(units().items()),
+        "seller (account VARCHAR, begins DATE, ends DATE, issuer VARCHAR)": list(sellers),
+    }
+    for table, rows in tables.items():
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {table}")
+        insert(connection, table.partition(" ")[0], rows, table.count(",") + 1)
     # DuckDB divides decimals as floats, and whole numbers exactly: so digits are divided, three times six decimals.
     for name, made_of in _DIVISION.items():
         connection.execute(f"CREATE OR REPLACE TEMP MACRO {name} AS {made_of}")
@@ -214,7 +232,7 @@ def focus_sql(of: Billed, where: str, named: Sequence[str], table: str = "fact")
     columns = ", ".join(f"CAST({_COLUMNS[name]} AS {column_type(name)}) AS {name}" for name in named)
     return f"""
         WITH asked AS (
-          SELECT f.*, s.name AS service_name, f.{of.charged} AS charged, {_CATEGORY} AS category
+          SELECT f.*, f.{of.charged} AS charged, {_CATEGORY} AS category
           FROM {table} f LEFT JOIN service s ON s.code = f.product_code
           WHERE {where} AND f.{of.charged} IS NOT NULL),
         line AS (
@@ -228,8 +246,10 @@ def focus_sql(of: Billed, where: str, named: Sequence[str], table: str = "fact")
           SELECT *, CAST(CASE WHEN {_IS_PRICED} THEN {_QUANTITY} END AS {QUANTITY}) AS quantity FROM line),
         priced AS (
           SELECT c.*, {_LIST_UNIT_PRICE} AS list_unit_price, {_UNIT_PRICE} AS unit_price,
-                 service_category, service_subcategory, issuer
-          FROM counted c LEFT JOIN focus_service p ON p.code = c.product_code
+                 service_name, service_category, service_subcategory, unit, issuer
+          FROM counted c LEFT JOIN focus_name n ON n.code = c.product_code
+          LEFT JOIN focus_service p ON p.code = c.product_code
+          LEFT JOIN focus_unit u ON u.spelling = c.usage_unit
           LEFT JOIN seller w ON w.account = c.account AND c.date BETWEEN w.begins AND w.ends)
         SELECT {columns} FROM priced
         ORDER BY {FACT_ORDER}, customer NULLS LAST, product_code NULLS LAST, charged"""  # noqa: S608 - our own names
@@ -259,10 +279,19 @@ def column_type(name: str) -> str:
 @functools.cache
 def categories() -> Mapping[str, tuple[str, str]]:
     """Service category and subcategory by product code."""
-    found = tomllib.loads(Path(__file__).with_name("services.toml").read_text(encoding="utf-8"))
     return {
         code: (category, subcategory)
-        for category, below in found.items()
+        for category, below in _toml("services.toml").items()
         for subcategory, codes in below.items()
         for code in codes
     }
+
+
+@functools.cache
+def units() -> Mapping[str, str]:
+    """Units as FOCUS spells them, by how bills do."""
+    return {spelling: unit for unit, spellings in _toml("units.toml").items() for spelling in spellings}
+
+
+def _toml(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))

@@ -76,8 +76,7 @@ def answer(
             if mapping is not None:
                 allocate(connection, mapping)
             if report.rows == FOCUS:
-                parties, _ = state.parties(services)
-                notes = left_out = focus.select(connection, parties, scope, report, ask, columns, path)
+                notes = left_out = focus.select(services, connection, scope, report, ask, columns, path)
             else:
                 select_facts(connection, report, ask, columns, path, "fact" if mapping is None else "allocated")
                 notes = _unpriced(connection, found)

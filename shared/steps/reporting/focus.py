@@ -16,14 +16,16 @@ from shared.report.catalogue import Column, Report
 from shared.report.focus import Billed
 from shared.report.language import EN, Names, named
 from shared.report.queries import where_sql
+from shared.services import Services
+from shared.steps import state
 
 if TYPE_CHECKING:
     import duckdb
 
 
 def select(
+    services: Services,
     connection: duckdb.DuckDBPyConnection,
-    parties: Parties,
     scope: Scope,
     report: Report,
     ask: Ask,
@@ -31,8 +33,9 @@ def select(
     path: Path,
 ) -> list[Names]:
     """Write the rows, in order; what has no row is what is said of them."""
+    parties, _ = state.parties(services)
     of, names = billed(parties, scope, ask.cycles), [one.name for one in columns]
-    focus.prepare(connection, sellers(parties, scope))
+    focus.prepare(connection, _product_names(services), sellers(parties, scope))
     where, given = where_sql(report, ask)
     [(lines, unknown)] = connection.execute(focus.left_out(of, where), given or None).fetchall()
     given = {**given, **focus.parameters(of, names)}
@@ -80,3 +83,9 @@ def _seller(parties: Parties, reseller: str | None) -> str:
 
 def _operator(parties: Parties) -> str:
     return named(parties.operator_names, EN, parties.operator)
+
+
+def _product_names(services: Services) -> dict[str, str]:
+    digest = state.catalogue_digest(services.chain.read(state.CONFIG))
+    found = state.catalogue(services, digest).products if digest else {}
+    return {code: one.names.en for code, one in found.items() if one.names.en}
