@@ -22,11 +22,12 @@ Derived:
 - SkuId is product, commodity and billing item; SkuPriceId that with spec, region and subscription type.
 - ServiceName is the catalogue's English name, else the code, for bills name products in the language of their payer;
   billing items are told by code for the same reason, with the bill's words in `x_BillingItem`.
-- ServiceCategory, ServiceSubcategory and units are those of `services.toml` and `units.toml`.
+- Service categories, units and regions are those of `services.toml`, `units.toml` and `regions.toml`, where they are
+  known: else the category is Other, and units and regions are as billed.
 
 Absent, for no fact says them: InvoiceId, CommitmentDiscount*, CapacityReservation* and SkuPriceDetails are always NULL.
 Quantities and unit prices are NULL where the line has no usage, PricingCurrencyEffectiveCost where a price is in
-another currency than the bill. Taxes have no rows: amounts are before tax. Accounts and regions are called by their ids.
+another currency than the bill. Taxes have no rows: amounts are before tax. Accounts are called by their numbers.
 """
 
 from __future__ import annotations
@@ -154,8 +155,8 @@ _COLUMNS: Mapping[str, str] = {
     "BillingAccountType": "$billed_type",
     "SubAccountName": "account",
     "SubAccountType": "CASE WHEN account IS NOT NULL THEN 'Account' END",
-    "RegionId": "region",
-    "RegionName": "region",
+    "RegionId": "coalesce(region_id, region)",
+    "RegionName": "coalesce(region_name, region)",
     "AvailabilityZone": "zone",
     "ResourceId": "instance_id",
     "ResourceName": "CASE WHEN instance_id IS NOT NULL THEN instance_name END",
@@ -217,6 +218,9 @@ def prepare(
             (code, *of) for code, of in categories().items()
         ],
         "focus_unit (spelling VARCHAR, unit VARCHAR)": list(units().items()),
+        "focus_region (spelling VARCHAR, region_id VARCHAR, region_name VARCHAR)": [
+            (spelling, *of) for spelling, of in regions().items()
+        ],
         "seller (account VARCHAR, begins DATE, ends DATE, issuer VARCHAR)": list(sellers),
     }
     for table, rows in tables.items():
@@ -246,10 +250,12 @@ def focus_sql(of: Billed, where: str, named: Sequence[str], table: str = "fact")
           SELECT *, CAST(CASE WHEN {_IS_PRICED} THEN {_QUANTITY} END AS {QUANTITY}) AS quantity FROM line),
         priced AS (
           SELECT c.*, {_LIST_UNIT_PRICE} AS list_unit_price, {_UNIT_PRICE} AS unit_price,
-                 service_name, service_category, service_subcategory, unit, issuer
+                 service_name, service_category, service_subcategory, unit, region_id, region_name,
+                 issuer
           FROM counted c LEFT JOIN focus_name n ON n.code = c.product_code
           LEFT JOIN focus_service p ON p.code = c.product_code
           LEFT JOIN focus_unit u ON u.spelling = c.usage_unit
+          LEFT JOIN focus_region r ON r.spelling = c.region
           LEFT JOIN seller w ON w.account = c.account AND c.date BETWEEN w.begins AND w.ends)
         SELECT {columns} FROM priced
         ORDER BY {FACT_ORDER}, customer NULLS LAST, product_code NULLS LAST, charged"""  # noqa: S608 - our own names
@@ -291,6 +297,13 @@ def categories() -> Mapping[str, tuple[str, str]]:
 def units() -> Mapping[str, str]:
     """Units as FOCUS spells them, by how bills do."""
     return {spelling: unit for unit, spellings in _toml("units.toml").items() for spelling in spellings}
+
+
+@functools.cache
+def regions() -> Mapping[str, tuple[str, str]]:
+    """Id and English name of regions, by how bills call them."""
+    found = _toml("regions.toml")
+    return {spelling: (id_, names[0]) for id_, names in found.items() for spelling in (id_, *names)}
 
 
 def _toml(name: str) -> dict[str, Any]:
