@@ -257,7 +257,7 @@ def test_each_fetches_its_own_focus_export_and_not_what_it_may_not_see(ask: Clie
     of_carl = ask.done("carl", "GET", f"/v1/report-runs/{of['carl']['id']}/result")["rows"]
 
     # Acme used 640.00 by the list and got 10.00 back: its plan is 90 % of that, its seller's 80 %.
-    assert (cost["carl"], sum(Decimal(one["BilledCost"]) for one in of_carl)) == (567, 567)
+    assert cost["carl"] == sum(Decimal(one["BilledCost"]) for one in of_carl) == 567
     assert cost["ria"] > 504
     assert cost["ann"] > 640
     assert columns["ann"] - columns["ria"] == {"x_Reseller"}
