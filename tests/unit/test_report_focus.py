@@ -294,6 +294,20 @@ def test_a_price_in_another_currency_than_the_bills_is_one_row_of_that_currency(
     assert left == [(1, 0)]
 
 
+def test_an_account_that_changes_its_seller_is_invoiced_by_each_for_its_own_days(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:  # fmt: skip
+    focus.prepare(connection, {}, [(ACME, "2025-01-01", "2025-06-15", "Aurora"),
+                                   (ACME, "2025-06-16", "9999-12-31", "Borealis")])  # fmt: skip
+    days = [{"date": day, "line_id": day} for day in ("2025-06-15", "2025-06-16")]
+    rows = exported(connection, *days, {"date": None, "account": None, "line_id": None, "kind": "floor"})
+    focus.prepare(connection, {"ecs": "Elastic Compute Service"})
+
+    assert [(row["x_LineId"], row["InvoiceIssuerName"]) for row in rows] == [
+        ("2025-06-15", "Aurora"), ("2025-06-16", "Borealis"), (None, "Whoever sells")
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("dividend", "divisor"),
     [

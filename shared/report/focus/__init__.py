@@ -11,8 +11,8 @@ Derived:
   month as people say it. What belongs to no day has the whole month. Ends are exclusive.
 - ChargeCategory. Subscriptions are purchases, refunds are usage or purchases below 0, amounts of no line adjustments. A
   correction is what is of a day before the month that bills it.
-- EffectiveCost and ContractedCost are BilledCost: lines do not say which use a savings or resource plan paid for, so
-  nothing is spread over time, and no sum of effective costs lacks a purchase.
+- EffectiveCost and ContractedCost are BilledCost. FOCUS spreads what a savings or resource plan costs over the use that
+  it pays for, and has 0 for its purchase: lines do not say which use that is, and no sum is to lack the purchase.
 - ListCost is the provider's list amount; of credits, adjustments, and prices in another currency than the bill's it is
   BilledCost, as FOCUS has it where there is no list unit price.
 - Quantities are the line's usage, below 0 where the amount is; a purchase without one is of 1. PricingQuantity is
