@@ -12,6 +12,7 @@ help: ## what there is to make
 setup: $(STAMP) ## the environment in .venv, from the locked dependencies
 
 $(STAMP): requirements.lock build.lock
+	@test ! -L $(VENV) || { echo "$(VENV) is a link: setting it up would clear what others use; set it up there" >&2; exit 1; }
 	@python=$$(sh .ci/find-python) && echo "setting up $(VENV) with $$python" && $$python -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r build.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-build-isolation -r requirements.lock
