@@ -1,6 +1,6 @@
 # `make demo` plays a month end to end; `make test` proves it. Each sets up everything it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup bundle demo test fast faults fuzz mutants interop lint lock clean
+.PHONY: help setup bundle demo test fast faults fuzz mutants interop focus lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,6 +12,7 @@ help: ## what there is to make
 setup: $(STAMP) ## the environment in .venv, from the locked dependencies
 
 $(STAMP): requirements.lock build.lock
+	@test ! -L $(VENV) || { echo "$(VENV) is a link: setting it up would clear what others use; set it up there" >&2; exit 1; }
 	@python=$$(sh .ci/find-python) && echo "setting up $(VENV) with $$python" && $$python -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r build.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-build-isolation -r requirements.lock
@@ -42,6 +43,9 @@ mutants: $(STAMP) ## rules and rounding, changed in one small place after the ot
 interop: $(STAMP) ## the local cloud under independent clients (needs Node.js with npm)
 	$(BIN)/python -m tests.interop.run
 
+focus: $(STAMP) ## the FOCUS export of the demo month under the FinOps Foundation's validator (needs Python 3.12)
+	$(BIN)/python -m tests.interop.focus
+
 lint: $(STAMP) ## style, strict types, direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,6 +56,7 @@ lock: $(STAMP) ## take newer dependencies into the lock files
 	$(BIN)/python -m pip install -q uv
 	printf 'setuptools>=80\nwheel>=0.45\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q - -o build.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q --extra dev --extra deploy pyproject.toml -o requirements.lock
+	printf 'focus-validator==2.2.1\npyarrow<22\n' | $(BIN)/uv pip compile --universal --python-version 3.12 --generate-hashes --no-header --no-annotate -q - -o tests/interop/focus.lock
 
 clean: ## remove what was built
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache *.egg-info

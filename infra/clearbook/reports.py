@@ -33,7 +33,7 @@ from shared.steps import state
 from shared.steps.reporting import answering
 from shared.steps.reporting.availability import availability
 
-_SHOWN = 20  # rows, on the screen
+_SHOWN, _COLUMNS_SHOWN = 20, 20  # rows and columns, on the screen
 _WIDTH_MAX = 400  # characters
 
 
@@ -127,15 +127,17 @@ def run_report(
         return
     # As wide as it is: figures that are cut off tell nothing.
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in found.columns:
+    for column in found.columns[:_COLUMNS_SHOWN]:
         justify: Any = "right" if column.type.is_figure else "left"
         table.add_column(named(column.labels, ask.language, column.name), justify=justify, no_wrap=True)
     for cells in rows:
-        table.add_row(*("" if one is None else _said(one) for one in cells))
+        table.add_row(*("" if one is None else _said(one) for one in cells[:_COLUMNS_SHOWN]))
     told = Console(highlight=False, markup=False, soft_wrap=True)
     Console(width=_WIDTH_MAX, highlight=False, markup=False).print(table)
     if found.rows > len(rows):
         told.print(f"… {found.rows:,} rows in all")
+    if len(found.columns) > _COLUMNS_SHOWN:
+        told.print(f"… {len(found.columns)} columns in all")
     for sentence in (*found.story, *found.stated.notes, *found.stated.hidden, *found.stated.why_not_final):
         told.print(named(sentence, ask.language, ""))
     for currency, sums in found.totals.items():

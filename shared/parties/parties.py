@@ -113,6 +113,7 @@ class Parties:
     classes: tuple[CustomerClass, ...] = ()  # by customer, then date; never two of one customer on a day
     accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # the operator's own, by currency
     payee_waiting_days: int = WAITING_DAYS
+    operator_names: Mapping[str, str] = field(default_factory=dict)  # name by language
 
     def in_cycle(self, cycle: Cycle) -> list[Assignment]:
         """The assignments in force on a day of the cycle, in order."""
@@ -203,7 +204,12 @@ def parse_parties(body: bytes) -> Parties:
         tuple(sorted(classes, key=lambda one: (one.customer, one.begins))),
         {one["currency"]: one for one in data["operator"].get("accounts", [])},
         data["operator"].get("payee_waiting_days", WAITING_DAYS),
+        _names(data["operator"]["name"]),
     )
+
+
+def _names(said: str | Mapping[str, str]) -> Mapping[str, str]:
+    return {"en": said} if isinstance(said, str) else said
 
 
 def _sources(named: str | list[Mapping[str, str]]) -> tuple[tuple[date, str], ...]:

@@ -129,8 +129,9 @@ def test_every_report_of_the_operator_comes_to_something_when_the_month_is_paid(
     ask.world.pay()
     instruction = f"{CYCLE}.borealis.borealis-2025"
     ask.world.bank_answers("bank-2025-07-04", (instruction, "returned", "21.00", "CNY", "B1"))
-    for small_lines, what in ((0, {}), (20_000, {"language": "zh"})):
-        ask.small_lines = small_lines
+    for minute, small_lines, what in ((0, 0, {}), (5, 20_000, {"language": "zh"})):
+        # All of them twice within a minute is more than one may ask.
+        ask.small_lines, ask.at = small_lines, f"2025-07-05T04:{minute:02}:00Z"
         for report in ask.done("ann", "GET", "/v1/reports")["reports"]:
             run = ask.run("ann", report["name"], **what)
             ask.world.pump.drain()
@@ -247,6 +248,23 @@ def test_reading_again_what_is_known_sends_nothing(ask: Client) -> None:
         tag = ask.headers["ETag"]
         assert ask("ria", "GET", path, **{"If-None-Match": tag}) == (304, None)
         assert ask("ria", "GET", path, **{"If-None-Match": '"other"'})[0] == 200
+
+
+def test_each_fetches_its_own_focus_export_and_not_what_it_may_not_see(ask: Client) -> None:
+    of = {who: ask.run(who, "focus_export") for who in ("ann", "ria", "carl")}
+    cost = {who: Decimal(run["about"]["control_totals"]["CNY"]["BilledCost"]) for who, run in of.items()}
+    columns = {who: {one["name"] for one in run["about"]["columns"]} for who, run in of.items()}
+    of_carl = ask.done("carl", "GET", f"/v1/report-runs/{of['carl']['id']}/result")["rows"]
+
+    # Acme used 640.00 by the list and got 10.00 back: its plan is 90 % of that, its seller's 80 %.
+    assert cost["carl"] == sum(Decimal(one["BilledCost"]) for one in of_carl) == 567
+    assert cost["ria"] > 504
+    assert cost["ann"] > 640
+    assert columns["ann"] - columns["ria"] == {"x_Reseller"}
+    assert columns["ria"] - columns["carl"] == {"x_Customer", "x_OpenCase"}
+    assert {one["InvoiceIssuerName"] for one in of_carl} == {"Aurora"}
+    for format_ in ("csv", "json", "parquet", "xlsx", "pdf"):
+        assert ask.run("carl", "focus_export", format=format_)["state"] == "succeeded", format_
 
 
 # -- who may ----------------------------------------------------------------------------------------------------

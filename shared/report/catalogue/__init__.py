@@ -1,4 +1,5 @@
-"""The catalogue of self-service reports, as data: `reports.toml` says what each is, `glossary.toml` what columns mean.
+"""The catalogue of self-service reports, as data: `reports.toml` says what each is, `glossary.toml` what columns mean,
+`focus.toml` what those of FOCUS mean.
 
 Column names are a contract: a report whose columns change in name, type or meaning gets another version.
 """
@@ -17,7 +18,7 @@ from shared.access.scope import View
 from shared.report.language import Names
 
 _HERE = Path(__file__).parent
-FACTS = "facts"
+FACTS, FOCUS = "facts", "focus"  # what rows are made of: facts, in our columns or in those of FOCUS
 
 
 class Type(StrEnum):
@@ -27,7 +28,7 @@ class Type(StrEnum):
     DATE = "date"
     MONTH = "month"  # YYYY-MM
     COUNT = "count"
-    AMOUNT = "amount"  # in the currency of the row's column `currency`
+    AMOUNT = "amount"  # in the currency of the row, which the column named by its unit says
     QUANTITY = "quantity"
     PERCENT = "percent"  # 8 is 8 %
 
@@ -91,6 +92,11 @@ class Report:
         """Its name with its version."""
         return f"{self.name}.{self.version}"
 
+    @property
+    def is_of_facts(self) -> bool:
+        """Whether its rows are made of facts, and not of what was settled and paid."""
+        return self.rows in (FACTS, FOCUS)
+
     def may_run(self, view: View) -> bool:
         """Whether a view may run it at all."""
         return view in self.columns
@@ -108,7 +114,8 @@ def catalogue() -> Mapping[str, Report]:
 @functools.cache
 def _catalogue() -> Mapping[str, Report]:
     glossary = _toml("glossary.toml")
-    columns = {name: _column(name, one) for name, one in glossary["columns"].items()}
+    named = {**glossary["columns"], **_toml("focus.toml")["columns"]}
+    columns = {name: _column(name, one) for name, one in named.items()}
     filters = {name: _filter(name, one) for name, one in glossary["filters"].items()}
     return {name: _report(name, one, columns, filters) for name, one in _toml("reports.toml").items()}
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 200
 _WIDE = 7  # columns, beyond which the page lies on its side
+_COLUMNS_MAX, _FEW = 20, 10  # where paper is too narrow for all, the first, which people read
 _PERMILLE = 1000
 
 
@@ -71,12 +72,15 @@ def _headline(answer: Answer, language: str) -> list[tuple[str, ...]]:
 def _table(answer: Answer, language: str, connection: duckdb.DuckDBPyConnection) -> Section:
     # Who reads knows the unit from the header; what has no place on paper is in the sheet.
     columns = [one for one in answer.columns if one.name not in ("line", "list_price_unit")]
-    names = ", ".join(one.name for one in columns)
+    few = columns if len(columns) <= _COLUMNS_MAX else columns[:_FEW]
+    names = ", ".join(one.name for one in few)
     found = connection.execute(f"SELECT {names} FROM {rows_of(answer)} LIMIT {ROWS_MAX}").fetchall()  # noqa: S608
     rows = [Row([_cell(one) for one in cells]) for cells in found]
     left = answer.rows - len(rows)
     notes = [label("report_more_rows", language, shown=f"{len(rows):,}", rows=f"{answer.rows:,}")] if left else []
-    return Section(label("report_data", language), [_column(one, language) for one in columns], rows, notes)
+    if few != columns:
+        notes.append(label("report_more_columns", language, shown=len(few), columns=len(columns)))
+    return Section(label("report_data", language), [_column(one, language) for one in few], rows, notes)
 
 
 def _column(one: Told, language: str) -> Column:

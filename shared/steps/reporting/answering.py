@@ -16,13 +16,13 @@ from shared.ids import Digest, digest_of
 from shared.report.allocation import AllocationMapping, allocate
 from shared.report.answer import Answer, Chart, Stated
 from shared.report.asking import Ask
-from shared.report.catalogue import FACTS, Column, Report, catalogue
+from shared.report.catalogue import FOCUS, Column, Report, catalogue
 from shared.report.language import Names, in_both
 from shared.report.queries import column_type, facts_sql
 from shared.report.queries.digests import rows_digest
 from shared.services import Services
 from shared.steps import state
-from shared.steps.reporting import before, documents, facts, mappings
+from shared.steps.reporting import before, documents, facts, focus, mappings
 from shared.steps.reporting.facts import Known
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shared.report.allocation import AllocationMapping  # type: ignore[import-not-found,unused-ignore]
 
 VERSION = 1  # changes with anything that changes what is answered
+_CURRENCIES = ("currency", "BillingCurrency")  # of the amounts of a row
 _CHARTED = ("price", "resale_price", "cost", "amount", "total")  # the first that a report has is drawn
 
 
@@ -40,7 +41,7 @@ def inputs_digest(services: Services, scope: Scope, ask: Ask) -> Digest:
     names = state.catalogue_digest(services.chain.read(state.CONFIG))
     _, entries = state.parties(services)
     made_of: list[object] = [VERSION, scope.fingerprint, ask.digest, names, state.party_digest(entries)]
-    if report.rows == FACTS:
+    if report.is_of_facts:
         made_of.append(facts.known(services, scope, ask.cycles).digest)
         if report.has_story:
             made_of.append(facts.known(services, scope, before.asked_before(ask).cycles).digest)
@@ -64,18 +65,21 @@ def answer(
     report = catalogue()[ask.report]
     known = {one.name: one for one in report.columns[scoped(scope).view]}
     columns = [known[name] for name in ask.columns]
-    path, told_of = folder / "rows.parquet", list[Names]()
+    path, told_of, left_out = folder / "rows.parquet", list[Names](), list[Names]()
     with connect(services.scratch, services.memory_mb, services.threads) as connection:
         _list_services(services, connection)
-        if report.rows == FACTS:
+        if report.is_of_facts:
             found = facts.known(services, scope, ask.cycles)
             facts.load(services, connection, scope, found, told)
             told("computing")
             mapping = _mapping(services, scope, ask, at)
             if mapping is not None:
                 allocate(connection, mapping)
-            select_facts(connection, report, ask, columns, path, "fact" if mapping is None else "allocated")
-            notes = _unpriced(connection, found)
+            if report.rows == FOCUS:
+                notes = left_out = focus.select(services, connection, scope, report, ask, columns, path)
+            else:
+                select_facts(connection, report, ask, columns, path, "fact" if mapping is None else "allocated")
+                notes = _unpriced(connection, found)
             stated = _stated(scope, ask, at, found, notes, "" if mapping is None else mapping.label)
             told_of = before.story(services, connection, scope, report, ask, told) if report.has_story else []
         else:
@@ -83,7 +87,7 @@ def answer(
             stated = _stated_documents(services, scope, ask, at)
         count, totals, digest = counted(connection, columns, path)
     stated = replace(stated, currencies=[one for one in totals if one])
-    if not count:
+    if not count and not left_out:
         stated = replace(stated, notes=[*stated.notes, _nothing(ask)])
     return Answer(report, columns, path, count, totals, digest, stated, told_of, _charts(report, columns))
 
@@ -170,15 +174,16 @@ def _totals(
 ) -> dict[str, dict[str, Decimal]]:
     """The control totals: by currency, the exact sum of every amount that is there, and of counts."""
     summed = [one.name for one in columns if one.type.is_summed and one.name != "version"]
-    if not summed or not any(one.name == "currency" for one in columns):
+    currency = next((one.name for one in columns if one.name in _CURRENCIES), "")
+    if not summed or not currency:
         return {}
     sums = ", ".join(f"sum({name})" for name in summed)
     found = connection.execute(
-        f"SELECT coalesce(currency, ''), {sums} FROM {rows} GROUP BY 1 ORDER BY 1"  # noqa: S608
+        f"SELECT coalesce({currency}, ''), {sums} FROM {rows} GROUP BY 1 ORDER BY 1"  # noqa: S608
     ).fetchall()
     return {
-        currency: {name: Decimal(value) for name, value in zip(summed, values, strict=True) if value is not None}
-        for currency, *values in found
+        of: {name: Decimal(value) for name, value in zip(summed, values, strict=True) if value is not None}
+        for of, *values in found
     }
 
 

@@ -12,7 +12,7 @@ from shared.cycle import parse_instant, shanghai_day
 from shared.errors import BadInputError
 from shared.ids import canonical_json
 from shared.report.asking import FORMATS, Ask, parse_ask
-from shared.report.catalogue import FACTS, catalogue
+from shared.report.catalogue import catalogue
 from shared.services import Services
 from shared.steps import state
 from shared.steps.reporting import access_log, runs
@@ -115,7 +115,7 @@ def _is_small(services: Services, scope: Scope, ask: Ask, small_lines: int) -> b
     report = catalogue()[ask.report]
     if not small_lines or report.rows == documents.SHARES:
         return False  # what becomes of a whole bill is added up from its lines
-    if report.rows != FACTS:
+    if not report.is_of_facts:
         return True
     lines = 0
     for cycles in _read(ask, has_story=report.has_story):
