@@ -184,7 +184,7 @@ def _approvals(rows: TablestoreRows, service: common.Service) -> dict[str, Any]:
     began = time.perf_counter()
     approvals.approve(Chain(rows), stream, ENTRIES, by="a", at=_AT, check=lambda entries, proposal: None)
     return {
-        "approvals_s": round(took * APPROVALS / (APPROVALS - 1), 2),
+        "approvals_s": round(took * APPROVALS / (APPROVALS - 1), 3),
         "approvals_cpu_s": round(used, 2),
         "approval_anew_s": round(time.perf_counter() - began, 3),
     }
@@ -239,7 +239,7 @@ def _verified(path: Path, entries: int) -> dict[str, Any]:
         "entries": entries,
         "bundle_mb": round(path.stat().st_size / 1e6),
         "processes": os.cpu_count() or 1,
-        "verify_s": round(took, 2),
+        "verify_s": round(took, 3),
         "verify_cpu_s": round(used, 2),
         "verify_peak_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
         "verify_join_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

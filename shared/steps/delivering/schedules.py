@@ -203,7 +203,7 @@ def _open_slots(services: Services, reports: Reports, owner: str, id_: str, at: 
 
 
 def _final(services: Services, reports: Reports, owner: str, slots: list[Slot]) -> list[Slot]:
-    """The slots of months that are final. In order: an open month keeps those after it waiting, one without bills none."""
+    """The slots of months that are final, in order: an open one keeps those after it waiting."""
     found = []
     for slot in slots:
         standing = reports.standing(services, owner, Cycle.parse(slot.key))
