@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -22,7 +23,7 @@ from infra.localcloud.faults.plan import Fault
 from infra.provision.buckets import REPORTS_DAYS
 from shared.cycle import parse_instant, stamp
 from shared.steps.acts import grants
-from shared.steps.reporting import access_log, runs
+from shared.steps.reporting import access_log, mappings, runs, submitting
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, parties
 from tests.desk import desk
 from tests.fakes import KilledError, State
@@ -195,13 +196,33 @@ def test_an_expired_run_says_so_and_is_made_anew_when_it_is_asked_for(ask: Clien
     assert fetched(ask, linked(ask, "ria", again)["path"])[0]
 
 
-def test_a_refusal_while_it_is_built_ends_the_run_with_what_to_do_and_asking_again_begins_it_anew(ask: Client) -> None:
-    run = ask.run("ria", "allocation", format="csv", allocation="nothing")
+def failed(ask: Client) -> Any:
+    """A run whose mapping was there when it was asked for, and by its own time was not when it was built."""
+    ask.small_lines = 0
+    services = ask.world.services
+    text = "{allocation: teams, version: 1, effective: {from: 2025-01-01}, rules: [{id: a, target: {field: region}}]}"
+    submitting.submit(services, "reseller.aurora", text.encode(), "ria", ask.at)
+    run = ask.run("ria", "allocation", format="csv", allocation="teams")
+    assert run["state"] == "queued"
+    key = mappings.key("reseller.aurora", "teams", 1)
+    row = services.rows.get("mappings", key)
+    assert row is not None
+    kept = {name: value for name, value in row.items() if name not in ("owner", "name")}
+    services.rows.put("mappings", key, {**kept, "at": "2025-07-05T04:00:01Z"})
+    ask.world.pump.drain()
+    return ask.done("ria", "GET", f"/v1/report-runs/{run['id']}")
 
-    assert run["state"] == "failed"
-    assert run["because"] == "allocation: there is no mapping 'nothing'; submit one first"
+
+def test_a_refusal_while_it_is_built_ends_the_run_with_what_to_do_and_asking_again_begins_it_anew(ask: Client) -> None:
+    run = failed(ask)
+
+    because = "allocation: there is no mapping 'teams'; name one of teams"
+    assert (run["state"], run["because"]) == ("failed", because)
     assert ask("ria", "GET", f"/v1/report-runs/{run['id']}/result")[0] == 409
-    assert ask.run("ria", "allocation", format="csv", allocation="nothing")["state"] == "failed"
+    ask.at = "2025-07-05T04:00:02Z"
+    assert ask.run("ria", "allocation", format="csv", allocation="teams")["state"] == "queued"
+    ask.world.pump.drain()
+    assert ask.done("ria", "GET", f"/v1/report-runs/{run['id']}")["state"] == "succeeded"
 
 
 def test_rows_come_page_by_page_and_a_page_of_other_rows_is_refused(ask: Client) -> None:
@@ -220,7 +241,8 @@ def test_rows_come_page_by_page_and_a_page_of_other_rows_is_refused(ask: Client)
     assert len(pages) == run["rows"] > 4
     other = ask.run("ann", "service_costs")
     token = ask.done("ann", "GET", f"/v1/report-runs/{run['id']}/result?limit=2")["next"]
-    for page, path in ((token, other["id"]), ("x", run["id"]), ("W10=", run["id"])):
+    far = base64.urlsafe_b64encode(json.dumps([run["id"], 1, 10**30]).encode()).decode()
+    for page, path in ((token, other["id"]), ("x", run["id"]), ("W10=", run["id"]), (far, run["id"])):
         status, found = ask("ann", "GET", f"/v1/report-runs/{path}/result?page={page}")
         assert (status, found["detail"].split(":")[0]) == (400, "page")
 
@@ -238,6 +260,57 @@ def test_what_a_row_drills_down_to_adds_up_to_it_with_the_filters_kept(ask: Clie
             ["ecs"],
         )
     assert ask("ria", "POST", f"/v1/report-runs/{run['id']}/drill-down", {"row": len(rows)})[0] == 400
+
+
+@pytest.mark.parametrize("by", ["service", "region", "account", "tag:team"])
+def test_what_an_allocated_row_drills_down_to_is_what_was_allocated(ask: Client, by: str) -> None:
+    run = ask.run("ria", "allocation", filters={"group_by": by})
+    rows = ask.done("ria", "GET", f"/v1/report-runs/{run['id']}/result")["rows"]
+    assert rows
+    for number, row in enumerate(rows):
+        below = ask.done("ria", "POST", f"/v1/report-runs/{run['id']}/drill-down", {"row": number})
+        named = {"tag": [f"team={row['target'] or ''}"]} if by == "tag:team" else {by: [row["target"] or ""]}
+        assert below["ask"]["filters"].items() >= named.items()
+        sums = below["about"]["control_totals"]["CNY"]
+        assert (sums["list_amount"], sums.get("commission")) == (row["list_amount"], row["commission"])
+
+
+def test_a_row_that_a_mapping_made_is_not_drilled_down_to_lines_that_are_more(ask: Client) -> None:
+    text = "{allocation: all, version: 1, effective: {from: 2025-01-01}, rules: [{id: a, target: {field: account}}]}"
+    submitting.submit(ask.world.services, "reseller.aurora", text.encode(), "ria", ask.at)
+    run = ask.run("ria", "allocation", allocation="all")
+
+    status, found = ask("ria", "POST", f"/v1/report-runs/{run['id']}/drill-down", {"row": 0})
+
+    assert (status, found["detail"].split(":")[0]) == (400, "row")
+
+
+@pytest.mark.parametrize("limit", ["0", "201", "0000000001" + "0" * 10, "000000001" + "0" * 5000, "x", "-1", "１"])
+def test_a_limit_that_is_no_small_number_is_refused(ask: Client, limit: str) -> None:
+    status, found = ask("ria", "GET", f"/v1/report-runs?limit={limit}")
+
+    assert (status, found["detail"].split(":")[0]) == (400, "limit")
+
+
+@pytest.mark.parametrize("columns", [["lines"], ["month", "list_amount"], ["commission", "resale_price"]])
+def test_figures_come_with_their_currency_whichever_columns_are_asked_for(ask: Client, columns: list[str]) -> None:
+    run = ask.run("ria", columns=columns)
+
+    rows = ask.done("ria", "GET", f"/v1/report-runs/{run['id']}/result")["rows"]
+    assert [set(row) for row in rows] == [{*columns, "currency"}]
+    assert rows[0]["currency"] == "CNY"
+
+
+def test_what_has_no_price_is_counted_among_what_was_asked_for(ask: Client) -> None:
+    def told(**said: Any) -> list[str]:
+        return [one["en"].split(":")[0] for one in ask.run("ria", **said)["about"]["notes"]]
+
+    rows = ask.done("ria", "GET", f"/v1/report-runs/{ask.run('ria')['id']}/result")["rows"]
+    lines, unpriced = (sum(one[name] for one in rows) for name in ("lines", "unpriced_lines"))
+
+    assert told() == [f"{unpriced} of {lines} lines have no price"]
+    assert 0 < unpriced < lines
+    assert told(filters={"customer": "acme"}) == []
 
 
 def test_reading_again_what_is_known_sends_nothing(ask: Client) -> None:
@@ -339,6 +412,17 @@ BAD: list[tuple[str, dict[str, Any], int, str]] = [
     ("ria", {"report": "billing_summary", "from": "2020-01", "to": "2025-06"}, 400, "to"),
     ("ria", {"report": "billing_summary", "from": "2021-01", "to": "2021-02"}, 400, "to"),
     ("ria", {"report": "billing_summary", "from": "2026-01", "to": "2026-02"}, 400, "from"),
+    ("ria", {"report": "billing_summary", "from": "9999-12-01", "to": "9999-12-31"}, 400, "from"),
+    ("ria", {"report": "billing_summary", "from": "0001-01-01", "to": "0001-01-31"}, 400, "from"),
+    ("ria", {"report": "billing_summary", "by": "usage", "from": "1999-12-31", "to": "2000-01-01"}, 400, "from"),
+    ("ria", {"report": "statements", "by": "usage", "from": "2025-06-02", "to": "2025-06-03"}, 400, "by"),
+    ("ria", {"report": "billing_summary", "filters": {"charge": "fees"}}, 400, "filters.charge"),
+    ("ria", {"report": "billing_summary", "filters": {"month": ["June"]}}, 400, "filters.month"),
+    ("ria", {"report": "usage_detail", "filters": {"date": "2025-06-31"}}, 400, "filters.date"),
+    ("ria", {"report": "usage_detail", "filters": {"tag": ["team=web", "=web"]}}, 400, "filters.tag"),
+    ("ria", {"report": "allocation", "filters": {"group_by": "colour"}}, 400, "filters.group_by"),
+    ("ria", {"report": "allocation", "filters": {"group_by": "tag:"}}, 400, "filters.group_by"),
+    ("ria", {"report": "allocation", "from": "2025-06", "to": "2025-06", "allocation": "none"}, 400, "allocation"),
     ("ria", {"report": "billing_summary", "format": "docx"}, 400, "format"),
     ("ria", {"report": "billing_summary", "speed": "fast"}, 400, "speed"),
     ("ria", {"selection": 7}, 400, "selection"),
@@ -651,7 +735,9 @@ def test_the_command_fails_with_what_to_do_where_the_run_did(
     portal = desk(lambda: granted(ask.world.services, "portal"), lambda: ask.at)("ria")
     monkeypatch.setattr(remote, "portal", lambda home, by: portal)
     asked = {"from": "2025-06", "to": "2025-06", "allocation": "none"}
-    with pytest.raises(report_runs.RunFailedError, match="failed: allocation: there is no mapping 'none'"):
+    with pytest.raises(RefusedError, match="allocation: there is no mapping 'none'; submit one first"):
         report_runs.request_run("allocation", asked, [], "csv", "ria", None, None, None)
+    with pytest.raises(report_runs.RunFailedError, match="failed: allocation: there is no mapping 'teams'"):
+        report_runs.get_run(failed(ask)["id"], "ria", None, None, None)
     with pytest.raises(RefusedError, match="there is no report run 'run_none'"):
         report_runs.get_run("run_none", "ria", None, None, None)

@@ -11,8 +11,11 @@ import duckdb
 import pytest
 
 from shared.access.scope import Scope, View
+from shared.columnar import connect
 from shared.report.answer import Answer
 from shared.report.asking import parse_ask
+from shared.report.catalogue import catalogue
+from shared.report.facts import FACT_TYPES, fact_columns
 from shared.steps import state
 from shared.steps.acts import price_plans
 from shared.steps.reporting import answering
@@ -85,3 +88,25 @@ def test_what_changed_is_told_in_both_languages_once_the_month_before_is_known(w
         "en": "In total CNY 900.00, up 56 % (CNY 324.00) on the period before.",  # of 576.00
         "zh": "合计 CNY 900.00，较上期增加 56%（CNY 324.00）。",
     }
+
+
+def test_a_line_that_is_priced_in_another_currency_than_its_bill_has_a_price(tmp_path: Path) -> None:
+    report = catalogue()["billing_summary"]
+    ask = parse_ask({"report": report.name, "from": "2025-06", "to": "2025-06"}, View.CUSTOMER, TODAY)
+    facts = [("a", "USD", "10", None), ("a", "CNY", None, "72"), ("b", "USD", "5", None), (None, "CNY", None, "-1")]
+    with connect(tmp_path, 256) as connection:
+        connection.execute("CREATE TABLE service (code VARCHAR, name VARCHAR, category VARCHAR)")
+        nothing = ", ".join(f"NULL::{FACT_TYPES[name]} AS {name}" for name in fact_columns(View.CUSTOMER))
+        connection.execute(f"CREATE TABLE fact AS SELECT {nothing} WHERE false")
+        for line, currency, listed, price in facts:
+            values = [line, currency, listed, price]
+            connection.execute("INSERT INTO fact (line_id, currency, list_amount, price) VALUES (?, ?, ?, ?)", values)
+        answering.select_facts(connection, report, ask, report.columns[View.CUSTOMER], tmp_path / "rows")
+        found = connection.execute(
+            "SELECT currency, lines, unpriced_lines, list_amount, price FROM read_parquet(?)", [str(tmp_path / "rows")]
+        ).fetchall()
+
+    assert [tuple(map(str, one)) for one in found] == [
+        ("CNY", "1", "0", "None", "71.000000000000000000"),
+        ("USD", "2", "1", "15.0000000000", "None"),
+    ]

@@ -22,6 +22,7 @@ from shared.report.facts import ATTRIBUTES, FACT_TYPES, MONEY, fact_columns
 from shared.report.language import Names
 from shared.services import Services
 from shared.steps import casework, state
+from shared.steps.inputs import Kept
 from shared.steps.reporting import priced
 from shared.steps.reporting.priced import COMMISSION, OPERATORS, RESELLERS, Priced
 
@@ -118,13 +119,13 @@ def _month(services: Services, cycle: Cycle, holder: str) -> Month:
     if holder == OPERATOR and calculated is not None:
         is_locked = all(one.accepted for one in casework.open_cases(services, holder, str(cycle), entries))
     found = priced.priced(services, cycle, holder)
-    as_of = calculated.at if calculated is not None else _seen(services, found) if found is not None else ""
+    as_of = calculated.at if calculated is not None else seen(services, found.kept) if found is not None else ""
     return Month(cycle, holder, found, is_locked, as_of)
 
 
-def _seen(services: Services, draft: Priced) -> str:
+def seen(services: Services, draft: Kept) -> str:
     """The end of the last day that a draft has seen."""
-    manifest = draft.kept.manifest(services)
+    manifest = draft.manifest(services)
     days = [day for parts in manifest["bills"].values() for day in parts]
     last = parse_date(max(days)) if days else Cycle.parse(str(manifest["cycle"])).first
     return stamp(datetime.combine(last, _END_OF_DAY, SHANGHAI))
