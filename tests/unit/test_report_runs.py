@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from infra.clearbook.people import PREPARER
 from infra.clearbook.remote import RefusedError
 from infra.localcloud.faults.plan import Fault
 from infra.provision.buckets import REPORTS_DAYS
+from shared.access.principal import LacksRightError
 from shared.cycle import parse_instant, stamp
 from shared.steps.acts import grants
-from shared.steps.reporting import access_log, mappings, runs, submitting
+from shared.steps.delivering.reports import Wanted
+from shared.steps.reporting import access_log, mappings, runs, scheduled, selections, submitting
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, parties
 from tests.desk import desk
 from tests.fakes import KilledError, State
@@ -275,9 +277,48 @@ def test_what_an_allocated_row_drills_down_to_is_what_was_allocated(ask: Client,
         assert (sums["list_amount"], sums.get("commission")) == (row["list_amount"], row["commission"])
 
 
+MAPPING = (
+    "{allocation: all, version: NUMBER, effective: {from: 2025-01-01}, rules: [{id: a, target: {field: account}}]}"
+)
+
+
+def submitted(number: int) -> dict[str, str]:
+    return {"name": "all.yaml", "text": MAPPING.replace("NUMBER", str(number))}
+
+
+def test_a_key_submits_and_lists_mappings_of_its_owner_alone(ask: Client) -> None:
+    key = ask.done("ria", "POST", "/v1/keys", {"name": "close"})["key"]
+    others = ask.done("bo", "POST", "/v1/keys", {"name": "close"})
+
+    made = ask.done(key, "POST", "/v1/mappings", submitted(1), **{"Idempotency-Key": "one"})
+    again = ask.done(key, "POST", "/v1/mappings", submitted(1), **{"Idempotency-Key": "one"})
+    assert (made["owner"], made["new"], again, ask.headers["Idempotency-Replayed"]) == (
+        "reseller.aurora", True, made, "true",
+    )  # fmt: skip
+    [listed] = ask.done("ria", "GET", "/v1/mappings")["mappings"]
+    assert (listed["allocation"], listed["version"], listed["by"][:4]) == ("all", 1, "key.")
+    assert ask("ria", "GET", "/v1/mappings", None, **{"If-None-Match": ask.headers["ETag"]})[0] == 304
+    assert ask.done(others["key"], "GET", "/v1/mappings")["mappings"] == []
+    ask.done("bo", "POST", f"/v1/keys/{others['id']}/revoke", {})
+    assert ask(others["key"], "GET", "/v1/mappings")[0] == 401
+
+
+def test_versions_of_mappings_stay_for_good_and_so_are_not_without_number(
+    ask: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "VERSIONS_MAX", 2)
+    for number in (1, 2):
+        ask.done("ria", "POST", "/v1/mappings", submitted(number))
+
+    status, found = ask("ria", "POST", "/v1/mappings", submitted(3))
+
+    assert (status, found["detail"].split(":")[0]) == (400, "mappings")
+    assert not ask.done("ria", "POST", "/v1/mappings", submitted(2))["new"]
+    assert ask.done("bo", "POST", "/v1/mappings", submitted(1))["new"]
+
+
 def test_a_row_that_a_mapping_made_is_not_drilled_down_to_lines_that_are_more(ask: Client) -> None:
-    text = "{allocation: all, version: 1, effective: {from: 2025-01-01}, rules: [{id: a, target: {field: account}}]}"
-    submitting.submit(ask.world.services, "reseller.aurora", text.encode(), "ria", ask.at)
+    ask.done("ria", "POST", "/v1/mappings", submitted(1))
     run = ask.run("ria", "allocation", allocation="all")
 
     status, found = ask("ria", "POST", f"/v1/report-runs/{run['id']}/drill-down", {"row": 0})
@@ -487,6 +528,19 @@ def test_a_link_ends_when_it_expires_is_revoked_or_its_maker_may_no_more(ask: Cl
     assert ask("", "GET", third["path"])[0] == 410
 
 
+def test_a_link_that_is_followed_too_often_waits_and_no_other_does(ask: Client) -> None:
+    run = ask.run("ria", format="csv")
+    first, second = (linked(ask, "ria", run)["path"] for _ in range(2))
+
+    answers = [ask("", "GET", first)[0] for _ in range(31)]
+
+    assert (answers[:30], answers[30]) == ([302] * 30, 429)
+    assert ask.headers["Retry-After"] == "1"
+    assert ask("", "GET", second)[0] == 302
+    ask.at = stamp(parse_instant(ask.at) + timedelta(seconds=1))
+    assert ask("", "GET", first)[0] == 302
+
+
 def test_a_link_answers_one_method_and_leads_to_one_file(ask: Client) -> None:
     run = ask.run("ria", format="csv")
     made = linked(ask, "ria", run, file=run["files"][0]["name"])
@@ -649,6 +703,24 @@ def test_a_selection_is_kept_and_an_admin_publishes_one_for_others(ask: Client) 
     assert ask.done("carl", "GET", "/v1/templates") == {"templates": []}
 
 
+def test_a_template_for_others_names_no_mapping_of_the_operator(ask: Client) -> None:
+    asked = {"name": "teams", "ask": {"report": "allocation", "allocation": "our-teams"}}
+    kept = ask.done("ada", "POST", "/v1/selections", asked)
+
+    status, found = ask("ada", "POST", f"/v1/selections/{kept['id']}/publish", {"views": ["customer"]})
+
+    assert (status, found["detail"].split(":")[0]) == (400, "ask.allocation")
+    assert ask.done("ada", "POST", f"/v1/selections/{kept['id']}/publish", {"views": ["operator"]})
+
+
+def test_wishes_of_one_person_are_not_without_number(ask: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selections, "_MOST", 1)
+    wish = {"name": "by rack", "says": "what each rack cost"}
+    assert ask.done("ann", "POST", "/v1/wishes", wish) == ask.done("ann", "POST", "/v1/wishes", wish)
+    status, found = ask("ann", "POST", "/v1/wishes", {**wish, "name": "by row"})
+    assert (status, found["detail"].split(":")[0]) == (400, "wishes")
+
+
 def test_an_analyst_asks_for_a_view_that_is_missing_and_the_admin_reads_it(ask: Client) -> None:
     made = ask.done("ann", "POST", "/v1/wishes", {"name": "Idle", "says": "Instances without usage."})
 
@@ -670,6 +742,22 @@ def test_months_and_statements_say_how_far_they_are_to_each_their_own(ask: Clien
     assert (mine["reseller"], mine["month"], mine["issued"]) == ("aurora", "2025-06", "2025-07-03")
     assert ask.done("carl", "GET", "/v1/statements?from=2025-06")["statements"] == []
     assert ask("ria", "GET", "/v1/months?from=2025-06&to=2025-05")[0] == 400
+
+
+def test_a_schedule_of_a_key_that_has_expired_asks_for_nothing(ask: Client) -> None:
+    key = ask.done(
+        "ria", "POST", "/v1/keys", {"name": "nightly", "rights": ["reports", "export"], "expires_in_days": 1}
+    )
+    asked = {"report": "trend"}
+    wanted = Wanted("reseller.aurora", f"key.{key['id']}", asked, "csv", date(2025, 7, 6))
+    now = parse_instant(ask.at)
+    scheduled.reports(ADDRESS, lambda: now).check(ask.world.services, wanted)
+
+    late = scheduled.reports(ADDRESS, lambda: now + timedelta(days=1))
+    with pytest.raises(LacksRightError, match="has expired; make another key"):
+        late.check(ask.world.services, wanted)
+    with pytest.raises(LacksRightError, match="has expired; make another key"):
+        late.request(ask.world.services, wanted, stamp(now + timedelta(days=1)))
 
 
 def test_a_schedule_asks_for_its_report_and_tells_a_link_that_leads_to_it(ask: Client) -> None:

@@ -90,6 +90,31 @@ def test_what_changed_is_told_in_both_languages_once_the_month_before_is_known(w
     }
 
 
+def test_a_plan_that_counts_over_unknown_months_leaves_its_lines_without_a_price_and_the_others_with_theirs(
+    world: World, tmp_path: Path
+) -> None:
+    bands = [{"upto": "600", "percent": "0"}, {"percent": "50"}]
+    scale = {"scope": "reseller", "measure": "gross", "method": "graduated", "bands": bands, "over": "contract_year"}
+    rules = [{"id": "all", "when": "`true`", "price": {"basis": "gross", "scale": "volume"}}]
+    yearly = plan("op", "borealis", "100", rules=rules, scales={"volume": scale})  # since January, of which nothing is
+    named = {"by": "paula", "why": "sold so", "at": world.at}
+    world.approve(price_plans.propose_price_plan(world.services, yearly, yearly["price_plan"], **named))
+
+    found = run(world, tmp_path, View.OPERATOR, "", "billing_summary")
+
+    assert rows(found, "reseller", "lines", "unpriced_lines", "cost", "resale_price", "commission") == [
+        ("aurora", 3, 0, Decimal(600), Decimal(480), Decimal(60)),
+        ("aurora", 1, 0, Decimal(40), Decimal(32), None),  # which no rule of the agreement takes
+        ("aurora", 1, 0, Decimal(1000), Decimal(800), Decimal(100)),
+        ("borealis", 3, 3, Decimal(150), None, Decimal(15)),
+    ]
+    assert [one["en"] for one in found.stated.notes] == [
+        "3 of 8 lines have no price: no price plan is in force, a case holds them, or their plan counts over a year of "
+        "which a month is not known"
+    ]
+    assert "op-borealis version 1" in found.stated.price_plans
+
+
 def test_a_line_that_is_priced_in_another_currency_than_its_bill_has_a_price(tmp_path: Path) -> None:
     report = catalogue()["billing_summary"]
     ask = parse_ask({"report": report.name, "from": "2025-06", "to": "2025-06"}, View.CUSTOMER, TODAY)

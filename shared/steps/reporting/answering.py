@@ -282,8 +282,10 @@ def _unpriced(connection: duckdb.DuckDBPyConnection, report: Report, ask: Ask) -
         return []
     return [
         {
-            "en": f"{unpriced} of {lines} lines have no price: no price plan is in force, or a case holds them",
-            "zh": f"{lines} 行中有 {unpriced} 行没有价格：没有生效的价格方案，或处于待处理状态",
+            "en": f"{unpriced} of {lines} lines have no price: no price plan is in force, a case holds them, or their "
+            "plan counts over a year of which a month is not known",
+            "zh": f"{lines} 行中有 {unpriced} 行没有价格：没有生效的价格方案、处于待处理状态，"
+            "或其方案按年度累计而其中有账期未知",
         }
     ]
 

@@ -44,14 +44,19 @@ def person(services: Services, subject: str) -> Principal:
     return Principal(subject, user["name"], role.name, user.get("of", ""), Via.TOKEN, role.rights, FORMATS)
 
 
-def by_id(services: Services, owner: str, id_: str) -> Principal:
-    """Whoever asked under this id, as they may now: a person, or a key of theirs; for what is done later for them."""
+def by_id(services: Services, owner: str, id_: str, at: str | None = None) -> Principal:
+    """Whoever asked under this id, as they may now: a person, or a key of theirs; for what is done later for them.
+
+    With an instant `at`, a key that has expired by then asks for nothing more; what it made has an end of its own.
+    """
     if not id_.startswith("key."):
         found = person(services, id_)
     else:
         held = [one for one in tokens.of_owner(services, TABLE, owner) if f"key.{one.id}" == id_]
         if not held or held[0].is_revoked:
             raise LacksRightError(f"{id_} is revoked; make another key, and ask with it")
+        if at is not None and held[0].is_over(at):
+            raise LacksRightError(f"{id_} has expired; make another key, and ask with it")
         found = _principal(services, held[0])
     if found.owner != owner:
         raise LacksRightError(f"{id_} is no longer of {owner}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from shared.access.principal import Principal, scope_of
 from shared.access.roles import EXPORT
 from shared.cycle import Cycle, stamp
-from shared.report.asking import Ask, parse_ask
+from shared.report.asking import parse_ask
 from shared.services import Services
 from shared.steps import state
 from shared.steps.delivering.reports import Outcome, Reports, Wanted
@@ -28,28 +29,26 @@ def reports(address: str, clock: Callable[[], datetime]) -> Reports:
             return None
         return Outcome(found.state == runs.SUCCEEDED, found.because)
 
-    return Reports(_check, _request, outcome, link, _is_final)
+    def check(services: Services, wanted: Wanted) -> None:
+        who = _who(services, wanted, stamp(clock()))
+        who.need(EXPORT)
+        requesting.refuse_unexportable(who, wanted.format)
+        parse_ask(wanted.ask, who.view, wanted.today)
 
-
-def _check(services: Services, wanted: Wanted) -> None:
-    who = keys.by_id(services, wanted.owner, wanted.by)
-    who.need(EXPORT)
-    requesting.refuse_unexportable(who, wanted.format)
-    _ask(services, wanted)
+    return Reports(check, _request, outcome, link, _is_final)
 
 
 def _request(services: Services, wanted: Wanted, at: str) -> str:
     """Always as a job: the timer has others to carry on with."""
-    who = keys.by_id(services, wanted.owner, wanted.by)
-    return requesting.request(services, who, _ask(services, wanted), wanted.format, at=at, small_lines=0).id
+    who = _who(services, wanted, at)
+    ask = parse_ask(wanted.ask, who.view, wanted.today)
+    return requesting.request(services, who, ask, wanted.format, at=at, small_lines=0).id
 
 
-def _ask(services: Services, wanted: Wanted) -> Ask:
-    return parse_ask(wanted.ask, keys.by_id(services, wanted.owner, wanted.by).view, wanted.today)
+def _who(services: Services, wanted: Wanted, at: str) -> Principal:
+    return keys.by_id(services, wanted.owner, wanted.by, at)
 
 
 def _is_final(services: Services, owner: str, cycle: Cycle) -> bool:
-    from shared.access.principal import scope_of
-
     parties, _ = state.parties(services)
     return facts.known(services, scope_of(parties, owner), [cycle]).is_final
