@@ -256,6 +256,20 @@ def test_availability_says_which_days_there_are_and_that_a_lock_makes_them_final
         assert available(world, View.OPERATOR).is_final_until == date(2025, 6, 30)
         for report in ("statements", "commission_detail", "finance_summary", "billing_summary"):
             assert stated(report, "2025-06") == (True, [])
+        # What comes after the lock is in no row of June; that is said, to each what is its own.
+        before = run(world, tmp_path / "before", View.OPERATOR, "", "billing_summary")
+        world.bill(P1, DAYS[0], item(ACME, "100.00"), item(ACME, "5.00"))
+        world.pull_again(1)
+        after = run(world, tmp_path / "after", View.OPERATOR, "", "billing_summary")
+        assert (after.digest, before.stated.notes) == (before.digest, after.stated.notes[:-1])
+        changed = "2025-06: the bill of aurora changed after the lock by +1 lines"
+        assert f"{changed} and 5 CNY; " in after.stated.notes[-1]["en"]
+        theirs = run(world, tmp_path / "theirs", View.RESELLER, "aurora", "billing_summary").stated.notes
+        assert f"{changed}; " in theirs[-1]["en"]
+        for view, who in ((View.RESELLER, "borealis"), (View.CUSTOMER, "acme")):
+            notes = run(world, tmp_path / who, view, who, "billing_summary").stated.notes
+            assert [one for one in notes if "after the lock" in one["en"]] == []
+
         # July is not there, then a draft: it is not final because June is.
         assert stated("statements", "2025-07")[1] == ["2025-07 has not been settled yet, not even as a draft"]
         world.bill(P1, "2025-07-01", item(ACME, "9.00"))

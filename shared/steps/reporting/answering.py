@@ -18,7 +18,7 @@ from shared.report.allocation import AllocationMapping, allocate
 from shared.report.answer import Answer, Chart, Stated
 from shared.report.asking import Ask
 from shared.report.catalogue import FACTS, Column, Report, catalogue
-from shared.report.language import Names, in_both
+from shared.report.language import Names, figure, in_both
 from shared.report.queries import UNPRICED, column_type, facts_sql, where_sql
 from shared.report.queries.digests import rows_digest
 from shared.services import Services
@@ -76,7 +76,7 @@ def answer(
             if mapping is not None:
                 allocate(connection, mapping)
             select_facts(connection, report, ask, columns, path, "fact" if mapping is None else "allocated")
-            notes = _unpriced(connection, report, ask)
+            notes = [*_unpriced(connection, report, ask), *_late(scope, found)]
             stated = _stated(scope, ask, at, found, notes, "" if mapping is None else mapping.label)
             told_of = before.story(services, connection, scope, report, ask, told) if report.has_story else []
         else:
@@ -288,6 +288,25 @@ def _unpriced(connection: duckdb.DuckDBPyConnection, report: Report, ask: Ask) -
             "或其方案按年度累计而其中有账期未知",
         }
     ]
+
+
+def _late(scope: Scope, found: Known) -> list[Names]:
+    """What came after a month was locked; how much of a bill that is only the operator may know."""
+    notes = list[Names]()
+    if scope.view is View.CUSTOMER:
+        return notes
+    for month, one in ((of, late) for of in found.months for late in of.late):
+        amount = f"{figure(one.pretax)} {one.currency}"
+        en, zh = (f" and {amount}", f"、{amount}") if scope.view is View.OPERATOR else ("", "")
+        notes.append(
+            {
+                "en": f"{month.cycle}: the bill of {month.holder} changed after the lock by {one.lines:+} lines{en}; "
+                "that is in no row of it, and adjusts a later month",
+                "zh": f"{month.cycle}：锁定后 {month.holder} 的账单变动 {one.lines:+} 行{zh}，"
+                "不在该账期的数据中，由后续账期调整",
+            }
+        )
+    return notes
 
 
 def _nothing(ask: Ask) -> Names:
