@@ -144,6 +144,18 @@ def paths() -> dict[str, Any]:
             "get": _read("The views that were asked for.", _all("wishes", wish)),
             "post": _do("Ask for a view that there is not.", wish, shape({"name": TEXT, "says": TEXT}, more=False)),
         },
+        "/v1/mappings": {
+            "get": _read(
+                "Every version of your allocation mappings.",
+                _all("mappings", shape({**dict.fromkeys(("allocation", "by", "at"), TEXT), "version": _COUNT})),
+            ),
+            "post": _do(
+                "Submit a version of an allocation mapping; the same again is what it was before.",
+                shape({"owner": TEXT, "allocation": TEXT, "version": _COUNT, "new": {"type": "boolean"},
+                       "warnings": listed(TEXTS)}),
+                shape({"name": TEXT, "text": TEXT}, more=False),
+            ),
+        },
         "/v1/keys": {
             "get": _read("Your API keys, without their texts.", _all("keys", key)),
             "post": _do(

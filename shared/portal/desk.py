@@ -54,7 +54,7 @@ class Desk:
             Route("POST", "/v1/proposals", self.propose),
             Route("POST", "/v1/proposals/approve", self.approve),
             Route("POST", "/v1/proposals/reject", self.reject),
-            *mappings.routes(self.services, self._owner),
+            *mappings.routes(self.services, self._door),
             *Reports(self.services, self._door, self.address, self.small_lines).routes(),
             *deliveries.routes(self.services, self._scheduled(), self._asker),
         )
@@ -145,12 +145,6 @@ class Desk:
         if user is None:
             raise NotAllowedError(f"{by} signed in, and has no role here; ask for a grant")
         return by, user
-
-    def _owner(self, request: Request) -> tuple[str, str]:
-        """Who signed in, and whose documents are theirs."""
-        by, user = self._user(request)
-        view = ROLES[user["role"]].view
-        return by, str(view) if view is View.OPERATOR else f"{view}.{user['of']}"
 
     def _shown(self, proposal: Proposal) -> dict[str, Any]:
         from shared.steps import decide

@@ -58,16 +58,6 @@ def openapi() -> dict[str, Any]:
                     {"seen": _TEXT},
                 )
             },
-            "/v1/mappings": {
-                "get": _operation(
-                    "One's own allocation mappings.", _object({"mappings": {"type": "array", "items": _DATA}})
-                ),
-                "post": _operation(
-                    "Submit a version of an allocation mapping; the same again is what it was before.",
-                    _DATA,
-                    {"name": _TEXT, "text": _TEXT},
-                ),
-            },
             "/v1/proposals/reject": {
                 "post": _operation(
                     "Reject a proposal, or withdraw one's own.",

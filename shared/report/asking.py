@@ -14,7 +14,7 @@ from shared.access.scope import Period, View
 from shared.cycle import Cycle, parse_date
 from shared.errors import BadInputError, ClearbookError
 from shared.ids import Digest, digest_of
-from shared.report.catalogue import Column, Filter, catalogue
+from shared.report.catalogue import FACTS, Column, Filter, catalogue
 from shared.report.language import EN, LANGUAGES
 
 FORMATS = ("csv", "xlsx", "pdf", "json", "parquet")
@@ -22,6 +22,10 @@ USAGE, BILLING = DATES = ("usage", "billing")  # by the date of a line, or by th
 MONTHS_MAX = 18  # of one ask: what is kept for looking back, too
 VALUES_MAX = 200  # of one filter
 _VALUE_MAX = 200  # characters
+_YEARS = range(2000, 2100)  # that a cycle may be of
+CHARGES = ("usage", "refund", "credit", "adjustment")
+GROUPS = ("project", "resource_group", "account", "customer", "region", "service")  # that `group_by` may name
+_TAG = "tag:"  # before a key, in `group_by`
 PRESETS = (
     *("this_month", "last_month", "last_3_months", "last_6_months", "last_12_months"),
     *("this_year", "last_year", "yesterday", "last_7_days", "last_30_days"),
@@ -99,9 +103,30 @@ def parse_ask(said: Mapping[str, Any], view: View, today: date) -> Ask:
         raise BadInputError("allocation", f"{report.name} allocates nothing", "leave it out, or ask for allocation")
     filters = _filters(report.filters_of(view), said.get("filters", {}), said.get("currency"))
     columns = _columns(report.columns[view], said.get("columns", ()))
-    return Ask(
-        report.name, report.version, _period(said, by, today, report.preset), by, filters, columns, allocation, language
-    )
+    period = _period(said, by, today, report.preset)
+    if by == USAGE and report.rows != FACTS:
+        problem = f"{report.name} is of whole months, and what is stated has no day of use"
+        raise BadInputError("by", problem, f"leave it out, or write {BILLING}")
+    return Ask(report.name, report.version, period, by, filters, columns, allocation, language)
+
+
+def tag_of(value: str) -> tuple[str, str]:
+    """The key and the value of a tag that is filtered by, written KEY=VALUE; an empty value: of what has none."""
+    key, is_one, wanted = value.partition("=")
+    if not is_one or not key or '"' in key:
+        raise BadInputError("filters.tag", f"{value!r} is no tag", "write KEY=VALUE, or KEY= for what has none")
+    return key, wanted
+
+
+def grouped_by(value: str) -> tuple[str, str]:
+    """What `group_by` names: (one of GROUPS, ""), or ("", the key of a tag)."""
+    key = value.removeprefix(_TAG)
+    if value in GROUPS:
+        return value, ""
+    if value.startswith(_TAG) and key and '"' not in key:
+        return "", key
+    problem = f"nothing is allocated by {value!r}"
+    raise BadInputError("filters.group_by", problem, f"name one of {', '.join(GROUPS)}, or {_TAG}KEY")
 
 
 def preset_period(preset: str, today: date) -> Period:
@@ -135,6 +160,9 @@ def _period(said: Mapping[str, Any], by: str, today: date, preset_usual: str) ->
     first, last = (_day(said, name, is_end=name == "to") for name in ("from", "to"))
     if last < first:
         raise BadInputError("to", f"{last} is before from, {first}", "both ends are included: put them in order")
+    for name, day in (("from", first), ("to", last)):
+        if day.year not in _YEARS:
+            raise BadInputError(name, f"{day} is of no year that has bills", "write a date of 2000 to 2099")
     months = Cycle.of(last).since(Cycle.of(first)) + 1
     if months > MONTHS_MAX:
         raise BadInputError("to", f"{first} to {last} is {months} months", f"ask for at most {MONTHS_MAX} at a time")
@@ -182,7 +210,22 @@ def _values(filter_: Filter, said: object) -> tuple[str, ...]:
     for one in values:
         if len(one) > _VALUE_MAX or not one.isprintable():
             raise BadInputError(place, f"{one[:40]!r} cannot be a value", f"give at most {_VALUE_MAX} characters")
+        _refuse_impossible(filter_.name, one, place)
     return tuple(sorted(set(values)))
+
+
+def _refuse_impossible(name: str, value: str, place: str) -> None:
+    """Refuse what a filter can never find; an empty value means what has none."""
+    if name == "tag":
+        tag_of(value)
+    elif name == "group_by":
+        grouped_by(value)
+    elif name == "month" and value:
+        Cycle.parse(value, place)
+    elif name == "date" and value:
+        parse_date(value, place)
+    elif name == "charge" and value not in CHARGES:
+        raise BadInputError(place, f"there is no {value!r}", f"name one of {', '.join(CHARGES)}")
 
 
 def _columns(known: Sequence[Column], said: object) -> tuple[str, ...]:
@@ -192,4 +235,8 @@ def _columns(known: Sequence[Column], said: object) -> tuple[str, ...]:
     for one in said:
         if one not in names:
             raise BadInputError("columns", f"there is no {one!r} in this report", f"its columns are {', '.join(names)}")
-    return tuple(one for one in names if one in said) if said else tuple(names)
+    if not said:
+        return tuple(names)
+    # Amounts of two currencies are never one sum, so their currency comes with them.
+    is_summed = any(one.type.is_summed for one in known if one.name in said)
+    return tuple(one for one in names if one in said or (is_summed and one == "currency"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from shared.agreement.agreement import CONTRACT_YEAR
+from shared.agreement.agreement import CONTRACT_YEAR, Agreement
 from shared.agreement.overlaps import overlapping
 from shared.agreement.price_plan import PricePlan, sold_as
 from shared.columnar import connect
@@ -217,7 +217,17 @@ def _of_holder(
 
 def refuse_unknown_months(sold: Share) -> None:
     """Refuse a plan that counts over contract years where a month of the year before this one is not known."""
+    for version, scale, month in unknown_months(sold):
+        problem = f"its scale {scale} counts over contract years, and the bill of {month} is not known"
+        remedy = "begin the plan with the first month that is, or try it with over: month"
+        raise BadInputError(f"{version.id} version {version.version}", problem, remedy)
+
+
+def unknown_months(sold: Share) -> list[tuple[Agreement, str, str]]:
+    """The sale's versions that count over contract years of which a month before this one is not known: the first such
+    scale and month of each."""
     known = {str(one) for one in sold.known}
+    found = []
     for version in prices.versions(sold):
         yearly = [name for name, scale in version.scales.items() if scale.over == CONTRACT_YEAR]
         begun = min(one.begins for one in sold.agreements if one.id == version.id)
@@ -225,9 +235,8 @@ def refuse_unknown_months(sold: Share) -> None:
         year = sold.year(version.id, sold.cycle) if yearly else 0
         unknown = [str(one) for one in months if sold.year(version.id, one) == year and str(one) not in known]
         if yearly and unknown:
-            problem = f"its scale {yearly[0]} counts over contract years, and the bill of {unknown[0]} is not known"
-            remedy = "begin the plan with the first month that is, or try it with over: month"
-            raise BadInputError(f"{version.id} version {version.version}", problem, remedy)
+            found.append((version, yearly[0], unknown[0]))
+    return found
 
 
 def _unknown_cost(sold: Share, bought: Share) -> str:

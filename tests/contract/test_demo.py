@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -27,7 +27,10 @@ from lxml import etree
 
 from infra.clearbook.context import start_local
 from infra.clearbook.demo.month import month
+from shared.report.catalogue import catalogue
+from shared.report.language import figure
 from tests.contract.kept import differences, kept
+from tests.contract.reported import Reported, by
 
 LINES = 6000  # of the whole month; from SINCE on about a thirtieth, on its last day
 SINCE = 30
@@ -272,6 +275,66 @@ def test_the_payment_file_fits_its_schema_and_says_what_the_list_says(files: Fil
         for one in document.iterfind(".//p:CdtTrfTxInf", space)
     ]
     assert sorted(paid) == sorted((row["instruction"], row["amount"]) for row in files.payouts)
+
+
+def test_every_report_adds_up_to_the_bill_the_statements_and_the_payout_in_every_format(
+    played: Played, files: Files, tmp_path: Path
+) -> None:
+    def of(name: str, as_: str = "operator", **more: Any) -> Reported:
+        return Reported(played.home, tmp_path, name, as_, CYCLE, **more)
+
+    reports = {name: of(name) for name in catalogue()}
+    assert {name: found for name, one in reports.items() if (found := one.same_everywhere())} == {}
+
+    # The bill: whatever it is broken down by, it is what the provider billed until the lock, and the rest is said.
+    late = [one for one in played.first["cases"] if one["kind"] == "arrived_after_lock" and Decimal(one["amount"])]
+    for one in late:
+        changed = f"the bill of {one['reseller']} changed after the lock by {one['lines']:+} lines"
+        said = f"{changed} and {figure(one['amount'])} {one['currency']};"
+        assert said in str(reports["billing_summary"].about["notes"])
+    after = sum((Decimal(one["amount"]) for one in late), Decimal(0))
+    billed = sum((Decimal(one["totals"]["CNY"]["pretax"]) for one in played.first["snapshots"]), Decimal(0))
+    for name in ("billing_summary", "service_costs", "usage_detail", "allocation", "trend", "reseller_margin"):
+        assert reports[name].total("cost") == billed - after, name
+    finance, lines = reports["finance_summary"], reports["usage_detail"]
+    assert [finance.total(one) for one in ("billed", "settled", "unexplained")] == [billed, billed, 0]
+    is_known = [one for one in lines.rows if one["resale_price"] is not None and one["cost"] is not None]
+    assert reports["reseller_margin"].total("margin") == sum(one["resale_price"] - one["cost"] for one in is_known)
+
+    # What is no usage, line by line, is what the summary sets apart.
+    summary = reports["billing_summary"]
+    for charge in ("refund", "credit", "adjustment"):
+        apart = [
+            reports[name].total("cost", by("charge", charge))
+            for name in ("billing_summary", "service_costs", "adjustments")
+        ]
+        assert len(set(apart)) == 1, charge
+
+    # The statements: as they were published, and as the bank was told to pay them.
+    for one in played.first["settlements"]:
+        is_its = by("reseller", one["reseller"])
+        published = rows_of(files.statement(one, "csv"))
+        detail = [row for row in reports["commission_detail"].rows if is_its(row)]
+        assert sorted((row["rule"], row["kind"], row["amount"]) for row in detail) == sorted(
+            (line["rule"], line["kind"], Decimal(line["amount"])) for line in published
+        )
+        exact = summary.total("commission", is_its)
+        assert exact.quantize(Decimal("0.01"), ROUND_HALF_UP) == Decimal(one["total"])
+        for name in ("statements", "finance_summary"):
+            told = [reports[name].total(column, is_its) for column in ("total", "payable", "paid")]
+            assert told == [Decimal(one[column]) for column in ("total", "payable", "payable")], name
+    paid = sum((Decimal(row["amount"]) for row in files.payouts), Decimal(0))
+    assert reports["statements"].total("paid") == paid > 0
+
+    # Each party's price is the next one's cost, and customers are charged what resellers sold for.
+    sellers = sorted({one["reseller"] for one in played.first["settlements"]})
+    margins = {one: of("reseller_margin", f"reseller:{one}", formats=("parquet",)) for one in sellers}
+    for reseller, margin in margins.items():
+        assert margin.total("cost") == summary.total("resale_price", by("reseller", reseller)) > 0
+    for customer in sorted({one["customer"] for one in margins["aurora"].rows})[:2]:
+        charged = of("billing_summary", f"customer:{customer}", formats=("parquet",))
+        sold = [one.total("resale_price", by("customer", customer)) for one in margins.values()]
+        assert charged.total("price") == sum(sold), customer
 
 
 def test_bean_check_accepts_the_journal_of_the_month(played: Played, files: Files, tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from infra.clearbook.people import PREPARER
 from infra.clearbook.remote import RefusedError
 from infra.localcloud.faults.plan import Fault
 from infra.provision.buckets import REPORTS_DAYS
+from shared.access.principal import LacksRightError
 from shared.cycle import parse_instant, stamp
 from shared.steps.acts import grants
-from shared.steps.reporting import access_log, runs
+from shared.steps.delivering.reports import Wanted
+from shared.steps.reporting import access_log, mappings, runs, scheduled, selections, submitting
 from tests.builders import ACME, ATLAS, BIRCH, CYCLE, parties
 from tests.desk import desk
 from tests.fakes import KilledError, State
@@ -196,13 +199,33 @@ def test_an_expired_run_says_so_and_is_made_anew_when_it_is_asked_for(ask: Clien
     assert fetched(ask, linked(ask, "ria", again)["path"])[0]
 
 
-def test_a_refusal_while_it_is_built_ends_the_run_with_what_to_do_and_asking_again_begins_it_anew(ask: Client) -> None:
-    run = ask.run("ria", "allocation", format="csv", allocation="nothing")
+def failed(ask: Client) -> Any:
+    """A run whose mapping was there when it was asked for, and by its own time was not when it was built."""
+    ask.small_lines = 0
+    services = ask.world.services
+    text = "{allocation: teams, version: 1, effective: {from: 2025-01-01}, rules: [{id: a, target: {field: region}}]}"
+    submitting.submit(services, "reseller.aurora", text.encode(), "ria", ask.at)
+    run = ask.run("ria", "allocation", format="csv", allocation="teams")
+    assert run["state"] == "queued"
+    key = mappings.key("reseller.aurora", "teams", 1)
+    row = services.rows.get("mappings", key)
+    assert row is not None
+    kept = {name: value for name, value in row.items() if name not in ("owner", "name")}
+    services.rows.put("mappings", key, {**kept, "at": "2025-07-05T04:00:01Z"})
+    ask.world.pump.drain()
+    return ask.done("ria", "GET", f"/v1/report-runs/{run['id']}")
 
-    assert run["state"] == "failed"
-    assert run["because"] == "allocation: there is no mapping 'nothing'; submit one first"
+
+def test_a_refusal_while_it_is_built_ends_the_run_with_what_to_do_and_asking_again_begins_it_anew(ask: Client) -> None:
+    run = failed(ask)
+
+    because = "allocation: there is no mapping 'teams'; name one of teams"
+    assert (run["state"], run["because"]) == ("failed", because)
     assert ask("ria", "GET", f"/v1/report-runs/{run['id']}/result")[0] == 409
-    assert ask.run("ria", "allocation", format="csv", allocation="nothing")["state"] == "failed"
+    ask.at = "2025-07-05T04:00:02Z"
+    assert ask.run("ria", "allocation", format="csv", allocation="teams")["state"] == "queued"
+    ask.world.pump.drain()
+    assert ask.done("ria", "GET", f"/v1/report-runs/{run['id']}")["state"] == "succeeded"
 
 
 def test_rows_come_page_by_page_and_a_page_of_other_rows_is_refused(ask: Client) -> None:
@@ -221,7 +244,8 @@ def test_rows_come_page_by_page_and_a_page_of_other_rows_is_refused(ask: Client)
     assert len(pages) == run["rows"] > 4
     other = ask.run("ann", "service_costs")
     token = ask.done("ann", "GET", f"/v1/report-runs/{run['id']}/result?limit=2")["next"]
-    for page, path in ((token, other["id"]), ("x", run["id"]), ("W10=", run["id"])):
+    far = base64.urlsafe_b64encode(json.dumps([run["id"], 1, 10**30]).encode()).decode()
+    for page, path in ((token, other["id"]), ("x", run["id"]), ("W10=", run["id"]), (far, run["id"])):
         status, found = ask("ann", "GET", f"/v1/report-runs/{path}/result?page={page}")
         assert (status, found["detail"].split(":")[0]) == (400, "page")
 
@@ -239,6 +263,96 @@ def test_what_a_row_drills_down_to_adds_up_to_it_with_the_filters_kept(ask: Clie
             ["ecs"],
         )
     assert ask("ria", "POST", f"/v1/report-runs/{run['id']}/drill-down", {"row": len(rows)})[0] == 400
+
+
+@pytest.mark.parametrize("by", ["service", "region", "account", "tag:team"])
+def test_what_an_allocated_row_drills_down_to_is_what_was_allocated(ask: Client, by: str) -> None:
+    run = ask.run("ria", "allocation", filters={"group_by": by})
+    rows = ask.done("ria", "GET", f"/v1/report-runs/{run['id']}/result")["rows"]
+    assert rows
+    for number, row in enumerate(rows):
+        below = ask.done("ria", "POST", f"/v1/report-runs/{run['id']}/drill-down", {"row": number})
+        named = {"tag": [f"team={row['target'] or ''}"]} if by == "tag:team" else {by: [row["target"] or ""]}
+        assert below["ask"]["filters"].items() >= named.items()
+        sums = below["about"]["control_totals"]["CNY"]
+        assert (sums["list_amount"], sums.get("commission")) == (row["list_amount"], row["commission"])
+
+
+MAPPING = (
+    "{allocation: all, version: NUMBER, effective: {from: 2025-01-01}, rules: [{id: a, target: {field: account}}]}"
+)
+
+
+def submitted(number: int) -> dict[str, str]:
+    return {"name": "all.yaml", "text": MAPPING.replace("NUMBER", str(number))}
+
+
+def test_a_key_submits_and_lists_mappings_of_its_owner_alone(ask: Client) -> None:
+    key = ask.done("ria", "POST", "/v1/keys", {"name": "close"})["key"]
+    others = ask.done("bo", "POST", "/v1/keys", {"name": "close"})
+
+    made = ask.done(key, "POST", "/v1/mappings", submitted(1), **{"Idempotency-Key": "one"})
+    again = ask.done(key, "POST", "/v1/mappings", submitted(1), **{"Idempotency-Key": "one"})
+    assert (made["owner"], made["new"], again, ask.headers["Idempotency-Replayed"]) == (
+        "reseller.aurora", True, made, "true",
+    )  # fmt: skip
+    [listed] = ask.done("ria", "GET", "/v1/mappings")["mappings"]
+    assert (listed["allocation"], listed["version"], listed["by"][:4]) == ("all", 1, "key.")
+    assert ask("ria", "GET", "/v1/mappings", None, **{"If-None-Match": ask.headers["ETag"]})[0] == 304
+    assert ask.done(others["key"], "GET", "/v1/mappings")["mappings"] == []
+    ask.done("bo", "POST", f"/v1/keys/{others['id']}/revoke", {})
+    assert ask(others["key"], "GET", "/v1/mappings")[0] == 401
+
+
+def test_versions_of_mappings_stay_for_good_and_so_are_not_without_number(
+    ask: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "VERSIONS_MAX", 2)
+    for number in (1, 2):
+        ask.done("ria", "POST", "/v1/mappings", submitted(number))
+
+    status, found = ask("ria", "POST", "/v1/mappings", submitted(3))
+
+    assert (status, found["detail"].split(":")[0]) == (400, "mappings")
+    assert not ask.done("ria", "POST", "/v1/mappings", submitted(2))["new"]
+    assert ask.done("bo", "POST", "/v1/mappings", submitted(1))["new"]
+
+
+def test_a_row_that_a_mapping_made_is_not_drilled_down_to_lines_that_are_more(ask: Client) -> None:
+    ask.done("ria", "POST", "/v1/mappings", submitted(1))
+    run = ask.run("ria", "allocation", allocation="all")
+
+    status, found = ask("ria", "POST", f"/v1/report-runs/{run['id']}/drill-down", {"row": 0})
+
+    assert (status, found["detail"].split(":")[0]) == (400, "row")
+
+
+@pytest.mark.parametrize("limit", ["0", "201", "0000000001" + "0" * 10, "000000001" + "0" * 5000, "x", "-1", "１"])
+def test_a_limit_that_is_no_small_number_is_refused(ask: Client, limit: str) -> None:
+    status, found = ask("ria", "GET", f"/v1/report-runs?limit={limit}")
+
+    assert (status, found["detail"].split(":")[0]) == (400, "limit")
+
+
+@pytest.mark.parametrize("columns", [["lines"], ["month", "list_amount"], ["commission", "resale_price"]])
+def test_figures_come_with_their_currency_whichever_columns_are_asked_for(ask: Client, columns: list[str]) -> None:
+    run = ask.run("ria", columns=columns)
+
+    rows = ask.done("ria", "GET", f"/v1/report-runs/{run['id']}/result")["rows"]
+    assert [set(row) for row in rows] == [{*columns, "currency"}]
+    assert rows[0]["currency"] == "CNY"
+
+
+def test_what_has_no_price_is_counted_among_what_was_asked_for(ask: Client) -> None:
+    def told(**said: Any) -> list[str]:
+        return [one["en"].split(":")[0] for one in ask.run("ria", **said)["about"]["notes"]]
+
+    rows = ask.done("ria", "GET", f"/v1/report-runs/{ask.run('ria')['id']}/result")["rows"]
+    lines, unpriced = (sum(one[name] for one in rows) for name in ("lines", "unpriced_lines"))
+
+    assert told() == [f"{unpriced} of {lines} lines have no price"]
+    assert 0 < unpriced < lines
+    assert told(filters={"customer": "acme"}) == []
 
 
 def test_reading_again_what_is_known_sends_nothing(ask: Client) -> None:
@@ -357,6 +471,17 @@ BAD: list[tuple[str, dict[str, Any], int, str]] = [
     ("ria", {"report": "billing_summary", "from": "2020-01", "to": "2025-06"}, 400, "to"),
     ("ria", {"report": "billing_summary", "from": "2021-01", "to": "2021-02"}, 400, "to"),
     ("ria", {"report": "billing_summary", "from": "2026-01", "to": "2026-02"}, 400, "from"),
+    ("ria", {"report": "billing_summary", "from": "9999-12-01", "to": "9999-12-31"}, 400, "from"),
+    ("ria", {"report": "billing_summary", "from": "0001-01-01", "to": "0001-01-31"}, 400, "from"),
+    ("ria", {"report": "billing_summary", "by": "usage", "from": "1999-12-31", "to": "2000-01-01"}, 400, "from"),
+    ("ria", {"report": "statements", "by": "usage", "from": "2025-06-02", "to": "2025-06-03"}, 400, "by"),
+    ("ria", {"report": "billing_summary", "filters": {"charge": "fees"}}, 400, "filters.charge"),
+    ("ria", {"report": "billing_summary", "filters": {"month": ["June"]}}, 400, "filters.month"),
+    ("ria", {"report": "usage_detail", "filters": {"date": "2025-06-31"}}, 400, "filters.date"),
+    ("ria", {"report": "usage_detail", "filters": {"tag": ["team=web", "=web"]}}, 400, "filters.tag"),
+    ("ria", {"report": "allocation", "filters": {"group_by": "colour"}}, 400, "filters.group_by"),
+    ("ria", {"report": "allocation", "filters": {"group_by": "tag:"}}, 400, "filters.group_by"),
+    ("ria", {"report": "allocation", "from": "2025-06", "to": "2025-06", "allocation": "none"}, 400, "allocation"),
     ("ria", {"report": "billing_summary", "format": "docx"}, 400, "format"),
     ("ria", {"report": "billing_summary", "speed": "fast"}, 400, "speed"),
     ("ria", {"selection": 7}, 400, "selection"),
@@ -419,6 +544,19 @@ def test_a_link_ends_when_it_expires_is_revoked_or_its_maker_may_no_more(ask: Cl
     assert fetched(ask, third["path"])
     ask.world.approve(_granted(ask.world, "ria", ""))
     assert ask("", "GET", third["path"])[0] == 410
+
+
+def test_a_link_that_is_followed_too_often_waits_and_no_other_does(ask: Client) -> None:
+    run = ask.run("ria", format="csv")
+    first, second = (linked(ask, "ria", run)["path"] for _ in range(2))
+
+    answers = [ask("", "GET", first)[0] for _ in range(31)]
+
+    assert (answers[:30], answers[30]) == ([302] * 30, 429)
+    assert ask.headers["Retry-After"] == "1"
+    assert ask("", "GET", second)[0] == 302
+    ask.at = stamp(parse_instant(ask.at) + timedelta(seconds=1))
+    assert ask("", "GET", first)[0] == 302
 
 
 def test_a_link_answers_one_method_and_leads_to_one_file(ask: Client) -> None:
@@ -583,6 +721,24 @@ def test_a_selection_is_kept_and_an_admin_publishes_one_for_others(ask: Client) 
     assert ask.done("carl", "GET", "/v1/templates") == {"templates": []}
 
 
+def test_a_template_for_others_names_no_mapping_of_the_operator(ask: Client) -> None:
+    asked = {"name": "teams", "ask": {"report": "allocation", "allocation": "our-teams"}}
+    kept = ask.done("ada", "POST", "/v1/selections", asked)
+
+    status, found = ask("ada", "POST", f"/v1/selections/{kept['id']}/publish", {"views": ["customer"]})
+
+    assert (status, found["detail"].split(":")[0]) == (400, "ask.allocation")
+    assert ask.done("ada", "POST", f"/v1/selections/{kept['id']}/publish", {"views": ["operator"]})
+
+
+def test_wishes_of_one_person_are_not_without_number(ask: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selections, "_MOST", 1)
+    wish = {"name": "by rack", "says": "what each rack cost"}
+    assert ask.done("ann", "POST", "/v1/wishes", wish) == ask.done("ann", "POST", "/v1/wishes", wish)
+    status, found = ask("ann", "POST", "/v1/wishes", {**wish, "name": "by row"})
+    assert (status, found["detail"].split(":")[0]) == (400, "wishes")
+
+
 def test_an_analyst_asks_for_a_view_that_is_missing_and_the_admin_reads_it(ask: Client) -> None:
     made = ask.done("ann", "POST", "/v1/wishes", {"name": "Idle", "says": "Instances without usage."})
 
@@ -604,6 +760,22 @@ def test_months_and_statements_say_how_far_they_are_to_each_their_own(ask: Clien
     assert (mine["reseller"], mine["month"], mine["issued"]) == ("aurora", "2025-06", "2025-07-03")
     assert ask.done("carl", "GET", "/v1/statements?from=2025-06")["statements"] == []
     assert ask("ria", "GET", "/v1/months?from=2025-06&to=2025-05")[0] == 400
+
+
+def test_a_schedule_of_a_key_that_has_expired_asks_for_nothing(ask: Client) -> None:
+    key = ask.done(
+        "ria", "POST", "/v1/keys", {"name": "nightly", "rights": ["reports", "export"], "expires_in_days": 1}
+    )
+    asked = {"report": "trend"}
+    wanted = Wanted("reseller.aurora", f"key.{key['id']}", asked, "csv", date(2025, 7, 6))
+    now = parse_instant(ask.at)
+    reports, tomorrow = scheduled.reports(ADDRESS, lambda: now), stamp(now + timedelta(days=1))
+    reports.check(ask.world.services, wanted, stamp(now))
+
+    with pytest.raises(LacksRightError, match="has expired; make another key"):
+        reports.check(ask.world.services, wanted, tomorrow)
+    with pytest.raises(LacksRightError, match="has expired; make another key"):
+        reports.request(ask.world.services, wanted, tomorrow)
 
 
 def test_a_schedule_asks_for_its_report_and_tells_a_link_that_leads_to_it(ask: Client) -> None:
@@ -669,7 +841,9 @@ def test_the_command_fails_with_what_to_do_where_the_run_did(
     portal = desk(lambda: granted(ask.world.services, "portal"), lambda: ask.at)("ria")
     monkeypatch.setattr(remote, "portal", lambda home, by: portal)
     asked = {"from": "2025-06", "to": "2025-06", "allocation": "none"}
-    with pytest.raises(report_runs.RunFailedError, match="failed: allocation: there is no mapping 'none'"):
+    with pytest.raises(RefusedError, match="allocation: there is no mapping 'none'; submit one first"):
         report_runs.request_run("allocation", asked, [], "csv", "ria", None, None, None)
+    with pytest.raises(report_runs.RunFailedError, match="failed: allocation: there is no mapping 'teams'"):
+        report_runs.get_run(failed(ask)["id"], "ria", None, None, None)
     with pytest.raises(RefusedError, match="there is no report run 'run_none'"):
         report_runs.get_run("run_none", "ria", None, None, None)

@@ -11,8 +11,11 @@ import duckdb
 import pytest
 
 from shared.access.scope import Scope, View
+from shared.columnar import connect
 from shared.report.answer import Answer
 from shared.report.asking import parse_ask
+from shared.report.catalogue import catalogue
+from shared.report.facts import FACT_TYPES, fact_columns
 from shared.steps import state
 from shared.steps.acts import price_plans
 from shared.steps.reporting import answering
@@ -85,3 +88,50 @@ def test_what_changed_is_told_in_both_languages_once_the_month_before_is_known(w
         "en": "In total CNY 900.00, up 56 % (CNY 324.00) on the period before.",  # of 576.00
         "zh": "合计 CNY 900.00，较上期增加 56%（CNY 324.00）。",
     }
+
+
+def test_a_plan_that_counts_over_unknown_months_leaves_its_lines_without_a_price_and_the_others_with_theirs(
+    world: World, tmp_path: Path
+) -> None:
+    bands = [{"upto": "600", "percent": "0"}, {"percent": "50"}]
+    scale = {"scope": "reseller", "measure": "gross", "method": "graduated", "bands": bands, "over": "contract_year"}
+    rules = [{"id": "all", "when": "`true`", "price": {"basis": "gross", "scale": "volume"}}]
+    yearly = plan("op", "borealis", "100", rules=rules, scales={"volume": scale})  # since January, of which nothing is
+    named = {"by": "paula", "why": "sold so", "at": world.at}
+    world.approve(price_plans.propose_price_plan(world.services, yearly, yearly["price_plan"], **named))
+
+    found = run(world, tmp_path, View.OPERATOR, "", "billing_summary")
+
+    assert rows(found, "reseller", "lines", "unpriced_lines", "cost", "resale_price", "commission") == [
+        ("aurora", 3, 0, Decimal(600), Decimal(480), Decimal(60)),
+        ("aurora", 1, 0, Decimal(40), Decimal(32), None),  # which no rule of the agreement takes
+        ("aurora", 1, 0, Decimal(1000), Decimal(800), Decimal(100)),
+        ("borealis", 3, 3, Decimal(150), None, Decimal(15)),
+    ]
+    assert [one["en"] for one in found.stated.notes] == [
+        "3 of 8 lines have no price: no price plan is in force, a case holds them, or their plan counts over a year of "
+        "which a month is not known"
+    ]
+    assert "op-borealis version 1" in found.stated.price_plans
+
+
+def test_a_line_that_is_priced_in_another_currency_than_its_bill_has_a_price(tmp_path: Path) -> None:
+    report = catalogue()["billing_summary"]
+    ask = parse_ask({"report": report.name, "from": "2025-06", "to": "2025-06"}, View.CUSTOMER, TODAY)
+    facts = [("a", "USD", "10", None), ("a", "CNY", None, "72"), ("b", "USD", "5", None), (None, "CNY", None, "-1")]
+    with connect(tmp_path, 256) as connection:
+        connection.execute("CREATE TABLE service (code VARCHAR, name VARCHAR, category VARCHAR)")
+        nothing = ", ".join(f"NULL::{FACT_TYPES[name]} AS {name}" for name in fact_columns(View.CUSTOMER))
+        connection.execute(f"CREATE TABLE fact AS SELECT {nothing} WHERE false")
+        for line, currency, listed, price in facts:
+            values = [line, currency, listed, price]
+            connection.execute("INSERT INTO fact (line_id, currency, list_amount, price) VALUES (?, ?, ?, ?)", values)
+        answering.select_facts(connection, report, ask, report.columns[View.CUSTOMER], tmp_path / "rows")
+        found = connection.execute(
+            "SELECT currency, lines, unpriced_lines, list_amount, price FROM read_parquet(?)", [str(tmp_path / "rows")]
+        ).fetchall()
+
+    assert [tuple(map(str, one)) for one in found] == [
+        ("CNY", "1", "0", "None", "71.000000000000000000"),
+        ("USD", "2", "1", "15.0000000000", "None"),
+    ]

@@ -240,7 +240,13 @@ def test_availability_says_which_days_there_are_and_that_a_lock_makes_them_final
         assert (settled.last, settled.is_final_until) == (date(2025, 6, 30), None)
         assert [one["en"].split(":")[0] for one in settled.why] == [f"{CYCLE} is settled and not locked"]
 
+        def stated(report: str, last: str, view: View = View.OPERATOR, who: str = "") -> Any:
+            found = run(world, tmp_path / f"{report}-{last}", view, who, report, to=last).stated
+            return found.is_final, [one["en"].split(":")[0] for one in found.why_not_final]
+
         world.lock("aurora")
+        assert stated("statements", "2025-06") == (False, ["2025-06 is not locked"])
+        assert stated("statements", "2025-06", View.RESELLER, "aurora") == (True, [])
         locked = available(world, View.CUSTOMER, "acme")
         assert (locked.is_final_until, locked.why) == (date(2025, 6, 30), [])
         assert locked.updated_at > draft.updated_at
@@ -248,6 +254,30 @@ def test_availability_says_which_days_there_are_and_that_a_lock_makes_them_final
         assert available(world, View.OPERATOR).is_final_until is None
         world.lock("borealis")
         assert available(world, View.OPERATOR).is_final_until == date(2025, 6, 30)
+        for report in ("statements", "commission_detail", "finance_summary", "billing_summary"):
+            assert stated(report, "2025-06") == (True, [])
+        # What comes after the lock is in no row of June; that is said, to each what is its own.
+        before = run(world, tmp_path / "before", View.OPERATOR, "", "billing_summary")
+        world.bill(P1, DAYS[0], item(ACME, "100.00"), item(ACME, "5.00"))
+        world.pull_again(1)
+        after = run(world, tmp_path / "after", View.OPERATOR, "", "billing_summary")
+        assert (after.digest, before.stated.notes) == (before.digest, after.stated.notes[:-1])
+        changed = "2025-06: the bill of aurora changed after the lock by +1 lines"
+        assert f"{changed} and 5 CNY; " in after.stated.notes[-1]["en"]
+        theirs = run(world, tmp_path / "theirs", View.RESELLER, "aurora", "billing_summary").stated.notes
+        assert f"{changed}; " in theirs[-1]["en"]
+        for view, who in ((View.RESELLER, "borealis"), (View.CUSTOMER, "acme")):
+            notes = run(world, tmp_path / who, view, who, "billing_summary").stated.notes
+            assert [one for one in notes if "after the lock" in one["en"]] == []
+
+        # July is not there, then a draft: it is not final because June is.
+        assert stated("statements", "2025-07")[1] == ["2025-07 has not been settled yet, not even as a draft"]
+        world.bill(P1, "2025-07-01", item(ACME, "9.00"))
+        world.daily("2025-07-04")
+        for report in ("statements", "commission_detail"):
+            assert stated(report, "2025-07") == (False, ["2025-07 is not locked"])
+        found = run(world, tmp_path / "july", View.OPERATOR, "", "statements", to="2025-07")
+        assert parse_instant(found.stated.as_of) > parse_instant(locked.updated_at)
 
 
 def test_a_report_that_a_view_may_not_run_has_nothing(world: World) -> None:
@@ -292,12 +322,14 @@ rules: [{id: storage, when: "product_code == 'oss'", target: storage}]
 
 @pytest.mark.parametrize("report", [one.name for one in catalogue().values()])
 def test_every_filter_that_a_view_has_can_be_asked(world: World, tmp_path: Path, report: str) -> None:
+    elsewhere = {
+        "tag": "team=none", "group_by": "region", "month": "2025-05", "date": "2025-05-31", "charge": "credit",
+    }  # fmt: skip
     for view, who in ((View.OPERATOR, ""), (View.RESELLER, "aurora"), (View.CUSTOMER, "acme")):
         if not catalogue()[report].may_run(view):
             continue
         for one in catalogue()[report].filters_of(view):
-            value = {"tag": "team=none", "group_by": "region"}.get(one.name, "none")
-            found = run(world, tmp_path, view, who, report, filters={one.name: value})
+            found = run(world, tmp_path, view, who, report, filters={one.name: elsewhere.get(one.name, "none")})
             assert found.rows == 0 or one.name == "group_by", (view, one.name)
 
 

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.bill.line import AMOUNT, QUANTITY
-from shared.errors import BadInputError
-from shared.report.asking import USAGE, Ask
+from shared.report.asking import USAGE, Ask, grouped_by, tag_of
 from shared.report.catalogue import Report, Type
 from shared.report.facts import MONEY
 
@@ -54,12 +53,15 @@ _FIGURES: Mapping[str, str] = {
     "margin": f"CAST(price - cost AS {MONEY})",
     "commission": "commission",
 }
+# A price in another currency than the bill stands in a fact of its own, beside that of the line.
+UNPRICED = (
+    "count(DISTINCT line_id) FILTER (price IS NULL AND line_id NOT IN (SELECT line_id FROM fact "
+    "WHERE price IS NOT NULL AND list_amount IS NULL AND line_id IS NOT NULL))"
+)
 _COUNTS: Mapping[str, str] = {
     "lines": "count(DISTINCT line_id)",
-    "unpriced_lines": "count(DISTINCT line_id) FILTER (price IS NULL)",
+    "unpriced_lines": UNPRICED,
 }
-GROUPS = ("project", "resource_group", "account", "customer", "region", "service")
-_TAG = "tag:"
 _TYPES: Mapping[Type, str] = {Type.COUNT: "BIGINT", Type.DATE: "DATE", Type.QUANTITY: QUANTITY, Type.AMOUNT: MONEY}
 
 
@@ -127,21 +129,14 @@ def _condition(name: str, values: Sequence[str], given: dict[str, Any]) -> str:
     if name == "date":
         return "list_contains($of_date::VARCHAR[], CAST(date AS VARCHAR))"
     if name == "tag":
-        tags = [_tag(one) for one in values]
+        tags = [tag_of(one) for one in values]
         given |= {"of_tag": [key for key, _ in tags], "of_value": [value for _, value in tags]}
         return (
             "EXISTS (FROM (SELECT unnest($of_tag::VARCHAR[]) AS k, unnest($of_value::VARCHAR[]) AS v) "
-            "WHERE json_extract_string(f.tags, '$.\"' || k || '\"') = v)"
+            "WHERE coalesce(json_extract_string(f.tags, '$.\"' || k || '\"'), '') = v)"
         )
     # An empty value means what has none.
     return f"list_contains($of_{name}::VARCHAR[], coalesce({_OF_FACT[name]}, ''))"
-
-
-def _tag(value: str) -> tuple[str, str]:
-    key, is_one, wanted = value.partition("=")
-    if not is_one or not key or '"' in key:
-        raise BadInputError("filters.tag", f"{value!r} is no tag", "write KEY=VALUE")
-    return key, wanted
 
 
 def _target(ask: Ask, given: dict[str, Any]) -> dict[str, str]:
@@ -150,11 +145,8 @@ def _target(ask: Ask, given: dict[str, Any]) -> dict[str, str]:
         return {}
     if ask.allocation:
         return {"target": "nullif(target, '')"}
-    [by] = ask.filters["group_by"]
-    if by.startswith(_TAG) and by[len(_TAG) :] and '"' not in by:
-        given["by_tag"] = f'$."{by[len(_TAG) :]}"'
-        return {"target": "json_extract_string(f.tags, $by_tag)"}
-    if by not in GROUPS:
-        problem = f"nothing is allocated by {by!r}"
-        raise BadInputError("filters.group_by", problem, f"name one of {', '.join(GROUPS)}, or {_TAG}KEY")
-    return {"target": _OF_FACT[by]}
+    by, tag = grouped_by(ask.filters["group_by"][0])
+    if by:
+        return {"target": _OF_FACT[by]}
+    given["by_tag"] = f'$."{tag}"'
+    return {"target": "json_extract_string(f.tags, $by_tag)"}

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from shared.access.scope import Scope, View, scoped
 from shared.columnar import connect, insert, quoted
-from shared.control import months
+from shared.cycle import parse_instant
 from shared.errors import BadInputError
 from shared.ids import Digest, digest_of
+from shared.parties.parties import OPERATOR
 from shared.report.allocation import AllocationMapping, allocate
 from shared.report.answer import Answer, Chart, Stated
 from shared.report.asking import Ask
 from shared.report.catalogue import FOCUS, Column, Report, catalogue
-from shared.report.language import Names, in_both
-from shared.report.queries import column_type, facts_sql
+from shared.report.language import Names, figure, in_both
+from shared.report.queries import UNPRICED, column_type, facts_sql, where_sql
 from shared.report.queries.digests import rows_digest
 from shared.services import Services
 from shared.steps import state
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from shared.report.allocation import AllocationMapping  # type: ignore[import-not-found,unused-ignore]
 
-VERSION = 1  # changes with anything that changes what is answered
+VERSION = 2  # changes with anything that changes what is answered
 _CURRENCIES = ("currency", "BillingCurrency")  # of the amounts of a row
 _CHARTED = ("price", "resale_price", "cost", "amount", "total")  # the first that a report has is drawn
 
@@ -72,14 +73,15 @@ def answer(
             found = facts.known(services, scope, ask.cycles)
             facts.load(services, connection, scope, found, told)
             told("computing")
-            mapping = _mapping(services, scope, ask, at)
+            mapping = mapping_of(services, scope, ask, at)
             if mapping is not None:
                 allocate(connection, mapping)
             if report.rows == FOCUS:
-                notes = left_out = focus.select(services, connection, scope, report, ask, columns, path)
+                left_out = focus.select(services, connection, scope, report, ask, columns, path)
             else:
                 select_facts(connection, report, ask, columns, path, "fact" if mapping is None else "allocated")
-                notes = _unpriced(connection, found)
+                left_out = _unpriced(connection, report, ask)
+            notes = [*left_out, *_late(scope, found)]
             stated = _stated(scope, ask, at, found, notes, "" if mapping is None else mapping.label)
             told_of = before.story(services, connection, scope, report, ask, told) if report.has_story else []
         else:
@@ -92,8 +94,8 @@ def answer(
     return Answer(report, columns, path, count, totals, digest, stated, told_of, _charts(report, columns))
 
 
-def _mapping(services: Services, scope: Scope, ask: Ask, at: str) -> AllocationMapping | None:
-    """The mapping that the question names, of whoever asks."""
+def mapping_of(services: Services, scope: Scope, ask: Ask, at: str) -> AllocationMapping | None:
+    """The mapping that the question names, of whoever asks; BadInputError where there is none of that name."""
     if not ask.allocation:
         return None
     found = mappings.in_force(services, scope.owner, ask.allocation, at)
@@ -205,15 +207,9 @@ def _stated(
     scope: Scope, ask: Ask, at: str, found: Known, notes: Sequence[Names], allocation: str
 ) -> Stated:  # fmt: skip
     missing = sorted({str(one.cycle) for one in found.months if one.found is None})
-    unknown = [
-        {"en": f"{cycle} has not been settled yet, not even as a draft", "zh": f"{cycle} 尚未结算，也没有草稿"}
-        for cycle in missing
-    ]
-    changing = sorted({str(one.cycle) for one in found.months if one.found is not None and not one.is_locked})
-    whys = [
-        {"en": f"{cycle} is not locked: its numbers may still change", "zh": f"{cycle} 尚未锁定，数字仍可能变化"}
-        for cycle in changing
-    ]
+    open_ = [one for one in found.months if one.found is not None and not one.is_locked]
+    changing = {str(one.cycle) for one in open_ if scope.view is not View.OPERATOR or one.holder != OPERATOR}
+    operators = {str(one.cycle) for one in open_} - changing
     return Stated(
         scope=said_scope(scope),
         filters=said_filters(ask),
@@ -223,27 +219,50 @@ def _stated(
         made_at=at,
         allocation=allocation,
         price_plans=found.plans if scope.view is not View.CUSTOMER else [],
-        why_not_final=[*whys, *unknown],
+        why_not_final=[
+            *map(_changing, sorted(changing)),
+            *map(_operators, sorted(operators)),
+            *map(_missing, missing),
+        ],
         hidden=facts.hidden(scope, ask.filters.get("account", ())),
         notes=notes,
     )
 
 
 def _stated_documents(services: Services, scope: Scope, ask: Ask, at: str) -> Stated:
-    entries = documents.streams(services, scope, ask.cycles)
-    of_cycles = {str(one) for one in ask.cycles}
-    found = [month for of in entries.values() for month in months.months(of).values() if month.cycle in of_cycles]
-    is_final = bool(found) and all(one.locked is not None for one in found)
-    why = [{"en": "some of its months are not locked", "zh": "部分账期尚未锁定"}]
+    found = documents.counting(services, scope, ask.cycles)
+    seen = {kept.cycle for kept, _ in found}
+    changing = {kept.cycle for kept, month in found if month is None or month.locked is None}
+    as_of = [
+        facts.seen(services, kept) if month is None or month.calculated is None else month.calculated.at
+        for kept, month in found
+    ]
+    whys = [*map(_changing, sorted(changing)), *(_missing(str(one)) for one in ask.cycles if str(one) not in seen)]
     return Stated(
         scope=said_scope(scope),
         filters=said_filters(ask),
         currencies=(),
-        as_of=max((one.calculated.at for one in found if one.calculated is not None), default=""),
-        is_final=is_final,
+        as_of=max(as_of, key=parse_instant, default=""),
+        is_final=not whys,
         made_at=at,
-        why_not_final=[] if is_final else why,
+        why_not_final=whys,
     )
+
+
+def _changing(cycle: str) -> Names:
+    return {"en": f"{cycle} is not locked: its numbers may still change", "zh": f"{cycle} 尚未锁定，数字仍可能变化"}
+
+
+def _missing(cycle: str) -> Names:
+    return {"en": f"{cycle} has not been settled yet, not even as a draft", "zh": f"{cycle} 尚未结算，也没有草稿"}
+
+
+def _operators(cycle: str) -> Names:
+    """Why a month that every reseller has locked may still change for the operator."""
+    return {
+        "en": f"{cycle}: cases of lines that no reseller has are open, and may still change its numbers",
+        "zh": f"{cycle}：不属于任何经销商的明细有待处理事项，数字仍可能变化",
+    }
 
 
 def said_scope(scope: Scope) -> str:
@@ -257,22 +276,43 @@ def said_filters(ask: Ask) -> dict[str, str]:
     return {**dates, **{name: ", ".join(values) for name, values in ask.filters.items()}}
 
 
-def _unpriced(connection: duckdb.DuckDBPyConnection, found: Known) -> list[Names]:
-    """How many lines have no price, where some should."""
-    if not found.months:
-        return []
+def _unpriced(connection: duckdb.DuckDBPyConnection, report: Report, ask: Ask) -> list[Names]:
+    """How many of the lines that are asked for have no price."""
+    where, given = where_sql(report, ask)
     [(lines, unpriced)] = connection.execute(
-        "SELECT count(DISTINCT line_id), count(DISTINCT line_id) FILTER (price IS NULL) FROM fact "
-        "WHERE list_amount IS NOT NULL"
+        f"SELECT count(DISTINCT line_id), {UNPRICED} FROM fact f "  # noqa: S608 - our own names
+        f"LEFT JOIN service s ON s.code = f.product_code WHERE list_amount IS NOT NULL AND {where}",
+        given or None,
     ).fetchall()
     if not unpriced:
         return []
     return [
         {
-            "en": f"{unpriced} of {lines} lines have no price: no price plan is in force, or a case holds them",
-            "zh": f"{lines} 行中有 {unpriced} 行没有价格：没有生效的价格方案，或处于待处理状态",
+            "en": f"{unpriced} of {lines} lines have no price: no price plan is in force, a case holds them, or their "
+            "plan counts over a year of which a month is not known",
+            "zh": f"{lines} 行中有 {unpriced} 行没有价格：没有生效的价格方案、处于待处理状态，"
+            "或其方案按年度累计而其中有账期未知",
         }
     ]
+
+
+def _late(scope: Scope, found: Known) -> list[Names]:
+    """What came after a month was locked; how much of a bill that is only the operator may know."""
+    notes = list[Names]()
+    if scope.view is View.CUSTOMER:
+        return notes
+    for month, one in ((of, late) for of in found.months for late in of.late):
+        amount = f"{figure(one.pretax)} {one.currency}"
+        en, zh = (f" and {amount}", f"、{amount}") if scope.view is View.OPERATOR else ("", "")
+        notes.append(
+            {
+                "en": f"{month.cycle}: the bill of {month.holder} changed after the lock by {one.lines:+} lines{en}; "
+                "that is in no row of it, and adjusts a later month",
+                "zh": f"{month.cycle}：锁定后 {month.holder} 的账单变动 {one.lines:+} 行{zh}，"
+                "不在该账期的数据中，由后续账期调整",
+            }
+        )
+    return notes
 
 
 def _nothing(ask: Ask) -> Names:

@@ -55,14 +55,23 @@ def rows(services: Services, scope: Scope, which: str, cycles: Sequence[Cycle]) 
     if which == SHARES:
         return [one for cycle in cycles for one in _shares(services, scope, cycle)]
     found: list[Row] = []
+    for of in _stated(services, scope, cycles):
+        found += of.statements() if which == STATEMENTS else of.lines()
+    return found
+
+
+def counting(services: Services, scope: Scope, cycles: Sequence[Cycle]) -> list[tuple[Kept, Month | None]]:
+    """The settlements and drafts that rows are of, and what was decided about each."""
+    return [(one.kept, one.month) for one in _stated(services, scope, cycles)]
+
+
+def _stated(services: Services, scope: Scope, cycles: Sequence[Cycle]) -> Iterator[_Stated]:
     for reseller, entries in streams(services, scope, cycles).items():
         known = months.months(entries)
         for cycle in cycles:
             kept = inputs.find_counting(services, reseller, str(cycle))
             if kept is not None:
-                of = _Stated(services, reseller, entries, known.get(str(cycle)), kept)
-                found += of.statements() if which == STATEMENTS else of.lines()
-    return found
+                yield _Stated(services, reseller, entries, known.get(str(cycle)), kept)
 
 
 class _Stated:
@@ -71,12 +80,12 @@ class _Stated:
     def __init__(
         self, services: Services, reseller: str, entries: list[Entry], month: Month | None, kept: Kept
     ) -> None:  # fmt: skip
-        self._reseller, self._entries, self._month, self._kept = reseller, entries, month, kept
+        self._reseller, self._entries, self.month, self.kept = reseller, entries, month, kept
         self._found = [parse_statement(one) for one in kept.summary(services)["statements"]]
 
     def statements(self) -> Iterator[Row]:
         """One row each."""
-        lock = stating.lock_of(self._entries, self._kept.cycle)
+        lock = stating.lock_of(self._entries, self.kept.cycle)
         issued = shanghai_day(parse_instant(lock.at)) if lock is not None else None
         for one in self._found:
             yield {
@@ -110,26 +119,26 @@ class _Stated:
                 }
 
     def _named(self, agreement: str) -> dict[str, Any]:
-        number = f"{self._kept.cycle}-{agreement}-{self._kept.settlement[:12]}"
-        return {"month": self._kept.cycle, "reseller": self._reseller, "statement": number, "agreement": agreement}
+        number = f"{self.kept.cycle}-{agreement}-{self.kept.settlement[:12]}"
+        return {"month": self.kept.cycle, "reseller": self._reseller, "statement": number, "agreement": agreement}
 
     @property
     def _state(self) -> str:
-        is_calculated = self._month is not None and self._month.calculated is not None
-        return self._month.state if self._month is not None and is_calculated else "draft"
+        is_calculated = self.month is not None and self.month.calculated is not None
+        return self.month.state if self.month is not None and is_calculated else "draft"
 
     def _is_due(self, agreement: str) -> bool:
         """Whether the statement of a locked month has anything to be paid."""
-        if self._month is None or self._month.locked is None:
+        if self.month is None or self.month.locked is None:
             return False
         return any(one.agreement == agreement and one.payable != "0" for one in self._found)
 
     def _paid(self, agreement: str) -> str:
-        return text(paid(self._month, agreement)) if self._month is not None else "0"
+        return text(paid(self.month, agreement)) if self.month is not None else "0"
 
     def _invoice(self, agreement: str) -> str | None:
         for what in approvals.in_force(self._entries, months.INVOICE):
-            if what["cycle"] == self._kept.cycle and what["agreement"] == agreement:
+            if what["cycle"] == self.kept.cycle and what["agreement"] == agreement:
                 return str(what["number"])
         return None
 

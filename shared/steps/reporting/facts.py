@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,13 @@ from shared.columnar import insert, quoted
 from shared.control import months
 from shared.cycle import SHANGHAI, Cycle, parse_date, parse_instant, stamp
 from shared.ids import Digest, digest_of
+from shared.money import EXACT
 from shared.parties.parties import OPERATOR, Parties
 from shared.report.facts import ATTRIBUTES, FACT_TYPES, MONEY, fact_columns
 from shared.report.language import Names
 from shared.services import Services
 from shared.steps import casework, state
+from shared.steps.inputs import Kept
 from shared.steps.reporting import priced
 from shared.steps.reporting.priced import COMMISSION, OPERATORS, RESELLERS, Priced
 
@@ -40,6 +43,15 @@ _END_OF_DAY = time(23, 59, 59)
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """By what the bill of a locked month is another now, in one currency."""
+
+    currency: str
+    lines: int
+    pretax: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Month:
     """What is known of one month of one holder."""
 
@@ -47,6 +59,7 @@ class Month:
     holder: str
     found: Priced | None  # none: not even a draft
     is_locked: bool  # of the operator's share, which nobody locks: settled from the final bill, no case in the way
+    late: Sequence[Late]  # what came after it was locked, which later months adjust, and which is in no row of it
     as_of: str  # when it was settled; of a draft, the end of the last day that it has seen; "" where there is neither
 
 
@@ -60,7 +73,10 @@ class Known:
     def digest(self) -> Digest:
         """What tells what is known now from what was known before."""
         return digest_of(
-            [[str(one.cycle), one.holder, one.found and one.found.key, one.is_locked] for one in self.months]
+            [
+                [str(one.cycle), one.holder, one.found and one.found.key, one.is_locked, *map(str, one.late)]
+                for one in self.months
+            ]
         )
 
     @property
@@ -118,13 +134,27 @@ def _month(services: Services, cycle: Cycle, holder: str) -> Month:
     if holder == OPERATOR and calculated is not None:
         is_locked = all(one.accepted for one in casework.open_cases(services, holder, str(cycle), entries))
     found = priced.priced(services, cycle, holder)
-    as_of = calculated.at if calculated is not None else _seen(services, found) if found is not None else ""
-    return Month(cycle, holder, found, is_locked, as_of)
+    as_of = calculated.at if calculated is not None else seen(services, found.kept) if found is not None else ""
+    return Month(cycle, holder, found, is_locked, _late(entry) if entry is not None else [], as_of)
 
 
-def _seen(services: Services, draft: Priced) -> str:
+def _late(month: months.Month) -> list[Late]:
+    """The newest look at a locked month beside what it was locked with."""
+    if month.calculated is None or not month.late:
+        return []
+    then, now = month.calculated.body["bill"], month.late[-1].body["bill"]
+    none = {"lines": 0, "pretax": "0"}
+    found = []
+    for currency in sorted(then.keys() | now.keys()):
+        before, after = then.get(currency, none), now.get(currency, none)
+        pretax = EXACT.subtract(Decimal(after["pretax"]), Decimal(before["pretax"]))
+        found.append(Late(currency, after["lines"] - before["lines"], pretax))
+    return [one for one in found if one.lines or one.pretax]
+
+
+def seen(services: Services, draft: Kept) -> str:
     """The end of the last day that a draft has seen."""
-    manifest = draft.kept.manifest(services)
+    manifest = draft.manifest(services)
     days = [day for parts in manifest["bills"].values() for day in parts]
     last = parse_date(max(days)) if days else Cycle.parse(str(manifest["cycle"])).first
     return stamp(datetime.combine(last, _END_OF_DAY, SHANGHAI))

@@ -47,14 +47,16 @@ def person(services: Services, subject: str) -> Principal:
 def by_id(services: Services, owner: str, id_: str, at: str) -> Principal:
     """Whoever asked under this id, as they may at an instant: a person, or a key of theirs; for what is done later.
 
-    Raises LacksRightError where nobody may any more.
+    Raises LacksRightError where they may nothing any more: a key that is revoked or over ends what it made.
     """
     if not id_.startswith("key."):
         found = person(services, id_)
     else:
         held = [one for one in tokens.of_owner(services, TABLE, owner) if f"key.{one.id}" == id_]
-        if not held or held[0].is_revoked or held[0].is_over(at):
-            raise LacksRightError(f"{id_} is revoked or expired; make another key, and ask with it")
+        if not held or held[0].is_revoked:
+            raise LacksRightError(f"{id_} is revoked; make another key, and ask with it")
+        if held[0].is_over(at):
+            raise LacksRightError(f"{id_} has expired; make another key, and ask with it")
         found = _principal(services, held[0])
     if found.owner != owner:
         raise LacksRightError(f"{id_} is no longer of {owner}")

@@ -24,13 +24,14 @@ from shared.report.catalogue import catalogue
 from shared.services import Services
 from shared.steps.acts.act import fields
 from shared.steps.delivering.kept import UnknownIdError
-from shared.steps.reporting import access_log, keys, requesting, runs, tokens
+from shared.steps.reporting import access_log, keys, limits, requesting, runs, tokens
 from shared.steps.reporting.runs import GoneError, Run
 from shared.steps.reporting.tokens import Held
 
 TABLE, WHAT = "links", "link"
 PATH = "/d/"
 _FOLLOWED_S = 300  # how long the bucket's own link lives
+_COST = 4  # of what a link may be followed; a copy may have to be stamped
 _HOURS, _HOURS_MAX = 24 * 7, 24 * 90
 _DELIVERED = timedelta(days=30)  # of a link that a message tells
 
@@ -76,7 +77,8 @@ def revoke(services: Services, who: Principal, id_: str, at: str) -> dict[str, A
 def follow(services: Services, token: str, at: str) -> str:
     """Where the bucket has what a token leads to, for five minutes.
 
-    Raises UnknownIdError for what never was a token, and GoneError for one that no longer leads anywhere.
+    Raises UnknownIdError for what never was a token, GoneError for one that no longer leads anywhere, and
+    TooManyRequestsError for one that is followed too often.
     """
     held = tokens.find(services, TABLE, token)
     if held is None:
@@ -84,6 +86,8 @@ def follow(services: Services, token: str, at: str) -> str:
     said = held.said
     if held.is_revoked or held.is_over(at):
         raise GoneError("this link no longer leads anywhere; ask whoever gave it to you for another")
+    # Whoever has it may follow it: what is spent is the link's own.
+    limits.spend(services, f"link.{held.id}", parse_instant(at), _COST)
     run = runs.get(services, held.owner, said["run"], parse_instant(at))
     try:
         maker = keys.by_id(services, held.owner, said["by"], at)

@@ -60,6 +60,12 @@ def listed(services: Services, owner: str) -> Sequence[Submitted]:
     return list(_rows(services, owner, "", "\U0010ffff"))
 
 
+def count(services: Services, owner: str) -> int:
+    """How many versions of all its mappings an owner has."""
+    start, end = (("owner", owner), ("name", "")), (("owner", owner), ("name", "\U0010ffff"))
+    return sum(1 for _ in services.rows.range(TABLE, start, end))
+
+
 def key(owner: str, id_: str, version: int) -> tuple[tuple[str, str], tuple[str, str]]:
     """Where a version lies."""
     return ("owner", owner), ("name", f"{id_}/{version:08}")

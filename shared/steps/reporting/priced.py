@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 VERSION = 1  # changes with anything that changes a row
 COMMISSION, OPERATORS, RESELLERS = "commission", "operators_price", "resellers_price"
+UNKNOWN_MONTH = "unknown_month"  # why a line has no price: its plan counts over a year of which one is not known
 PRICED = (OPERATORS, RESELLERS, COMMISSION)  # the amounts beside what was billed
 # What a settlement line says; `line_id` is empty where it is of no line.
 _SAID = "line_id, currency, amount, kind, customer, product_code, account, date, cycle"
@@ -169,9 +170,20 @@ def _sell(
     services: Services, connection: duckdb.DuckDBPyConnection, manifest: Mapping[str, Any], sold: Share, what: str
 ) -> None:
     """Charge a sale; what it cannot charge is unknown, and says why."""
-    pricing.refuse_unknown_months(sold)
-    pricing.settle_sale(services, connection, manifest, sold)
+    # A plan that counts over a year of which a month is not known charges nothing, and the others what they would.
+    uncounted = [version for version, *_ in pricing.unknown_months(sold)]
+    others = [one for one in sold.agreements if one not in uncounted]
+    pricing.settle_sale(services, connection, manifest, replace(sold, agreements=others))
     _add(connection, what, "settled", "held")
+    for one in uncounted:
+        connection.execute(
+            "UPDATE unknown SET because = $kind WHERE what = $what AND because = $no_plan AND line_id IN "
+            "(SELECT line_id FROM mine WHERE date BETWEEN $begins AND coalesce($ends, DATE '9999-12-31'))",
+            {
+                "kind": UNKNOWN_MONTH, "what": what, "no_plan": pricing.NO_PLAN,
+                "begins": one.begins, "ends": one.ends,
+            },
+        )  # fmt: skip
 
 
 def _add(connection: duckdb.DuckDBPyConnection, what: str, settled: str, held: str) -> None:

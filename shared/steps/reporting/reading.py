@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +16,7 @@ from shared.columnar import connect
 from shared.errors import BadInputError
 from shared.ids import canonical_json, digest
 from shared.money import text
+from shared.report.asking import grouped_by
 from shared.report.catalogue import catalogue
 from shared.services import Services
 from shared.steps.reporting import runs
@@ -59,8 +60,19 @@ def below(services: Services, run: Run, number: int) -> dict[str, Any]:
     known = {one.name for one in target.filters_of(view)}
     context = {name: list(values) for name, values in said["filters"].items() if name in known}
     mine = {name: [str(value or "")] for name, value in row.items() if name in known}
+    if "target" in row:
+        mine |= _of_target(said, str(row["target"] or ""))
     asked = {name: said[name] for name in ("from", "to", "by", "language")}
     return {**asked, "report": target.name, "filters": {**context, **mine}}
+
+
+def _of_target(said: Mapping[str, Any], target: str) -> dict[str, list[str]]:
+    """What of the lines below is allocated to a target; BadInputError where a mapping decides, which no filter says."""
+    if said["allocation"]:
+        problem = f"is allocated by the mapping {said['allocation']}, part by part"
+        raise BadInputError("row", problem, "ask for usage_detail with filters, or allocate by a field or tag")
+    field, tag = grouped_by(said["filters"]["group_by"][0])
+    return {field: [target]} if field else {"tag": [f"{tag}={target}"]}
 
 
 def _rows(services: Services, run: Run, start: int, limit: int) -> list[dict[str, Any]]:
@@ -102,6 +114,7 @@ def _start(run: Run, token: str) -> int:
         id_, attempt, start = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, TypeError, RecursionError) as exc:
         raise BadInputError("page", f"is {token[:40]!r}", "give what the page before answered") from exc
-    if (id_, attempt) != (run.id, run.said["attempt"]) or type(start) is not int or start < 0:
+    is_start = type(start) is int and 0 <= start <= int(run.said["rows"])
+    if (id_, attempt) != (run.id, run.said["attempt"]) or not is_start:
         raise BadInputError("page", "is of other rows", "begin without it, then give what each page answers")
-    return start
+    return int(start)

@@ -49,6 +49,7 @@ def request(
     scope = principal.scope(parties)
     if scope.windows == ():
         raise BadInputError("scope", "holds no account", "ask whoever runs Clearbook to assign one")
+    answering.mapping_of(services, scope, ask, at)  # one that is not there makes no run
     id_ = runs.id_of(scope, ask.digest, format_, answering.inputs_digest(services, scope, ask))
     run = runs.find(services, principal.owner, id_, moment)
     is_new = run is None

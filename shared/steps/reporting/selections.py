@@ -91,6 +91,9 @@ def publish(services: Services, who: Principal, id_: str, said: Mapping[str, Any
         # What it names of somebody (an account, a customer) everybody of the view would read.
         if View(one) is not View.OPERATOR and ask.get("filters"):
             raise BadInputError("ask.filters", "may name what is somebody's own", "publish a selection without filters")
+        if View(one) is not View.OPERATOR and ask.get("allocation"):
+            problem = "names a mapping of your own, which nobody else has"
+            raise BadInputError("ask.allocation", problem, "publish a selection without it")
         if not catalogue()[ask["report"]].may_run(View(one)):
             raise BadInputError("views", f"{one} may not run {ask['report']}", "leave it out")
         parse_ask(ask, View(one), shanghai_day(parse_instant(at)))
@@ -106,7 +109,11 @@ def wish(services: Services, who: Principal, said: Mapping[str, Any], at: str) -
     if not says or len(says) > _SAYS_MAX:
         raise BadInputError("says", f"has {len(says)} characters", f"say in 1 to {_SAYS_MAX} what it is to show")
     row = {"name": name, "says": says, "by": who.id, "at": at}
-    made = kept.create(services, TABLE, _WISHES, f"wish_{digest_of([who.id, name, says])[:24]}", row)
+    id_ = f"wish_{digest_of([who.id, name, says])[:24]}"
+    mine = [one for one in kept.of_owner(services, TABLE, _WISHES) if one.said["by"] == who.id]
+    if len(mine) >= _MOST and all(one.id != id_ for one in mine):
+        raise BadInputError("wishes", f"are {len(mine)} already", "talk to whoever runs Clearbook about those")
+    made = kept.create(services, TABLE, _WISHES, id_, row)
     return {"id": made.id, **made.said}
 
 

@@ -10,7 +10,10 @@ from shared.errors import BadInputError
 from shared.ids import digest
 from shared.report.allocation.document import Checked, checked_mapping, gaps
 from shared.services import Services
+from shared.steps.reporting import mappings
 from shared.steps.reporting.mappings import TABLE, Submitted, key, submitted, versions
+
+VERSIONS_MAX = 500  # of all mappings of an owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ def submit(services: Services, owner: str, body: bytes, by: str, at: str) -> Rec
     if number > len(known) + 1:
         problem = f"is {number}, and {mapping.id} has {len(known)} so far"
         raise BadInputError(place, problem, f"write {len(known) + 1}")
+    if number > len(known) and mappings.count(services, owner) >= VERSIONS_MAX:
+        remedy = "keep to those that there are, or allocate by a field or a tag"
+        raise BadInputError("mappings", f"have {VERSIONS_MAX} versions already, which stay for good", remedy)
     warnings = [*found.warnings, *(gaps(known[-1].mapping, mapping) if known else [])]
     row = {"body": found.body.decode(), "digest": digest(found.body), "by": by, "at": moment}
     is_new = number == len(known) + 1 and services.rows.create(TABLE, key(owner, mapping.id, number), row)
