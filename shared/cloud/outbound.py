@@ -51,7 +51,9 @@ class Outbound:
         try:
             self._addresses(target)
         except UndeliveredError as exc:
-            raise BadInputError(place, str(exc), "name a host that the whole internet can reach") from exc
+            # Not which: whether our own network knows a name is nobody's to learn.
+            problem = "names no host that the whole internet can reach"
+            raise BadInputError(place, problem, "give the address of a public https server") from exc
 
     def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Posted:
         """Post a body; what was answered, whatever the status. Raises UndeliveredError where nothing was."""

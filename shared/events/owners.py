@@ -13,17 +13,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.events.events import month_of
+from shared.events.types import EventType
 from shared.ids import canonical_json, digest_of
 from shared.ports import ObjectConflictError, ObjectStore
 
 OWNERS = "outbox/owners/"
 OPERATOR = "operator"
-# What each says; all may be subscribed to.
-TYPES: Mapping[str, str] = {
-    "report.ready": "a report that was asked for is there",
-    "report.failed": "a report that was asked for could not be made",
-    "schedule.ready": "the report of a schedule is there, for one of its slots",
-    "schedule.failed": "the report of a schedule could not be made, for one of its slots",
+_OF_RUN = {"run": "text", "report": "text", "format": "text", "rows": "count", "because": "text", "expires_at": "text"}
+_OF_SLOT = {
+    "schedule": "text", "slot": "text", "report": "text", "format": "text", "run": "text", "link": "text",
+    "because": "text", "skipped": "texts",
+}  # fmt: skip
+# All may be subscribed to.
+TYPES: Mapping[str, EventType] = {
+    one.name: one
+    for one in (
+        EventType("report.ready", "A report that was asked for is there.", _OF_RUN),
+        EventType("report.failed", "A report that was asked for could not be made.", _OF_RUN),
+        EventType("schedule.ready", "The report of a schedule is there, for one of its slots.", _OF_SLOT),
+        EventType("schedule.failed", "The report of a schedule could not be made, for one of its slots.", _OF_SLOT),
+    )
 }
 OWNER = re.compile(r"operator|(?:reseller|customer)\.[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
 _KEY = re.compile(rf"{OWNERS}20\d\d-\d\d/({OWNER.pattern})/([0-9a-f]{{32}})-([a-z_.]+)\.json", re.ASCII)
@@ -66,6 +75,7 @@ class OwnerEvent:
                 "subject": self.about,
                 "time": self.at,
                 "datacontenttype": "application/json",
+                "dataschema": TYPES[self.name].schema,
                 "data": self.data,
             }
         )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from shared.events import owners
 from shared.events.types import SHAPES, EventType, Fields, every
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -15,7 +16,7 @@ def files() -> dict[str, bytes]:
     """Each schema by its file name."""
     return {
         f"{one.name}.schema.json": (json.dumps(schema_of(one), indent=2, ensure_ascii=False) + "\n").encode()
-        for one in every()
+        for one in (*every(), *owners.TYPES.values())
     }
 
 
@@ -26,8 +27,10 @@ def schema_of(one: EventType) -> dict[str, Any]:
         "seq": {"type": "integer", "minimum": 1},
         "hash": dict(SHAPES["digest"]),
     }
+    # What an owner is told of its own reports is of no entry.
+    of_entry = {} if one.name in owners.TYPES else {"entry": _closed(entry)}
     lists = {name: {"type": "array", "items": _object(fields)} for name, fields in one.lists.items()}
-    data = _closed({"entry": _closed(entry), **_properties(one.fields), **lists}, _optional(one.fields))
+    data = _closed({**of_entry, **_properties(one.fields), **lists}, _optional(one.fields))
     return {
         "$schema": DIALECT,
         "$id": one.schema,

@@ -25,6 +25,7 @@ SHAPES: Mapping[str, Mapping[str, object]] = {
     "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     "count": {"type": "integer", "minimum": 0},
     "flag": {"type": "boolean"},
+    "texts": {"type": "array", "items": {"type": "string"}},
 }
 
 

@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from infra.clearbook.people import PREPARER
 from infra.localcloud.faults.plan import Fault
+from infra.provision.event_schemas import FOLDER
 from shared.cycle import SHANGHAI
 from shared.steps.delivering import kept, schedules
 from shared.steps.reporting.scheduled import reports
@@ -23,7 +25,7 @@ from tests.losing import LossyWorld
 from tests.pump import Delivery, FailAt
 
 HOW = (Fault.LOSE_REQUEST, Fault.LOSE_RESPONSE, Fault.KILL_AFTER)
-EVERY = 11  # of the calls of a delivery one in so many, each way another
+EVERY = 17  # of the calls of a delivery one in so many, each way another
 MONDAY = datetime.fromisoformat("2025-07-07T08:00:00").replace(tzinfo=SHANGHAI)
 WEEKLY = {
     "name": "Costs", "when": {"every": "week", "weekday": "monday"}, "format": "csv", "mail": ["ann@example.com"],
@@ -86,6 +88,10 @@ def clean(world: LossyWorld) -> tuple[list[tuple[Delivery, int]], dict[str, obje
     begin = world.cloud.state()
     fire(world, 0.5, 12.5)
     found, expected = list(world.pump.delivered), told(world)
+    for key in world.keys("work", "outbox/owners/"):
+        event = json.loads(world.cloud.work.objects[key])
+        schema = json.loads((FOLDER / f"{event['type'].removeprefix('clearbook.')}.schema.json").read_bytes())
+        jsonschema.Draft202012Validator(schema).validate(event)
     go_back(world, begin)
     return found, expected
 

@@ -9,9 +9,11 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from infra.localcloud.faults.plan import Fault
+from infra.provision.event_schemas import FOLDER
 from shared.cycle import Cycle
 from shared.errors import BadInputError, ClearbookError
 from shared.ids import digest_of
@@ -365,3 +367,20 @@ def test_a_mail_goes_by_what_the_rows_say_and_not_by_what_an_object_does(cloud: 
         schedules.mail_of(cloud.services, AURORA, event)
 
     assert deliveries.listed(cloud.services, AURORA) == []
+
+
+def test_what_owners_are_told_is_as_its_schema_says(cloud: Cloud) -> None:
+    runs = Runs()
+    create(cloud, runs)
+    for at in (day(2), day(2, 1)):
+        fire(cloud, runs, at)
+    runs.fails = "too much"
+    for at in (day(5), day(5, 1)):
+        fire(cloud, runs, at)
+
+    found = [json.loads(body) for key, body in cloud.work.objects.items() if key.startswith("outbox/owners/")]
+    assert {one["type"] for one in found} == {"clearbook.schedule.ready", "clearbook.schedule.failed"}
+    for one in found:
+        schema = json.loads((FOLDER / f"{one['type'].removeprefix('clearbook.')}.schema.json").read_bytes())
+        jsonschema.Draft202012Validator(schema).validate(one)
+        assert one["dataschema"] == schema["$id"]
