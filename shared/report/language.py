@@ -10,7 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from shared.cycle import SHANGHAI, Cycle
-from shared.money import EXACT, text
+from shared.money import EXACT, Mode, rounded, text
+from shared.reference.currencies import known, minor_units
 
 EN, ZH = LANGUAGES = ("en", "zh")
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
@@ -52,6 +53,12 @@ def figure(value: str | Decimal, places: int = 0) -> str:
     whole = f"{int(whole):,}" if whole != "-0" else "-0"
     decimals = decimals.ljust(places, "0")
     return f"{whole}.{decimals}" if decimals else whole
+
+
+def shown(value: Decimal, currency: str) -> str:
+    """An amount at a glance: rounded half up to the decimals of its currency."""
+    places = minor_units(currency) if known(currency) else 2
+    return figure(rounded(value, places, Mode.HALF_UP), places)
 
 
 def percent(rate: Decimal, language: str) -> str:

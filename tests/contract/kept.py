@@ -25,8 +25,7 @@ MAY_DIFFER = {
     "table access_log": "who looked when, each look a row of a random name",
     "table reports": "how often a run said how far it is; the files that it made are compared",
     "table limits": "how much somebody may ask at the moment",
-    "table links": "they are named by tokens, which each home makes of its own secret",
-    "links that messages tell": "an address of the home with such a token",
+    "links that messages tell": "the ports of a home are its own; the tokens behind them are compared",
     "RequestId in raw pages": "the provider names each of its answers anew; the rest of the page is equal",
     "anchors of a day": "they name where the streams stood when a sweep looked, and how many nights passed; the heads "
     "that the streams have in the end are compared, and so are the anchors of locks and payouts",
@@ -34,13 +33,13 @@ MAY_DIFFER = {
     "payers come side by side; a draft decides nothing",
     "digests of raw pages in _complete.json": "they cover the RequestId; the pages that they name are equal",
 }
-_UNCOMPARED = ("steps", "quotas", "access_log", "reports", "limits", "links")
+_UNCOMPARED = ("steps", "quotas", "access_log", "reports", "limits")
 _TELLS_LINKS = "slots"
 _COMPLETE = "/_complete.json"
 _DAY = re.compile(r".*/anchors/[0-9-]{10}/day\.json")
 _DRAFTS_AFTER = re.compile(r".*-work/(?:drafts|settlements|work/settle)/2025-07/.*")
 _TEXT_HEAD = 5  # the kind and the length before a text in a cell
-_LINK = re.compile(rb"http://127\.0\.0\.1:\d+/http/portal/d/[0-9a-f]{64}")
+_ADDRESS = re.compile(rb"http://127\.0\.0\.1:\d+/http/portal/d/")
 _REQUEST_ID = re.compile(rb'"RequestId": ?"[^"]*"')
 
 
@@ -62,8 +61,8 @@ def kept(home: Path) -> Kept:
     """What the home keeps, without what may differ."""
     tables = {name: rows for name, rows in _tables(home).items() if name not in _UNCOMPARED}
     texts = {name: _texts(rows) for name, rows in tables.items()}
-    # The digest of a row would cover the link.
-    told = {repr(key): str(_without_links(_cells(row))) for key, row in tables[_TELLS_LINKS].items()}
+    # The digest of a row would cover the address.
+    told = {repr(key): str(_without_address(_cells(row))) for key, row in tables[_TELLS_LINKS].items()}
     return Kept(_objects(home), texts | {_TELLS_LINKS: told}, _heads(tables["chain"]))
 
 
@@ -92,7 +91,7 @@ def _objects(home: Path) -> dict[str, str]:
             if _DAY.fullmatch(name) or _DRAFTS_AFTER.fullmatch(name):
                 continue
             body = bytes(inline) if file is None else _content(home / "oss" / "objects", file)
-            body = _LINK.sub(b"LINK", body) if "/outbox/owners/" in name else body
+            body = _ADDRESS.sub(b"", body) if "/outbox/owners/" in name else body
             bodies[name], said[name] = body, (modified, type_, headers)
     pages = {name: _without_request_id(body) for name, body in bodies.items() if _is_page(name)}
     renamed = {
@@ -148,8 +147,8 @@ def _cells(row: bytes) -> dict[str, bytes]:
     return {name.decode(): plainbuffer.cell_value(name, cell) for name, cell in cells}
 
 
-def _without_links(cells: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {name: _LINK.sub(b"LINK", value) for name, value in cells.items()}
+def _without_address(cells: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: _ADDRESS.sub(b"", value) for name, value in cells.items()}
 
 
 def _heads(chain: Mapping[bytes, bytes]) -> dict[str, tuple[int, str]]:

@@ -18,7 +18,6 @@ import pypdf
 from infra.clearbook.reports import run_report
 
 FORMATS = ("csv", "xlsx", "pdf", "json", "parquet")
-DIGITS_MAX = 15  # of a number in a sheet; a longer one is text
 Row = Mapping[str, Any]
 
 
@@ -131,7 +130,7 @@ def _text(cell: Any) -> str:
 
 
 def _as_cell(cell: Any) -> Any:
-    """What a sheet holds of it: a number as binary as the format has it, one of more digits as text."""
+    """What a sheet holds of it: a number as binary as the format has it, which is exact for fifteen digits."""
     if not isinstance(cell, Decimal):
         return cell if isinstance(cell, date | int) or cell is None else str(cell)
-    return float(cell) if len(cell.normalize().as_tuple().digits) <= DIGITS_MAX else f"{cell:f}"
+    return float(f"{cell:.16G}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
 import io
@@ -38,6 +39,7 @@ CYCLE = "2025-06"
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 600
 KILLS = int(os.environ.get("CLEARBOOK_KILLS", "4"))  # each plays on what the one before left
+MASTER = base64.b64encode(b"the same in both homes, 32 bytes.").decode()
 LOOK_S = 0.01
 
 
@@ -88,6 +90,9 @@ class Played:
 
     def __init__(self, folder: Path) -> None:
         self.home, self.there = folder / "here", folder / "there"
+        for home in (self.home, self.there):  # what links are derived from, and the log of who got them
+            home.mkdir()
+            (home / "secrets.json").write_text(json.dumps({"webhooks": {"master": MASTER}}), encoding="utf-8")
         self.first_printed = finish(begin(self.home, folder / "first.json"))
         # Spread over all that the month writes; the last kills fall on the locks, the files and the payout.
         events = created(self.home)

@@ -26,6 +26,8 @@ from shared.report.asking import FORMATS
 from shared.report.catalogue import Column, Report, Type
 from shared.report.cells import DANGEROUS, safe
 from shared.report.files import pdf, sheets
+from shared.report.files.charts import drawn
+from shared.report.files.rows import opened
 
 SHAPE = {
     "day": (Type.DATE, "DATE"),
@@ -132,6 +134,12 @@ def test_a_sheet_has_no_formula_and_longer_numbers_than_it_holds_are_text(tmp_pa
     assert {cell.data_type for row in sheet.iter_rows() for cell in row} <= {"s", "inlineStr", "n", "d"}
     assert [cell.data_type for cell in sheet["F"][1:3]] == ["n", "n"]
     assert (sheet["F4"].data_type, sheet["F4"].value) == ("s", "12345678901234567890.123456789012345678")
+    # A sum of the column leaves out what is text: what a cell holds to the sixth decimal is a number.
+    long = answer(tmp_path, [(None, "s", None, 0, None, Decimal("14846.150300170445678901"), "CNY")])
+    book = openpyxl.load_workbook(written(long, "xlsx", tmp_path))
+    assert (book.worksheets[0]["F2"].data_type, book.worksheets[0]["F2"].value) == ("n", 14846.15030017045)
+    said = [str(cell) for row in book["About this report"].values for cell in row]
+    assert any(one.startswith("A cell holds 15 digits") for one in said)
     assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("A2", "A1:G5")
 
 
@@ -215,6 +223,41 @@ def test_a_pdf_in_chinese_says_how_many_rows_are_left_to_other_files(tmp_path: P
     assert "云服务器" in said
     assert "计算上涨" in said
     assert "共 205 行" in said
+
+
+@pytest.mark.parametrize("chart", [Chart("bar", "service", "price"), Chart("line", "day", "price", "service")])
+def test_a_chart_draws_all_of_the_report_and_calls_the_small_ones_others(chart: Chart, tmp_path: Path) -> None:
+    days = (date(2025, 5, 31), date(2025, 6, 1))
+    rows = [(day, f"s{number}", None, 1, None, Decimal(number - 9), "CNY") for number in range(40) for day in days]
+    of = answer(tmp_path, rows)
+
+    with opened() as connection:
+        drawn_ = drawn(connection, of, chart, "(others)")
+
+    names = drawn_.series if chart.series else [name for name, _ in drawn_.points]
+    assert names[-1] == "(others)"
+    assert len(names) == (6 if chart.series else 12)
+    sums = [sum(value or 0 for value in values) for _, values in drawn_.points]
+    assert sum(sums) == of.totals["CNY"]["price"]
+    assert [name for name, _ in drawn_.points] == [str(day) for day in days] or not chart.series
+
+
+def test_a_pdf_rounds_each_amount_and_has_the_rounded_totals_and_the_exact_ones(tmp_path: Path) -> None:
+    prices = {"a": "1.005", "b": "-2.004", "c": "1000000"}
+    of = answer(tmp_path, [(None, name, None, 1, None, Decimal(price), "CNY") for name, price in prices.items()])
+
+    said = "".join(page.extract_text() for page in pypdf.PdfReader(written(of, "pdf", tmp_path)).pages)
+
+    for shown in (
+        "1.01",
+        "-2.00",
+        "1,000,000.00",
+        "999,999.00 CNY",
+        "price 999999.001 CNY",
+        "Amounts are rounded here",
+    ):
+        assert shown in said.replace("\n", " ").replace("\u200b", ""), shown
+    assert "Total" in said
 
 
 @pytest.mark.parametrize("format_", ["json", "parquet", "pdf", "xlsx", "metadata"])

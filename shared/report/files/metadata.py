@@ -59,15 +59,18 @@ def facts(answer: Answer, language: str) -> list[tuple[str, str]]:
     stated = answer.stated
     joint = "，" if language != EN else ", "
     totals = [
-        f"{name} {text(value)} {currency}".strip()
+        (label("report_totals", language), f"{name} {text(value)} {currency}".strip())
         for currency, sums in answer.totals.items()
         for name, value in sums.items()
     ]
+    filters = {one.name: named(one.labels, language, one.name) for one in answer.report.filters}
+    filters |= {name: label(f"report_{name}", language) for name in ("from", "to", "by")}
     said = {
         "report_name": f"{named(answer.report.titles, language, answer.report.name)} ({answer.report.id})",
         "report_says": named(answer.report.says, language, ""),
         "report_scope": stated.scope,
         **{f"filter {name}": value for name, value in stated.filters.items()},
+        "filter by": label(f"report_{stated.filters['by']}", language) if "by" in stated.filters else "",
         "report_currency": joint.join(stated.currencies),
         "report_as_of": stated.as_of or label("report_unknown", language),
         "report_status": label("report_final" if stated.is_final else "report_draft", language),
@@ -76,13 +79,13 @@ def facts(answer: Answer, language: str) -> list[tuple[str, str]]:
         "report_plans": joint.join(stated.price_plans),
         "report_made_at": stated.made_at,
         "report_rows": f"{answer.rows:,}",
-        "report_totals": joint.join(totals),
         "report_digest": answer.digest,
     }
     notes = [(label("report_note", language), named(one, language, "")) for one in (*stated.hidden, *stated.notes)]
-    labelled = [
-        (name.removeprefix("filter ") if name.startswith("filter ") else label(name, language), value)
-        for name, value in said.items()
-        if value
-    ]
-    return [*labelled, *notes]
+
+    def called(name: str) -> str:
+        filter_ = name.removeprefix("filter ")
+        return filters.get(filter_, filter_) if filter_ != name else label(name, language)
+
+    labelled = [(called(name), value) for name, value in said.items() if value]
+    return [*labelled, *totals, *notes]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.cycle import parse_instant
-from shared.money import text, total
+from shared.money import total
 from shared.report import pdf
 from shared.report.answer import Answer
 from shared.report.catalogue import Column as Told
@@ -15,13 +17,18 @@ from shared.report.catalogue import Type
 from shared.report.files.charts import drawn
 from shared.report.files.metadata import facts
 from shared.report.files.rows import opened, rows_of
-from shared.report.language import figure, label, named
-from shared.report.page import Bars, Cell, Column, Page, Row, Section
+from shared.report.language import label, named, shown
+from shared.report.page import TOTAL, Bars, Cell, Column, Page, Row, Section
 
 if TYPE_CHECKING:
     import duckdb
 
 ROWS_MAX = 200
+_HEADLINE = 4  # figures
+_READ_LATER = ("settled", "tax", "total", "paid", "basis", "list_amount")  # what is left out of more, in this order
+_NARROW = ("currency", "charge", "state", "kind")  # short words
+_WIDTH, _WIDTHS = 3, {"service_name": 5, "statement": 6, "item": 4, "instance": 5}  # shares of the room that is left
+_LONG = re.compile(r"([0-9A-Za-z._]{8})(?=[0-9A-Za-z._]{4})")  # a word or number that may be broken
 _WIDE = 7  # columns, beyond which the page lies on its side
 _COLUMNS_MAX, _FEW = 20, 10  # where paper is too narrow for all, the first, which people read
 _PERMILLE = 1000
@@ -57,41 +64,68 @@ def page(answer: Answer, language: str, connection: duckdb.DuckDBPyConnection) -
 
 
 def _headline(answer: Answer, language: str) -> list[tuple[str, ...]]:
-    """The totals that are read first: the amounts of each currency, at most four."""
+    """The totals that are read first: amounts of each currency, at most four."""
     labels = {one.name: named(one.labels, language, one.name) for one in answer.columns}
     amounts = {one.name for one in answer.columns if one.type is Type.AMOUNT}
-    found = [
-        (labels[name], f"{figure(value, 2)} {currency}")
-        for currency, sums in answer.totals.items()
-        for name, value in sums.items()
-        if name in amounts
-    ]
-    return [*found[-4:]]
+    most = max(1, _HEADLINE // max(1, len(answer.totals)))
+    found = list[tuple[str, ...]]()
+    for currency, sums in answer.totals.items():
+        mine = [name for name in sums if name in amounts]
+        least = [name for name in _READ_LATER if name in mine][: max(0, len(mine) - most)]
+        found += [(labels[name], f"{shown(sums[name], currency)} {currency}") for name in mine if name not in least][
+            :most
+        ]
+    return found[:_HEADLINE]
 
 
 def _table(answer: Answer, language: str, connection: duckdb.DuckDBPyConnection) -> Section:
-    # Who reads knows the unit from the header; what has no place on paper is in the sheet.
-    columns = [one for one in answer.columns if one.name not in ("line", "list_price_unit")]
-    few = columns if len(columns) <= _COLUMNS_MAX else columns[:_FEW]
-    names = ", ".join(one.name for one in few)
-    found = connection.execute(f"SELECT {names} FROM {rows_of(answer)} LIMIT {ROWS_MAX}").fetchall()  # noqa: S608
-    rows = [Row([_cell(one) for one in cells]) for cells in found]
-    left = answer.rows - len(rows)
-    notes = [label("report_more_rows", language, shown=f"{len(rows):,}", rows=f"{answer.rows:,}")] if left else []
-    if few != columns:
-        notes.append(label("report_more_columns", language, shown=len(few), columns=len(columns)))
-    return Section(label("report_data", language), [_column(one, language) for one in few], rows, notes)
+    """The first rows, and the totals of all; what has no place on paper is in the sheet."""
+    names = {one.name for one in answer.columns}
+    # Who reads knows a unit from its header, a product from its name, and one currency from the table's title.
+    left_out = {"line", "list_price_unit"}
+    left_out |= {"service"} & names if "service_name" in names else set()
+    only = next(iter(answer.totals)) if len(answer.totals) == 1 else ""
+    left_out |= {"currency"} if only else set()
+    fitting = [one for one in answer.columns if one.name not in left_out]
+    columns = fitting if len(fitting) <= _COLUMNS_MAX else fitting[:_FEW]
+    cells = ", ".join(
+        "coalesce(service_name, service)" if one.name == "service_name" and "service" in names else one.name
+        for one in columns
+    )
+    currency = "currency" if "currency" in names else "''"
+    found = connection.execute(f"SELECT {currency}, {cells} FROM {rows_of(answer)} LIMIT {ROWS_MAX}").fetchall()  # noqa: S608
+    rows = [Row([_cell(cell, one, of or "") for cell, one in zip(row, columns, strict=True)]) for of, *row in found]
+    rows += [_total(columns, of, sums, language) for of, sums in answer.totals.items() if answer.rows]
+    is_amount = any(one.type is Type.AMOUNT for one in columns)
+    notes = [label("report_rounded", language)] if is_amount and answer.rows else []
+    if answer.rows > len(found):
+        rest = {"shown": f"{len(found):,}", "rows": f"{answer.rows:,}"}
+        notes.append(label("report_more_rows", language, **rest))
+    if len(columns) < len(fitting):
+        notes.append(label("report_more_columns", language, shown=len(columns), columns=len(fitting)))
+    title = label("report_data", language) + (f" ({only})" if only else "")
+    return Section(title, [_column(one, language) for one in columns], rows, notes)
+
+
+def _total(columns: Sequence[Told], currency: str, sums: Mapping[str, Decimal], language: str) -> Row:
+    cells = [_cell(sums.get(one.name), one, currency) for one in columns]
+    cells = [currency if one.name == "currency" else cell for cell, one in zip(cells, columns, strict=True)]
+    return Row([label("report_total", language) if not columns[0].type.is_summed else cells[0], *cells[1:]], TOTAL)
 
 
 def _column(one: Told, language: str) -> Column:
-    width = 0 if one.type.is_figure or one.type in (Type.DATE, Type.MONTH) or one.name == "currency" else 1
-    return Column(named(one.labels, language, one.name), width, one.type.is_figure, 2 if one.type is Type.AMOUNT else 0)
+    is_narrow = one.type.is_figure or one.type in (Type.DATE, Type.MONTH) or one.name in _NARROW
+    width = 0 if is_narrow else _WIDTHS.get(one.name, _WIDTH)
+    return Column(named(one.labels, language, one.name), width, one.type.is_figure)
 
 
-def _cell(value: object) -> Cell:
+def _cell(value: object, column: Told, currency: str) -> Cell:
     if value is None:
         return ""
-    return value if isinstance(value, int | Decimal) else str(value)
+    if isinstance(value, Decimal):
+        return shown(value, currency) if column.type is Type.AMOUNT else int(value) if value == int(value) else value
+    # A name of many signs breaks wherever its column ends.
+    return value if isinstance(value, int) else _LONG.sub("\\1\u200b", str(value))
 
 
 def _about(answer: Answer, language: str) -> Section:
@@ -108,19 +142,18 @@ def _bars(answer: Answer, language: str, connection: duckdb.DuckDBPyConnection) 
     found = []
     known = {one.name: named(one.labels, language, one.name) for one in answer.columns}
     for chart in answer.charts:
-        of = drawn(connection, answer, chart)
+        of = drawn(connection, answer, chart, label("report_others", language))
         sums = [(point, total([one for one in values if one is not None])) for point, values in of.points]
         longest = max((abs(value) for _, value in sums), default=Decimal(0))
         if longest:
             title = f"{known[chart.value]} ({of.currency})" if of.currency else known[chart.value]
             bars = [
-                (point or label("report_none", language), _short(value), int(abs(value) * _PERMILLE // longest))
+                (
+                    point or label("report_none", language),
+                    shown(value, of.currency),
+                    int(abs(value) * _PERMILLE // longest),
+                )
                 for point, value in sums
             ]
             found.append(Bars(title, bars))
     return found
-
-
-def _short(value: Decimal) -> str:
-    """A figure beside a bar: what lies beyond two decimals is in the table."""
-    return figure(text(value.quantize(Decimal("0.01"))), 2)

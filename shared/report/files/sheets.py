@@ -1,6 +1,7 @@
 """Answers as XLSX: typed cells, as many sheets as the rows need, a chart that stays a chart, and what the columns mean.
 
-Rows are written one after the other and forgotten (constant memory). A number that a cell cannot hold exactly is text.
+Rows are written one after the other and forgotten (constant memory). A cell holds 15 digits of a number: one of more is
+rounded there, which is said, so that columns can be added up; one that would lose more than its sixth decimal is text.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.cycle import parse_instant
+from shared.money import text
 from shared.report.answer import Answer, Chart
 from shared.report.catalogue import Column, Type
 from shared.report.files.charts import Drawn, drawn
@@ -25,10 +27,15 @@ if TYPE_CHECKING:
 ROWS_MAX = 1_048_576 - 1  # of a sheet, below its header
 _AT_ONCE = 2_000
 _INK = "#1F3B57"
+_WHOLE_MAX = 9  # digits before the point, with which 15 reach the sixth decimal
 _CERTAIN = TEXT_MAX // 2  # characters that fit whatever they are: the limit is of UTF-16
 _Writer = tuple[int, Callable[[int, int, Any, Any], object], Any]
 _WITHOUT_DECIMALS = ("JPY", "KRW", "VND", "IDR")
-_WIDTHS = {Type.TEXT: 22, Type.DATE: 12, Type.MONTH: 10, Type.COUNT: 10, Type.AMOUNT: 18, Type.QUANTITY: 18}
+_ABOUT_WIDTH, _LINE_PT, _LINES_MAX = 105, 15, 27  # a row is at most 409 points high
+_WIDE = 0x1100  # signs from here on take the room of two
+_WIDTHS = {Type.TEXT: 22, Type.DATE: 12, Type.MONTH: 10, Type.COUNT: 10, Type.AMOUNT: 22, Type.QUANTITY: 18}
+
+_WIDER = {"service_name": 44, "item": 30, "instance": 34, "statement": 38, "line": 38, "currency": 10}
 
 
 def write(answer: Answer, language: str, path: Path, rows_max: int = ROWS_MAX) -> None:
@@ -48,19 +55,20 @@ def write(answer: Answer, language: str, path: Path, rows_max: int = ROWS_MAX) -
         # Without a time the file holds the one at which it was made, and no two are alike.
         book.set_properties({"title": title, "created": parse_instant(answer.stated.made_at)})
         formats = _formats(book, answer)
-        _data(book, formats, answer, language, connection, rows_max)
-        drawings = [(chart, drawn(connection, answer, chart)) for chart in answer.charts]
+        is_rounded = _data(book, formats, answer, language, connection, rows_max)
+        others = label("report_others", language)
+        drawings = [(chart, drawn(connection, answer, chart, others)) for chart in answer.charts]
         for number, (chart, found) in enumerate([one for one in drawings if one[1].points], 1):
             name = label("report_chart", language) + (f" {number}" if number > 1 else "")
             _chart(book, formats, found, answer, chart, language, name)
-        _about(book, formats, answer, language)
+        _about(book, formats, answer, language, [label("report_digits", language)] if is_rounded else [])
         _glossary(book, formats, answer)
 
 
 def _formats(book: Any, answer: Answer) -> dict[str, Any]:
     places = 0 if set(answer.totals) and set(answer.totals) <= set(_WITHOUT_DECIMALS) else 2
-    # A format of optional decimals alone would show the point of 1,000 with nothing behind it.
-    amount = "#,##0.00########" if places else "#,##0"
+    # Digits that are not there take their room, so that the points of a column stand below each other.
+    amount = "#,##0.00????????" if places else "#,##0"
     return {
         "head": book.add_format({"bold": True, "bg_color": _INK, "font_color": "#FFFFFF", "valign": "top"}),
         "figure_head": book.add_format(
@@ -69,8 +77,8 @@ def _formats(book: Any, answer: Answer) -> dict[str, Any]:
         "title": book.add_format({"bold": True, "font_size": 14, "font_color": _INK}),
         "soft": book.add_format({"font_color": "#5B6B7A", "valign": "top"}),
         "wrap": book.add_format({"text_wrap": True, "valign": "top"}),
-        Type.AMOUNT: book.add_format({"num_format": amount}),
-        Type.QUANTITY: book.add_format({"num_format": "General"}),
+        Type.AMOUNT: book.add_format({"num_format": amount, "align": "right"}),
+        Type.QUANTITY: book.add_format({"num_format": "General", "align": "right"}),
         Type.PERCENT: book.add_format({"num_format": 'General" %"'}),
         Type.COUNT: book.add_format({"num_format": "#,##0"}),
         Type.DATE: book.add_format({"num_format": "yyyy-mm-dd", "align": "left"}),
@@ -87,7 +95,8 @@ def _data(
     language: str,
     connection: duckdb.DuckDBPyConnection,
     rows_max: int,
-) -> None:
+) -> bool:
+    """Write the rows; whether any number has more digits than a cell."""
     columns = answer.columns
     is_long = _are_long(connection, answer)
     found = connection.execute(f"SELECT * FROM {rows_of(answer)}")  # noqa: S608 - a path of ours
@@ -99,11 +108,13 @@ def _data(
         _begin(sheet, formats, columns, here)
         _fill(sheet, _writers(sheet, formats, columns, is_long), found, here)
         left -= here
+    return any(is_long.get(one.name, False) for one in columns if one.type.is_figure)
 
 
 def _begin(sheet: Any, formats: dict[str, Any], columns: Sequence[Column], rows: int) -> None:
     for number, column in enumerate(columns):
-        sheet.set_column(number, number, max(_WIDTHS.get(column.type, 14), len(column.name) + 3))
+        width = _WIDER.get(column.name, _WIDTHS.get(column.type, 14))
+        sheet.set_column(number, number, max(width, len(column.name) + 3))
     sheet.freeze_panes(1, 0)
     sheet.autofilter(0, 0, max(1, rows), len(columns) - 1)
     sheet.repeat_rows(0)
@@ -151,22 +162,22 @@ def _cut(sheet: Any) -> Callable[[int, int, str, Any], object]:
 
 def _exactly(sheet: Any) -> Callable[[int, int, Decimal, Any], object]:
     def write(row: int, column: int, cell: Decimal, form: Any) -> None:
-        if len(cell.normalize().as_tuple().digits) <= DIGITS_MAX:
+        if cell.adjusted() < _WHOLE_MAX or len(cell.normalize().as_tuple().digits) <= DIGITS_MAX:
             sheet.write_number(row, column, cell, form)
         else:
-            sheet.write_string(row, column, f"{cell:f}", form)
+            sheet.write_string(row, column, text(cell), form)
 
     return write
 
 
-def _fitting(text: str) -> str:
+def _fitting(whole: str) -> str:
     """What a cell takes, with a sign that there was more."""
-    if len(text) <= _CERTAIN:
-        return text
+    if len(whole) <= _CERTAIN:
+        return whole
     # The limit is of UTF-16: what lies beyond it would not be written at all.
-    units = text.encode("utf-16-le")
+    units = whole.encode("utf-16-le")
     if len(units) <= 2 * TEXT_MAX:
-        return text
+        return whole
     return units[: 2 * (TEXT_MAX - 1)].decode("utf-16-le", "ignore") + "…"
 
 
@@ -212,27 +223,36 @@ def _chart(
                 "name": [name, 0, number],
                 "categories": [name, 1, 0, len(found.points), 0],
                 "values": [name, 1, number, len(found.points), number],
-                **({"fill": {"color": _INK}} if chart.kind != "line" else {}),
+                # A line of one month alone is a point, which only a marker shows.
+                **({"fill": {"color": _INK}} if chart.kind != "line" else {"marker": {"type": "automatic"}}),
             }
         )
     currency = f" ({found.currency})" if found.currency else ""
     picture.set_title({"name": f"{named(answer.report.titles, language, answer.report.name)}{currency}"})
     if len(found.series) == 1:
         picture.set_legend({"none": True})
-    if chart.kind != "line":
-        picture.set_y_axis({"reverse": True})
+    money = {"num_format": "#,##0", "major_gridlines": {"visible": True, "line": {"color": "#D7D7D7"}}}
+    if chart.kind == "line":
+        picture.set_y_axis(money)
+    else:
+        picture.set_y_axis({"reverse": True, "label_position": "low"})
+        picture.set_x_axis(money)
     picture.set_size({"width": 860, "height": 420})
     sheet.insert_chart(len(found.points) + 2, 0, picture)
 
 
-def _about(book: Any, formats: dict[str, Any], answer: Answer, language: str) -> None:
+def _about(book: Any, formats: dict[str, Any], answer: Answer, language: str, notes: Sequence[str]) -> None:
     sheet = book.add_worksheet(label("report_about", language))
     _on_paper(sheet)
     sheet.set_column(0, 0, 26)
-    sheet.set_column(1, 1, 110)
+    sheet.set_column(1, 1, _ABOUT_WIDTH + 5)
     sheet.write_string(0, 0, named(answer.report.titles, language, answer.report.name), formats["title"])
     told = [named(one, language, "") for one in answer.story]
-    for row, (name, value) in enumerate([*(("", one) for one in told), *facts(answer, language)], 2):
+    noted = [(label("report_note", language), one) for one in notes]
+    for row, (name, value) in enumerate([*(("", one) for one in told), *facts(answer, language), *noted], 2):
+        lines = -(-sum(2 if ord(sign) > _WIDE else 1 for sign in value) // _ABOUT_WIDTH)
+        if lines > 1:  # not every program finds the height of a wrapped row by itself
+            sheet.set_row(row, _LINE_PT * min(lines, _LINES_MAX))
         sheet.write_string(row, 0, name, formats["soft"])
         sheet.write_string(row, 1, _fitting(value), formats["wrap"])
 
