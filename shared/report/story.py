@@ -133,8 +133,8 @@ class _Teller:
     def notes(self) -> list[Names]:
         """What the figures do not hold, and that periods are of unequal length."""
         [(now, before, days_now, days_before)] = self.connection.execute(
-            f"""SELECT count(*) FILTER (is_now AND {self.amount} IS NULL),
-                       count(*) FILTER (NOT is_now AND {self.amount} IS NULL),
+            f"""SELECT count(*) FILTER (is_now AND {self.amount} IS NULL AND list_amount IS NOT NULL),
+                       count(*) FILTER (NOT is_now AND {self.amount} IS NULL AND list_amount IS NOT NULL),
                        count(DISTINCT date) FILTER (is_now AND {_USAGE}),
                        count(DISTINCT date) FILTER (NOT is_now AND {_USAGE}) FROM {self.both}"""  # noqa: S608
         ).fetchall()

@@ -115,10 +115,11 @@ def test_a_plan_that_counts_over_unknown_months_leaves_its_lines_without_a_price
     assert "op-borealis version 1" in found.stated.price_plans
 
 
-def test_a_line_that_is_priced_in_another_currency_than_its_bill_has_a_price(tmp_path: Path) -> None:
+def test_only_what_was_billed_in_the_month_and_has_a_price_in_no_currency_is_without_one(tmp_path: Path) -> None:
     report = catalogue()["billing_summary"]
     ask = parse_ask({"report": report.name, "from": "2025-06", "to": "2025-06"}, View.CUSTOMER, TODAY)
     facts = [("a", "USD", "10", None), ("a", "CNY", None, "72"), ("b", "USD", "5", None), (None, "CNY", None, "-1")]
+    facts.append(("earlier", "CNY", None, None))  # what its reseller earned on it is adjusted
     with connect(tmp_path, 256) as connection:
         connection.execute("CREATE TABLE service (code VARCHAR, name VARCHAR, category VARCHAR)")
         nothing = ", ".join(f"NULL::{FACT_TYPES[name]} AS {name}" for name in fact_columns(View.CUSTOMER))
@@ -132,6 +133,6 @@ def test_a_line_that_is_priced_in_another_currency_than_its_bill_has_a_price(tmp
         ).fetchall()
 
     assert [tuple(map(str, one)) for one in found] == [
-        ("CNY", "1", "0", "None", "71.000000000000000000"),
+        ("CNY", "2", "0", "None", "71.000000000000000000"),
         ("USD", "2", "1", "15.0000000000", "None"),
     ]

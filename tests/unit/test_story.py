@@ -28,6 +28,7 @@ def line(price: str | None, product: str = "cdn", **more: str) -> dict[str, str 
     names = {"cdn": "Data transfer", "ecs": "Elastic Compute"}
     base = {"date": "2026-01-01", "product_code": product, "product_name": names.get(product, product)}
     usual = {"kind": "usage", "currency": "CNY", "region": "cn-hangzhou", "account": "1", "instance_id": "i-1"}
+    usual["list_amount"] = "100.00"
     return {**base, **usual, **more, "price": price}
 
 
@@ -103,7 +104,9 @@ def test_where_nothing_makes_up_more_than_half_no_driver_is_told(connection: duc
 
 
 def test_lines_without_a_price_and_unequal_days_are_said(connection: duckdb.DuckDBPyConnection) -> None:
-    found = told(connection, [line("1"), line(None), line("1", date="2026-01-02")], [line("2")])
+    # What a reseller earns on a line of an earlier month is adjusted: that is no line without a price.
+    adjusted = {**line(None, kind="adjustment"), "list_amount": None}
+    found = told(connection, [line("1"), line(None), line("1", date="2026-01-02"), adjusted], [line("2")])
     assert found == [
         "In total CNY 2.00, as in the period before.",
         "Not in these figures: 1 line without a known price in this period, 0 lines in the period before.",

@@ -53,10 +53,11 @@ _FIGURES: Mapping[str, str] = {
     "margin": f"CAST(price - cost AS {MONEY})",
     "commission": "commission",
 }
-# A price in another currency than the bill stands in a fact of its own, beside that of the line.
+# Of what was billed in the month: adjustments of earlier lines have no price of their own. A price in another currency
+# than the bill stands in a fact of its own, beside that of the line.
 UNPRICED = (
-    "count(DISTINCT line_id) FILTER (price IS NULL AND line_id NOT IN (SELECT line_id FROM fact "
-    "WHERE price IS NOT NULL AND list_amount IS NULL AND line_id IS NOT NULL))"
+    "count(DISTINCT line_id) FILTER (price IS NULL AND list_amount IS NOT NULL AND line_id NOT IN "
+    "(SELECT line_id FROM fact WHERE price IS NOT NULL AND list_amount IS NULL AND line_id IS NOT NULL))"
 )
 _COUNTS: Mapping[str, str] = {
     "lines": "count(DISTINCT line_id)",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What a story reads of a fact.
 _READ = (
     *("cycle", "date", "line_id", "kind", "product_code", "product_name", "region", "account", "instance_id"),
-    "currency",
+    *("currency", "list_amount"),
 )
 
 
