@@ -53,7 +53,7 @@ class Reported:
         ]
         sums: dict[str, dict[str, Decimal]] = {}
         for row in self.rows:
-            of = sums.setdefault(row["currency"], {})
+            of = sums.setdefault(row.get("currency") or row["BillingCurrency"], {})
             for column in self.about["columns"]:
                 name = column["name"]
                 if column["type"] in ("amount", "count") and name != "version" and row[name] is not None:

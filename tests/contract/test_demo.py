@@ -301,6 +301,7 @@ def test_every_report_adds_up_to_the_bill_the_statements_and_the_payout_in_every
     billed = sum((Decimal(one["totals"]["CNY"]["pretax"]) for one in played.first["snapshots"]), Decimal(0))
     for name in ("billing_summary", "service_costs", "usage_detail", "allocation", "trend", "reseller_margin"):
         assert reports[name].total("cost") == billed - after, name
+    assert reports["focus_export"].total("BilledCost") == billed - after
     finance, lines = reports["finance_summary"], reports["usage_detail"]
     assert [finance.total(one) for one in ("billed", "settled", "unexplained")] == [billed, billed, 0]
     is_known = [one for one in lines.rows if one["resale_price"] is not None and one["cost"] is not None]
