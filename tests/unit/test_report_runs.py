@@ -786,6 +786,7 @@ def test_a_schedule_asks_for_its_report_and_tells_a_link_that_leads_to_it(ask: C
             "ask": {"report": "billing_summary", "preset": "last_month"}}  # fmt: skip
     assert ask("vic", "POST", "/v1/schedules", said)[0] == 403
     made = ask.done("ria", "POST", "/v1/schedules", said)
+    key = ask.done("ria", "POST", "/v1/keys", {"name": "nightly", "rights": ["reports", "export"]})
     services, at = ask.world.services, parse_instant("2025-07-06T02:00:00Z")
     ask.at = stamp(at)
     reports = scheduled.reports(ADDRESS, lambda: at)
@@ -795,10 +796,16 @@ def test_a_schedule_asks_for_its_report_and_tells_a_link_that_leads_to_it(ask: C
     [slot] = list(ask.world.cloud.rows.tables["slots"].values())
     kept = json.loads(str(slot["said"]))
 
+    other = reports.link(services, "reseller.aurora", kept["run"], f"key.{key['id']}")
+    ask.done("ria", "POST", f"/v1/keys/{key['id']}/revoke")
+    assert ask("", "GET", other.removeprefix(ADDRESS))[0] == 410
+    with pytest.raises(LacksRightError, match="is revoked"):
+        reports.link(services, "reseller.aurora", kept["run"], f"key.{key['id']}")
+
     assert (made["state"], kept["state"]) == ("active", "ready")
     assert kept["link"].startswith(f"{ADDRESS}/d/")
     assert fetched(ask, kept["link"].removeprefix(ADDRESS))[1].endswith(".csv")
-    assert reports.link(services, "reseller.aurora", kept["run"]) == kept["link"]
+    assert reports.link(services, "reseller.aurora", kept["run"], "ria") == kept["link"]
 
 
 # -- the command ------------------------------------------------------------------------------------------------

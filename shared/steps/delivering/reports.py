@@ -51,6 +51,6 @@ class Reports:
     check: Callable[[Services, Wanted, str], None]  # at an instant
     request: Callable[[Services, Wanted, str], str]  # at an instant, too
     outcome: Callable[[Services, str, str], Outcome | None]  # of an owner's run
-    link: Callable[[Services, str, str], str]
+    link: Callable[[Services, str, str, str], str]  # to an owner's run, for whoever asked for it
     wake: Callable[[Services, datetime], list[dict[str, Any]]]  # runs whose order was lost; what was done
     standing: Callable[[Services, str, Cycle], Standing]  # of an owner's month

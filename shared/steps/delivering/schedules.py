@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from shared.cycle import Cycle, parse_date, parse_instant, stamp
 from shared.delivery.slots import Every, Rhythm, Slot, parse_rhythm
 from shared.delivery.targets import parse_mailbox
-from shared.errors import BadInputError, ClearbookError
+from shared.errors import BadInputError, ClearbookError, SettingError
 from shared.events.owners import OwnerEvent
 from shared.ids import canonical_json, digest_of
 from shared.ports import ServiceError
@@ -252,7 +252,7 @@ def _requested(services: Services, reports: Reports, slot: Kept, at: datetime) -
     try:
         run = reports.request(services, wanted, stamp(at))
     except ClearbookError as exc:
-        if exc.retryable or isinstance(exc, ServiceError):
+        if exc.retryable or isinstance(exc, ServiceError | SettingError):
             raise
         # Rights that are gone, a report that is not there any more: said once, and not asked again.
         return kept.replace(services, slot, _failed(said, str(exc), at), slot.due)
@@ -268,7 +268,12 @@ def _ended(services: Services, reports: Reports, slot: Kept, at: datetime) -> Ke
         return kept.replace(services, slot, _failed(said, "its run did not end; ask for the report", at), slot.due)
     if not outcome.is_ready:
         return kept.replace(services, slot, _failed(said, outcome.because, at), slot.due)
-    link = reports.link(services, slot.owner, said["run"])
+    try:
+        link = reports.link(services, slot.owner, said["run"], said["by"])
+    except ClearbookError as exc:
+        if exc.retryable or isinstance(exc, ServiceError | SettingError):
+            raise
+        return kept.replace(services, slot, _failed(said, str(exc), at), slot.due)
     return kept.replace(services, slot, {**said, "state": READY, "link": link, "told_at": stamp(at)}, slot.due)
 
 

@@ -49,15 +49,16 @@ def create(
 
 
 def delivered(services: Services, owner: str, run: Run, by: str, at: str) -> str:
-    """The path of the link that messages about a run tell: the same each time, so that it is told once.
+    """The path of the link that messages about a run tell for whoever asked: the same each time, so told once.
 
-    Its token is made of our own secret, the owner and the run, which nobody else can.
+    Its token is made of our own secret, the owner, the run and who asked, which nobody else can: the same run may be
+    another's too, whose rights end later.
     """
     who = keys.by_id(services, owner, by, at)
-    message = f"clearbook link {owner} {run.id} {run.said['attempt']}".encode()
+    message = f"clearbook link {owner} {run.id} {run.said['attempt']} {by}".encode()
     token = hmac.new(services.outside.master(), message, hashlib.sha256).hexdigest()
     if tokens.find(services, TABLE, token) is None:
-        _make(services, who, run, "", token, _DELIVERED, at, f"{run.id}/{run.said['attempt']}")
+        _make(services, who, run, "", token, _DELIVERED, at, f"{run.id}/{run.said['attempt']}/{by}")
     return PATH + token
 
 

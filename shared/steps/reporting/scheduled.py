@@ -24,10 +24,9 @@ def reports(address: str, clock: Callable[[], datetime]) -> Reports:
             return None  # a late one is woken
         return Outcome(found.state == runs.SUCCEEDED, found.because)
 
-    def link(services: Services, owner: str, run: str) -> str:
+    def link(services: Services, owner: str, run: str, by: str) -> str:
         at = clock()
-        found = runs.get(services, owner, run, at)
-        return address.rstrip("/") + links.delivered(services, owner, found, str(found.said["by"]), stamp(at))
+        return address.rstrip("/") + links.delivered(services, owner, runs.get(services, owner, run, at), by, stamp(at))
 
     return Reports(_check, _request, outcome, link, overdue.wake, _standing)
 
