@@ -15,7 +15,7 @@ import pytest
 from infra.localcloud.faults.plan import Fault
 from infra.provision.event_schemas import FOLDER
 from shared.cycle import Cycle
-from shared.errors import BadInputError, ClearbookError
+from shared.errors import BadInputError, ClearbookError, SettingError
 from shared.ids import digest_of
 from shared.ports import ObjectEvent, ServiceError
 from shared.services import Services
@@ -384,3 +384,23 @@ def test_what_owners_are_told_is_as_its_schema_says(cloud: Cloud) -> None:
         schema = json.loads((FOLDER / f"{one['type'].removeprefix('clearbook.')}.schema.json").read_bytes())
         jsonschema.Draft202012Validator(schema).validate(one)
         assert one["dataschema"] == schema["$id"]
+
+
+def test_without_a_mail_server_mails_wait_say_why_and_hold_up_nothing(cloud: Cloud) -> None:
+    def unset() -> Any:
+        raise SettingError("CLEARBOOK_SMTP", "is not set", "set it in the function's environment (s.yaml)")
+
+    runs, services = Runs(), cloud.services
+    create(cloud, runs)
+    outside = replace(services.outside, mailer=unset)
+    cloud.services = replace(services, outside=outside)
+    for at in (day(2), day(2, 1)):
+        fire(cloud, runs, at)
+    [waiting] = deliveries.listed(cloud.services, AURORA)
+    assert (waiting["state"], cloud.mail.sent) == ("waiting", [])
+    assert waiting["attempts"][0]["because"].startswith("setting CLEARBOOK_SMTP is not set")
+
+    cloud.services = services
+    fire(cloud, runs, day(2, 2))
+    [delivered] = deliveries.listed(cloud.services, AURORA)
+    assert (delivered["id"], delivered["state"], len(cloud.mail.sent)) == (waiting["id"], "delivered", 1)

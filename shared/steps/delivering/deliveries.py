@@ -16,7 +16,7 @@ from typing import Any
 from shared.cycle import parse_instant, stamp
 from shared.delivery import mailing, signing
 from shared.delivery.targets import parse_target
-from shared.errors import ClearbookError
+from shared.errors import ClearbookError, SettingError
 from shared.ids import digest_of
 from shared.ports import Posted, UndeliveredError
 from shared.services import Services
@@ -73,9 +73,9 @@ def for_mail(
 
 
 def attempt(services: Services, owner: str, id_: str) -> str:
-    """Make the attempt that is due, if one is; what the delivery is then, and why.
+    """Make the attempt that is due, if one is; what the delivery is then.
 
-    Raises SettingError before anything is written down, where what it needs is not set.
+    An attempt for which a setting is missing fails as any other, and says so: others are not held up by it.
     """
     now = services.outside.clock()
     found = kept.find(services, DELIVERIES, owner, id_)
@@ -202,6 +202,19 @@ def retry_after(said: str, now: datetime) -> timedelta:
 
 def _sender(services: Services, found: Kept, now: datetime) -> Callable[[], Posted] | None:
     """What sends it, with all that is needed for that at hand; None where it is not to be sent any more."""
+    try:
+        return _prepared(services, found, now)
+    except SettingError as exc:
+        problem = str(exc)
+
+    def fail() -> Posted:
+        raise UndeliveredError(problem)
+
+    return fail
+
+
+def _prepared(services: Services, found: Kept, now: datetime) -> Callable[[], Posted] | None:
+    """As `_sender`; raises SettingError."""
     said = found.said
     if said["kind"] == MAIL:
         mailer = services.outside.mailer()
