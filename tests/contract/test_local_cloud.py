@@ -63,6 +63,7 @@ def test_functions_are_told_where_the_services_are(cloud: LocalCloud) -> None:
         "CLEARBOOK_STS_PROTOCOL": "HTTP",
         "CLEARBOOK_REGION": "cn-hangzhou",
         "CLEARBOOK_OIDC_ISSUER": endpoints["issuer"]["endpoint"],
+        "CLEARBOOK_PORTAL": f"{endpoints['host']['endpoint']}/http/portal",
     }
     assert not endpoints["bss"]["endpoint"].startswith("http")
 

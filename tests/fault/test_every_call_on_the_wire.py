@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-OF = 13  # of no common factor with the ways a call can fail
+OF = 17  # of no common factor with the ways a call can fail
 MONTH = ("--since", "30", "--no-drafts", "--distinct", "--kinds")
 TIMEOUT_S = 1500
 
@@ -31,5 +31,5 @@ def test_whichever_kind_of_call_goes_wrong_in_whichever_way_the_clean_run_comes_
     record_property("figures", said[-1])
     assert result["differing"] == result["ungranted"] == 0
     assert {"bad_line", "source_mismatch"} <= set(result["open"])  # what is read of them was granted too
-    assert result["cases"] > 150
+    assert result["cases"] > 120
     assert len(result["by_fault"]) >= 13

@@ -25,7 +25,7 @@ from tests.losing import LossyWorld
 from tests.pump import Delivery, FailAt
 
 HOW = (Fault.LOSE_REQUEST, Fault.LOSE_RESPONSE, Fault.KILL_AFTER)
-EVERY = 17  # of the calls of a delivery one in so many, each way another
+EVERY = 29  # of the calls of a delivery one in so many, each way another
 MONDAY = datetime.fromisoformat("2025-07-07T08:00:00").replace(tzinfo=SHANGHAI)
 WEEKLY = {
     "name": "Costs", "when": {"every": "week", "weekday": "monday"}, "format": "csv", "mail": ["ann@example.com"],
