@@ -28,8 +28,8 @@ class Asker:
 Who = Callable[[Request], Asker]  # raises NotSignedInError, and NotAllowedError for who may have nothing delivered
 
 
-def routes(services: Services, reports: Reports, who: Who) -> Sequence[Route]:
-    """Every address."""
+def routes(services: Services, reports: Callable[[], Reports], who: Who) -> Sequence[Route]:
+    """Every address. What makes reports is asked for when it is needed: most requests do without."""
     desk = _Deliveries(services, reports, who)
     return (
         Route("GET", "/v1/schedules", desk.schedules),
@@ -50,7 +50,7 @@ def routes(services: Services, reports: Reports, who: Who) -> Sequence[Route]:
 @dataclass(frozen=True, slots=True)
 class _Deliveries:
     services: Services
-    reports: Reports
+    reports: Callable[[], Reports]
     who: Who
 
     def schedules(self, request: Request) -> Answer:
@@ -62,7 +62,7 @@ class _Deliveries:
         from shared.steps.delivering import schedules
 
         who, at = self.who(request), parse_instant(request.at)
-        return Answer(schedules.create(self.services, self.reports, who.owner, who.id, request.json(), at))
+        return Answer(schedules.create(self.services, self.reports(), who.owner, who.id, request.json(), at))
 
     def schedule(self, request: Request, id: str) -> Answer:
         from shared.steps.delivering import schedules

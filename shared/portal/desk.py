@@ -56,7 +56,7 @@ class Desk:
             Route("POST", "/v1/proposals/reject", self.reject),
             *mappings.routes(self.services, self._door),
             *Reports(self.services, self._door, self.address, self.small_lines).routes(),
-            *deliveries.routes(self.services, self._scheduled(), self._asker),
+            *deliveries.routes(self.services, self._scheduled, self._asker),
         )
 
     def description(self, request: Request) -> Answer:

@@ -35,7 +35,7 @@ class Portal:
     """The routes in one process; people sign in as ID@OWNER."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.routes = deliveries.routes(cloud.services, REPORTS, self.who)
+        self.routes = deliveries.routes(cloud.services, lambda: REPORTS, self.who)
 
     def who(self, request: Request) -> Asker:
         id_, _, owner = request.headers["authorization"].removeprefix("Bearer ").partition("@")
