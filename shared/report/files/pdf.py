@@ -27,7 +27,12 @@ ROWS_MAX = 200
 _HEADLINE = 4  # figures
 _READ_LATER = ("settled", "tax", "total", "paid", "basis", "list_amount")  # what is left out of more, in this order
 _NARROW = ("currency", "charge", "state", "kind")  # short words
-_WIDTH, _WIDTHS = 3, {"service_name": 5, "statement": 6, "item": 4, "instance": 5}  # shares of the room that is left
+# Shares of the room that is left.
+_WIDTH = 3
+_WIDTHS = {
+    "service_name": 5, "statement": 6, "item": 4, "instance": 5,
+    "ChargePeriodStart": 4, "ChargePeriodEnd": 4, "ResourceId": 5, "ChargeCategory": 2,
+}  # fmt: skip
 _LONG = re.compile(r"([0-9A-Za-z._]{8})(?=[0-9A-Za-z._]{4})")  # a word or number that may be broken
 _WIDE = 7  # columns, beyond which the page lies on its side
 _COLUMNS_MAX, _FEW = 20, 10  # where paper is too narrow for all, the first, which people read
@@ -85,7 +90,7 @@ def _table(answer: Answer, language: str, connection: duckdb.DuckDBPyConnection)
     left_out = {"line", "list_price_unit"}
     left_out |= {"service"} & names if "service_name" in names else set()
     only = next(iter(answer.totals)) if len(answer.totals) == 1 else ""
-    left_out |= {"currency"} if only else set()
+    left_out |= {"currency", "BillingCurrency"} if only else set()
     fitting = [one for one in answer.columns if one.name not in left_out]
     columns = fitting if len(fitting) <= _COLUMNS_MAX else fitting[:_FEW]
     cells = ", ".join(
