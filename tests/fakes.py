@@ -426,7 +426,7 @@ class Posts:
 
     def check(self, target: Target, place: str = "url") -> None:
         if not target.host.endswith(".example"):
-            raise BadInputError(place, "leads into a network that is not the internet's", "name another")
+            raise BadInputError(place, "names no host that the whole internet can reach", "name another")
 
     def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Posted:
         with self._calls.one(f"post to {target.host}"):

@@ -111,6 +111,24 @@ def test_an_owner_is_told_of_its_own_and_of_what_it_wants_alone(cloud: Cloud) ->
         deliveries.replay(cloud.services, ACME, listed(cloud)[0]["id"])
 
 
+def test_nobody_waits_for_all_that_another_has_to_be_told(cloud: Cloud) -> None:
+    cloud.post.answers = [Posted(503)] * 5
+    hooks = [f"https://hooks.example/{n}" for n in range(4)]
+    for url in hooks:
+        register(cloud, AURORA, url)
+    tell(cloud, AURORA)
+    cloud.clock.now += timedelta(seconds=1)
+    register(cloud, ACME, "https://acme.example/")
+    tell(cloud, ACME)
+    cloud.post.sent.clear()
+    cloud.clock.now += timedelta(hours=1)
+    deliveries.attempt_due(cloud.services, never)
+
+    posted = [url for url, _, _ in cloud.post.sent]
+    assert sorted(posted) == sorted([*hooks, "https://acme.example/"])
+    assert posted.index("https://acme.example/") == 1
+
+
 def test_an_event_that_says_it_is_anothers_is_told_to_nobody(cloud: Cloud) -> None:
     register(cloud, owner=ACME)
     event = OwnerEvent(AURORA, "report.ready", "run-1", "2025-07-04T04:00:00Z", {})

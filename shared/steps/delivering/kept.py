@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -104,10 +105,18 @@ def newest(services: Services, table: str, owner: str, before: str, limit: int) 
 
 
 def due(services: Services, table: str, until: str) -> list[tuple[str, str]]:
-    """(owner, id) of the rows that are due up to an instant, longest due first."""
+    """(owner, id) of the rows that are due up to an instant, longest due first, each owner in turn.
+
+    So that nobody waits for all of another's, who may have many and slow ones.
+    """
     start, end = (((DUE, when), ("owner", ""), ("id", "")) for when in ("", until + _LAST))
     rows = services.rows.range(f"{table}_due", start, end)
-    return [(str(row["owner"]), str(row["id"])) for row in rows]
+    turns, found = Counter[str](), list[tuple[int, str, str]]()
+    for row in rows:
+        owner = str(row["owner"])
+        found.append((turns[owner], owner, str(row["id"])))
+        turns[owner] += 1
+    return [(owner, id_) for _, owner, id_ in sorted(found, key=lambda one: one[0])]
 
 
 def _key(owner: str, id_: str) -> Key:
