@@ -9,6 +9,7 @@ An owner's webhooks are told of the same events, and of its own reports; its mai
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from shared.chain.entry import Entry
@@ -25,6 +26,7 @@ from shared.steps.delivering import deliveries, schedules
 
 _ACTOR = "notify"
 DELIVERED = "delivered/"
+_ATTEMPTS = timedelta(seconds=30)  # an endpoint may take a quarter of a minute, and an owner has up to twenty
 
 
 def notify(services: Services, event: ObjectEvent) -> dict[str, Any]:
@@ -89,7 +91,11 @@ def _posts(services: Services, told: Told, entry: Entry) -> list[str]:
 
 
 def _attempt(services: Services, owner: str, opened: list[str]) -> None:
+    """Make the first attempts, as long as others need not wait for it: what is left is due, and the timer's."""
+    begun = services.outside.clock()
     for one in opened:
+        if services.outside.clock() - begun > _ATTEMPTS:
+            return
         deliveries.attempt(services, owner, one)
 
 

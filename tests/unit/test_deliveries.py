@@ -129,6 +129,23 @@ def test_nobody_waits_for_all_that_another_has_to_be_told(cloud: Cloud) -> None:
     assert posted.index("https://acme.example/") == 1
 
 
+def test_slow_endpoints_leave_the_rest_to_the_timer(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = cloud.post.post
+
+    def slowly(*given: Any) -> Posted:
+        cloud.clock.now += timedelta(seconds=15)
+        return post(*given)
+
+    monkeypatch.setattr(cloud.post, "post", slowly)
+    for number in range(5):
+        register(cloud, AURORA, f"https://hooks.example/{number}")
+    tell(cloud)
+    assert len(cloud.post.sent) == 3
+    deliveries.attempt_due(cloud.services, never)
+
+    assert len({url for url, _, _ in cloud.post.sent}) == len(cloud.post.sent) == 5
+
+
 def test_an_event_that_says_it_is_anothers_is_told_to_nobody(cloud: Cloud) -> None:
     register(cloud, owner=ACME)
     event = OwnerEvent(AURORA, "report.ready", "run-1", "2025-07-04T04:00:00Z", {})
