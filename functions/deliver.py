@@ -15,6 +15,7 @@ from shared.cloud.patience import EVENT
 from shared.services import Services
 from shared.steps.delivering.timer import deliver
 from shared.steps.reporting.scheduled import reports
+from shared.steps.stopping import never
 
 _RESERVE_S = 30.0  # what one attempt may take, which waits for somebody else's server: begun with less, it is cut off
 
@@ -29,7 +30,7 @@ def run(
     services: Services,
     context: object = None,
     address: str = "",
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] = never,
 ) -> str:
     """Carry on until `stop` says that time is up; links begin with the portal's `address`."""
 

@@ -11,7 +11,8 @@ from shared.cloud.fc import on_objects
 from shared.cloud.log import step_log
 from shared.cloud.patience import EVENT
 from shared.services import Services
-from shared.steps.pull_bill import never, pull_bill
+from shared.steps.pull_bill import pull_bill
+from shared.steps.stopping import never
 
 # What one page may take that the provider is slow to give: begun with less, the pull would be cut off without a word.
 _RESERVE_S = 30.0

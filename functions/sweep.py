@@ -13,7 +13,8 @@ from shared.cloud.fc import on_event, parse_given_up, parse_timer
 from shared.cloud.log import step_log
 from shared.cloud.patience import EVENT
 from shared.services import Services
-from shared.steps.sweep import SweepUnfinishedError, alerts, given_up_alert, keep_failed, metrics, never, sweep
+from shared.steps.stopping import never
+from shared.steps.sweep import SweepUnfinishedError, alerts, given_up_alert, keep_failed, metrics, sweep
 
 _RESERVE_S = 60.0  # what mending one thing may take: begun with less, it would be cut off
 

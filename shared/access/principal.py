@@ -64,6 +64,12 @@ class Principal:
             raise LacksRightError(f"{self.id} may not {_SAID[right]}; {remedy}")
 
 
+def is_known(parties: Parties, owner: str) -> bool:
+    """Whether an owner is the operator, or a party that is named still."""
+    view, _, who = owner.partition(".")
+    return who in {View.RESELLER: parties.resellers, View.CUSTOMER: parties.customers}.get(View(view), {"": ""})
+
+
 def scope_of(parties: Parties, owner: str) -> Scope:
     """The scope of an owner: the operator, reseller.ID or customer.ID."""
     view, _, who = owner.partition(".")

@@ -98,9 +98,8 @@ class Request:
             found = json.loads(
                 self.body, object_pairs_hook=_object, parse_float=Decimal, parse_constant=_no_constant
             )  # fmt: skip
-            json.dumps(
-                found, ensure_ascii=False, default=str
-            ).encode()  # half a sign, which an escape can say, is no text
+            # Half a sign, which an escape can say, is no text.
+            json.dumps(found, ensure_ascii=False, default=str).encode()
         except (ValueError, RecursionError) as exc:
             raise BadInputError("body", f"cannot be read as JSON ({exc})", "send one JSON object, in UTF-8") from exc
         if not isinstance(found, dict):

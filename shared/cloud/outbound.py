@@ -2,7 +2,7 @@
 
 A name is resolved once; all its addresses must be open, and the connection goes to one of those. The certificate is
 that of the name. Redirects are answers like any other, proxies of the environment are not asked, and what takes
-longer than `timeout_s` in all is cut off.
+longer than `timeout_s` in all is cut off, from when the name was resolved: that has the resolver's own time-outs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -22,6 +23,7 @@ from shared.ports import Posted, Target, UndeliveredError
 TIMEOUT_S = 15.0
 ANSWER_MAX = 16 * 1024  # bytes of an answer that are read; nothing rests on them
 _TRIED_MAX = 3  # addresses of a name
+_LEAST_S = 0.1
 
 Resolve = Callable[[str, int], Sequence[str]]
 
@@ -58,14 +60,18 @@ class Outbound:
     def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Posted:
         """Post a body; what was answered, whatever the status. Raises UndeliveredError where nothing was."""
         failed: Exception | None = None
-        for address in self._addresses(target)[:_TRIED_MAX]:
+        addresses = self._addresses(target)[:_TRIED_MAX]
+        until = time.monotonic() + self._timeout_s
+        for number, address in enumerate(addresses):
+            # What is left is shared by the addresses that are: one that swallows connections must not take all of it.
+            mine = (until - time.monotonic()) / (len(addresses) - number)
             try:
-                connected = socket.create_connection((address, target.port), self._timeout_s)
+                connected = socket.create_connection((address, target.port), max(mine, _LEAST_S))
             except OSError as exc:
                 failed = exc
                 continue
             # Not another address from here on: it may have been heard.
-            return self._exchange(connected, target, headers, body)
+            return self._exchange(connected, target, headers, body, max(until - time.monotonic(), _LEAST_S))
         raise UndeliveredError("could not be connected to") from failed
 
     def _addresses(self, target: Target) -> list[str]:
@@ -79,11 +85,14 @@ class Outbound:
             raise UndeliveredError("leads into a network that is not the internet's")
         return found
 
-    def _exchange(self, connected: socket.socket, target: Target, headers: Mapping[str, str], body: bytes) -> Posted:
+    def _exchange(
+        self, connected: socket.socket, target: Target, headers: Mapping[str, str], body: bytes, left_s: float
+    ) -> Posted:
         context = self._trusted or ssl.create_default_context()
+        connected.settimeout(left_s)
         try:
             tls = context.wrap_socket(connected, server_hostname=target.host, do_handshake_on_connect=False)
-            with tls, _cut_off(tls, self._timeout_s):
+            with tls, _cut_off(tls, left_s):
                 tls.do_handshake()
                 return _posted(tls, target, headers, body)
         except (OSError, http.client.HTTPException, ValueError) as exc:

@@ -8,6 +8,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 
+from shared.delivery.targets import ENCODED
 from shared.ids import digest_of
 
 _SUBJECT_MAX = 120
@@ -18,19 +19,22 @@ def message(
 ) -> EmailMessage:
     """A mail of `lines` (in English, in Chinese) and a link. The same delivery always makes the same mail.
 
-    Addresses are taken as `parse_mailbox` gave them; a subject is cut to one line whatever it holds.
+    Addresses are taken as `parse_mailbox` gave them; a subject is cut to one line whatever it holds, and holds nothing
+    that its header would decode: that could say other headers. Without a link there is none.
     """
     found = EmailMessage(policy=SMTP)
     found["From"], found["To"] = Address(addr_spec=sender), Address(addr_spec=to)
-    found["Subject"] = " ".join("".join(one if one.isprintable() else " " for one in subject).split())[:_SUBJECT_MAX]
+    line = " ".join("".join(one if one.isprintable() else " " for one in subject).split())
+    found["Subject"] = line[:_SUBJECT_MAX].replace(ENCODED, "= ?")
     found["Date"] = at
     # By the delivery and not by the attempt: a mail that comes again is known as the one that came.
     found["Message-ID"] = f"<{id_}@{sender.rpartition('@')[2]}>"
     found["Auto-Submitted"] = "auto-generated"
     texts = [english for english, _ in lines] + [chinese for _, chinese in lines]
-    found.set_content("\n\n".join([*texts, link]) + "\n", cte="base64")
+    found.set_content("\n\n".join([*texts, *([link] if link else [])]) + "\n", cte="base64")
     said = "".join(f"<p>{html.escape(one)}</p>" for one in texts)
     address = html.escape(link, quote=True)
-    found.add_alternative(f'{said}<p><a href="{address}">{address}</a></p>\n', subtype="html", cte="base64")
+    leads = f'<p><a href="{address}">{address}</a></p>' if link else ""
+    found.add_alternative(f"{said}{leads}\n", subtype="html", cte="base64")
     found.set_boundary(f"clearbook-{digest_of([id_])[:24]}")
     return found

@@ -5,6 +5,7 @@ A slot is of a local day (or of a month), never of an instant: a day has one slo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,6 +18,8 @@ from shared.errors import BadInputError
 
 _DAY = timedelta(days=1)
 _FIELDS = ("every", "time", "zone", "weekday", "day")
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
+_NO_ZONES = ("localtime", "posixrules", "Factory")  # files beside the zones: whatever the machine is set to
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -117,18 +120,15 @@ def parse_rhythm(said: object, place: str = "when") -> Rhythm:
 
 def _time(said: Mapping[str, Any], place: str) -> time:
     text = said.get("time", "08:00")
-    try:
-        if isinstance(text, str) and len(text) == len("08:00"):
-            return time.fromisoformat(text)
-    except ValueError:
-        pass
+    if isinstance(text, str) and _TIME.fullmatch(text):
+        return time.fromisoformat(text)
     raise BadInputError(f"{place}.time", f"is {text!r}", "write HH:MM, such as 08:00")
 
 
 def _zone(name: object, place: str) -> str:
     try:
         # What is no plain name could be a path, which ZoneInfo refuses in more than one way.
-        if isinstance(name, str) and 0 < len(name) <= 64:
+        if isinstance(name, str) and 0 < len(name) <= 64 and name not in _NO_ZONES:
             return ZoneInfo(name).key
     except (KeyError, ValueError, OSError):
         pass

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from shared.errors import BadInputError
 from shared.ports import Target
 
+ENCODED = "=?"  # begins what mail headers decode (RFC 2047)
 _URL_MAX = 1000
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", re.ASCII)
 _ADDRESS = re.compile(
@@ -65,8 +66,11 @@ def is_open(address: str) -> bool:
 
 
 def parse_mailbox(text: object, place: str = "mail") -> str:
-    """A mail address without a name, which could carry more than it says; raises BadInputError."""
-    if not isinstance(text, str) or not _ADDRESS.fullmatch(text):
+    """A mail address without a name, which could carry more than it says; raises BadInputError.
+
+    Nor one that looks like an encoded word, which a header would not say as it is written.
+    """
+    if not isinstance(text, str) or ENCODED in text or not _ADDRESS.fullmatch(text):
         raise BadInputError(place, f"{str(text)[:80]!r} is no mail address", "write NAME@HOST, and nothing beside it")
     return text
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.access.roles import EVERYTHING, EXPORT, ROLES
+from shared.access.roles import EVERYTHING, ROLES
 from shared.access.scope import View
 from shared.access.tokens import SignIn
 from shared.cloud.http import Answer, Request, Route
@@ -18,7 +18,6 @@ from shared.control.approvals import NotAllowedError, StaleProposalError
 from shared.errors import BadInputError
 from shared.ids import digest_of
 from shared.portal import deliveries, mappings
-from shared.portal.deliveries import Asker
 from shared.portal.door import Door
 from shared.portal.openapi import openapi
 from shared.portal.reports import SMALL_LINES, Reports
@@ -56,7 +55,7 @@ class Desk:
             Route("POST", "/v1/proposals/reject", self.reject),
             *mappings.routes(self.services, self._door),
             *Reports(self.services, self._door, self.address, self.small_lines).routes(),
-            *deliveries.routes(self.services, self._scheduled, self._asker),
+            *deliveries.routes(self.services, self._scheduled, self._door),
         )
 
     def description(self, request: Request) -> Answer:
@@ -131,12 +130,6 @@ class Desk:
         from shared.steps.reporting import scheduled
 
         return scheduled.reports(self.address, self.services.outside.clock)
-
-    def _asker(self, request: Request) -> Asker:
-        """Who may have reports delivered: whoever may take them away."""
-        who = self._door.who(request)
-        who.need(EXPORT)
-        return Asker(who.id, who.owner)
 
     def _user(self, request: Request) -> tuple[str, Mapping[str, str]]:
         """Who signed in, of those who have a role."""

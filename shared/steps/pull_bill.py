@@ -22,6 +22,7 @@ from shared.ids import canonical_json, digest
 from shared.ports import BillApi, ObjectConflictError, ObjectEvent, ServiceError
 from shared.services import Services
 from shared.steps import state
+from shared.steps.stopping import never
 
 PAGE_ROWS = 300  # the most that DescribeInstanceBill gives
 PAGES_MAX = 99_999
@@ -47,11 +48,6 @@ class PullTooSlowError(ClearbookError):
 
     code = "pull_too_slow"
     retryable = True
-
-
-def never() -> bool:
-    """There is time for everything."""
-    return False
 
 
 def pull_bill(services: Services, event: ObjectEvent, stop: Callable[[], bool] = never) -> dict[str, Any]:

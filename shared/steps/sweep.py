@@ -28,6 +28,7 @@ from shared.steps.losses.books import Books, bill_matters, open_books, shares_ma
 from shared.steps.losses.loss import KINDS, Loss, Losses
 from shared.steps.losses.tries import Tried
 from shared.steps.reporting import access_log
+from shared.steps.stopping import never
 
 _ACTOR = "sweep"
 _GIVEN_UP = "invocations that were given up"
@@ -92,11 +93,6 @@ class Swept:
                 for one in self.stuck
             ),
         ]
-
-
-def never() -> bool:
-    """There is time for everything."""
-    return False
 
 
 def sweep(services: Services, now: datetime, stop: Callable[[], bool] = never) -> Swept:

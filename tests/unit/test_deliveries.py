@@ -13,19 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from shared.cycle import stamp
 from shared.delivery import signing
 from shared.errors import BadInputError, SettingError
 from shared.events.owners import OwnerEvent
 from shared.ports import ObjectEvent, Posted, UndeliveredError
 from shared.steps.delivering import deliveries, kept, webhooks
+from shared.steps.delivering.each import Each
 from shared.steps.delivering.kept import DELIVERIES
 from shared.steps.notify import notify
-from shared.steps.sweep import never
+from shared.steps.reporting import keys, tokens
 from tests.fakes import Cloud
+from tests.granted import granted
+from tests.owners import ACME, AURORA, OF, name_people
 
 NOON = datetime(2025, 7, 4, 4, 0, tzinfo=UTC)
-AURORA, ACME = "reseller.aurora", "customer.acme"
 URL = "https://hooks.example/clearbook"
 
 
@@ -33,6 +38,7 @@ URL = "https://hooks.example/clearbook"
 def cloud(tmp_path: Path) -> Cloud:
     cloud = Cloud(tmp_path)
     cloud.clock.now = NOON
+    name_people(cloud)
     return cloud
 
 
@@ -50,7 +56,7 @@ def verified(secret: str, headers: Mapping[str, str], body: bytes, now: datetime
 
 
 def register(cloud: Cloud, owner: str = AURORA, url: str = URL, **said: Any) -> tuple[str, str]:
-    webhook, secret = webhooks.register(cloud.services, owner, "ann", {"url": url, **said}, cloud.clock.now)
+    webhook, secret = webhooks.register(cloud.services, owner, OF[owner], {"url": url, **said}, cloud.clock.now)
     return webhook.id, secret
 
 
@@ -59,7 +65,7 @@ def tell(cloud: Cloud, owner: str = AURORA, name: str = "report.ready", about: s
     at = f"{cloud.clock.now:%Y-%m-%dT%H:%M:%SZ}"
     event = OwnerEvent(owner, name, about, at, {"run": about})
     event.leave(cloud.work)
-    return notify(cloud.services, ObjectEvent(cloud.work.bucket, event.key, cloud.clock.now))
+    return notify(granted(cloud.services, "notify"), ObjectEvent(cloud.work.bucket, event.key, cloud.clock.now))
 
 
 def listed(cloud: Cloud, owner: str = AURORA) -> list[dict[str, Any]]:
@@ -72,7 +78,7 @@ def wait(cloud: Cloud, hours: float = 0.25, until: float = 120.0) -> list[float]
     while cloud.clock.now < began + timedelta(hours=until):
         cloud.clock.now += timedelta(hours=hours)
         before = len(cloud.post.sent)
-        deliveries.attempt_due(cloud.services, never)
+        deliveries.attempt_due(granted(cloud.services, "deliver"), Each())
         posted += [(cloud.clock.now - began) / timedelta(hours=1)] * (len(cloud.post.sent) - before)
     return posted
 
@@ -122,7 +128,7 @@ def test_nobody_waits_for_all_that_another_has_to_be_told(cloud: Cloud) -> None:
     tell(cloud, ACME)
     cloud.post.sent.clear()
     cloud.clock.now += timedelta(hours=1)
-    deliveries.attempt_due(cloud.services, never)
+    deliveries.attempt_due(cloud.services, Each())
 
     posted = [url for url, _, _ in cloud.post.sent]
     assert sorted(posted) == sorted([*hooks, "https://acme.example/"])
@@ -141,7 +147,7 @@ def test_slow_endpoints_leave_the_rest_to_the_timer(cloud: Cloud, monkeypatch: p
         register(cloud, AURORA, f"https://hooks.example/{number}")
     tell(cloud)
     assert len(cloud.post.sent) == 3
-    deliveries.attempt_due(cloud.services, never)
+    deliveries.attempt_due(cloud.services, Each())
 
     assert len({url for url, _, _ in cloud.post.sent}) == len(cloud.post.sent) == 5
 
@@ -229,6 +235,15 @@ def test_who_asks_to_be_left_alone_is_for_at_most_a_day(cloud: Cloud, said: str,
     assert more == []
 
 
+@given(st.text() | st.builds("Fri, 04 Jul {} 07:00:00 {}".format, st.integers(), st.text() | st.integers()))
+@example("Fri, 04 Jul 99999999999999999999 07:00:00 GMT")
+@example("Fri, 04 Jul 2025 07:00:00 +" + "9" * 30)
+@example("Fri, 04 Jul 0001 00:00:00 +2359")
+@example("\u0663" * 5)
+def test_whatever_an_endpoint_asks_to_wait_is_a_time(said: str) -> None:
+    assert timedelta(0) <= deliveries.retry_after(said, NOON)
+
+
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 500, 199, 304])
 def test_what_is_not_2xx_is_tried_again(cloud: Cloud, status: int) -> None:
     register(cloud)
@@ -252,6 +267,94 @@ def test_410_disables_the_webhook_and_what_waits_for_it_fails(cloud: Cloud) -> N
     assert {one["about"]: one["state"] for one in listed(cloud)} == {"run-1": "failed", "run-2": "failed"}
     _, again = register(cloud)
     assert again != secret
+
+
+def revoke(cloud: Cloud, text: str) -> None:
+    ann = keys.person(cloud.services, "ann")
+    keys.revoke(cloud.services, ann, tokens.id_of(text), stamp(cloud.clock.now))
+
+
+def key_of_ann(cloud: Cloud, **said: Any) -> tuple[str, str]:
+    """The id that requests with a key of ann's have, and its text."""
+    ann, given = keys.person(cloud.services, "ann"), {"name": "nightly", "rights": ["reports", "export"], **said}
+    _, text = keys.create(cloud.services, ann, given, stamp(cloud.clock.now))
+    return f"key.{tokens.id_of(text)}", text
+
+
+def test_a_webhook_ends_with_the_key_that_registered_it(cloud: Cloud) -> None:
+    key, text = key_of_ann(cloud)
+    webhook, _ = webhooks.register(cloud.services, AURORA, key, {"url": URL}, NOON)
+    cloud.post.answers = [Posted(200), Posted(503)]
+    tell(cloud, about="run-1")
+    tell(cloud, about="run-2")
+    assert webhook.as_json()["by"] == key
+    revoke(cloud, text)
+    tell(cloud, about="run-3")
+    wait(cloud, until=1)
+
+    assert len(cloud.post.sent) == 2
+    found = webhooks.get(cloud.services, AURORA, webhook.id)
+    assert found.state == "disabled"
+    assert found.because.startswith(f"{key} is revoked")
+    assert {one["about"]: one["state"] for one in listed(cloud)} == {
+        "run-1": "delivered", "run-2": "failed", "run-3": "failed"
+    }  # fmt: skip
+    assert webhooks.register(cloud.services, AURORA, "ann", {"url": URL}, cloud.clock.now)[0].by == "ann"
+
+
+def test_a_webhook_ends_with_the_time_of_its_key_and_with_the_rights_of_its_maker(cloud: Cloud) -> None:
+    key, _ = key_of_ann(cloud, expires_in_days=1)
+    of_key, _ = webhooks.register(cloud.services, AURORA, key, {"url": URL}, NOON)
+    of_vic, _ = webhooks.register(cloud.services, ACME, "vic", {"url": URL}, NOON)
+    cloud.clock.now += timedelta(days=1)
+    tell(cloud)
+    tell(cloud, ACME)
+
+    assert cloud.post.sent == []
+    assert "has expired" in webhooks.get(cloud.services, AURORA, of_key.id).because
+    assert "may not take reports away" in webhooks.get(cloud.services, ACME, of_vic.id).because
+
+
+def test_a_webhook_of_a_key_is_told_no_link_of_what_the_key_may_not_take(cloud: Cloud) -> None:
+    key, _ = key_of_ann(cloud, formats=["csv"])
+    webhooks.register(cloud.services, AURORA, key, {"url": URL}, NOON)
+    link, at = "https://portal.example/d/1", stamp(NOON)
+    for format_ in ("csv", "xlsx"):
+        data = {"link": link, "format": format_}
+        [id_] = deliveries.for_webhooks(cloud.services, AURORA, "schedule.ready", f"s/{format_}", at, data)
+        assert deliveries.attempt(cloud.services, AURORA, id_) == "delivered"
+
+    told = [json.loads(body)["data"] for _, _, body in cloud.post.sent]
+    assert [(one["format"], one["link"]) for one in told] == [("csv", link), ("xlsx", "")]
+
+
+def test_what_was_disabled_leaves_its_place_to_another(cloud: Cloud) -> None:
+    ids = [register(cloud, url=f"https://hooks.example/{number}")[0] for number in range(webhooks.WEBHOOKS_MAX)]
+    with pytest.raises(BadInputError, match="would be webhook 21"):
+        register(cloud)
+    assert register(cloud, url="https://hooks.example/3")[0] == ids[3]
+    webhooks.disable(cloud.services, AURORA, ids[3], "by hand")
+    register(cloud)
+    with pytest.raises(BadInputError, match="would be webhook 21"):
+        register(cloud, url="https://hooks.example/3")
+
+
+def test_a_message_that_cannot_be_made_fails_and_holds_up_nobody(cloud: Cloud) -> None:
+    # As a row of before such addresses were refused.
+    poison, at = "=?a?q?b?=@b.example", stamp(NOON)
+    for to in (poison, "ann@aurora.example"):
+        deliveries.for_mail(cloud.services, AURORA, "schedule.ready", "s/1", at, [to], "Costs", [("a", "b")], "")
+    tell(cloud, ACME)
+    each = Each()
+    deliveries.attempt_due(cloud.services, each)
+
+    each.finish()
+    found = {one["to"]: one for one in listed(cloud)}
+    assert found["ann@aurora.example"]["state"] == "delivered"
+    assert found[poison]["state"] == "waiting"
+    assert "this is a defect" in found[poison]["attempts"][0]["because"]
+    wait(cloud)
+    assert {one["to"]: one["state"] for one in listed(cloud)}[poison] == "failed"
 
 
 def test_while_a_secret_is_rotated_both_sign_and_then_the_new_one_alone(cloud: Cloud) -> None:

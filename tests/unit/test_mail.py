@@ -92,6 +92,36 @@ def test_a_subject_stays_one_line_and_a_page_shows_what_was_written(server: str,
     assert "<p>&lt;b&gt;</p><p>&amp;</p>" in page.get_content()
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "=?utf-8?q?Costs=0D=0AReply-To:_eve@evil.example?=",
+        "=?utf-8?q?Costs=0D=0A=0D=0AThe_body?=",
+        "=?utf-8?b?Q29zdHMNClJlcGx5LVRvOiBldmVAZXZpbC5leGFtcGxl?=",
+        "x" * 119 + "=?utf-8?q?=0D=0AReply-To:_eve@evil.example?=",
+        "==??utf-8?q?=0D=0AReply-To:_eve@evil.example?=",
+    ],
+)
+def test_what_a_header_would_decode_is_said_as_it_is_written(server: str, inbox: Inbox, subject: str) -> None:
+    SmtpMailer(server, FROM).send(mail(subject))
+    [taken] = inbox.taken
+    found = email.message_from_bytes(taken, policy=default)
+
+    assert str(found["Subject"]) == subject[:120].replace("=?", "= ?")
+    assert found["Reply-To"] is None
+    assert sorted(found.keys()) == sorted(mail().keys())
+
+
+def test_a_mail_without_a_link_has_none() -> None:
+    found = message(FROM, TO, "msg_1", AT, "Costs failed", LINES, "")
+    text, page = found.get_body(("plain",)), found.get_body(("html",))
+
+    assert text is not None
+    assert page is not None
+    assert text.get_content().strip().endswith(LINES[0][1])
+    assert "<a" not in page.get_content()
+
+
 def test_an_address_that_is_refused_for_good_is_not_tried_again_and_one_for_now_is(server: str, inbox: Inbox) -> None:
     inbox.refuses = {TO: "550 no such mailbox", "later@aurora.example": "451 greylisted"}
     found = {}

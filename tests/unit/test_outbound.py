@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from shared.cloud import outbound as outbound_module
 from shared.cloud.outbound import Outbound
 from shared.delivery.targets import is_open, parse_mailbox, parse_target
 from shared.errors import BadInputError
@@ -64,7 +66,7 @@ def test_what_is_no_plain_https_address_is_refused(url: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a@b", "a b@host.example",
+    ["a@b", "a b@host.example", "=?a?q?b?=@host.example", "a@=?utf-8?q?host.example?=",
      "a@host.example\r\nBcc: x@y.example", "A <a@host.example>", "a@host.example,b@c.example",
      "a@host..example", ".a@host.example", "a@-host.example", "", None],
 )  # fmt: skip
@@ -213,6 +215,23 @@ def test_who_answers_byte_by_byte_is_cut_off_at_the_time_in_all(server: Server) 
         outbound(server, timeout_s=0.4).post(parse_target(url(server)), {}, b"{}")
 
     assert datetime.now(UTC) - began < timedelta(seconds=3)
+
+
+def test_all_addresses_of_a_name_share_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, waited = [0.0], list[float]()
+
+    def swallowed(address: tuple[str, int], timeout: float) -> socket.socket:
+        waited.append(timeout)
+        clock[0] += timeout
+        raise TimeoutError
+
+    monkeypatch.setattr(outbound_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(socket, "create_connection", swallowed)
+    addresses = [f"8.8.8.{number}" for number in range(5)]
+    with pytest.raises(UndeliveredError, match="could not be connected to"):
+        Outbound(12.0, resolve=lambda *_: addresses).post(parse_target(f"https://{HOST}/"), {}, b"")
+
+    assert waited == [4.0, 4.0, 4.0]
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from shared.cloud import http
-from shared.cloud.http import Request
 from shared.cloud.log import step_log
 from shared.portal import deliveries
-from shared.portal.deliveries import SCHEMAS, Asker
+from shared.portal.deliveries import SCHEMAS
+from shared.portal.door import Door
 from shared.steps.delivering.reports import Outcome, Reports, Standing
-from tests.desk import event
+from tests.desk import Names, event
 from tests.fakes import Cloud
+from tests.owners import name_people
 
 HOOK = {"url": "https://hooks.example/"}
 SCHEDULE = {"name": "Costs", "when": {"every": "week", "weekday": "monday"}, "ask": {"report": "cost"}}
@@ -25,27 +27,28 @@ REPORTS = Reports(
     lambda *_: "run-1",
     lambda *_: Outcome(True),
     lambda *_: "",
-    lambda *_: [],
+    lambda *_: None,
     lambda *_: Standing.FINAL,
 )
 PROBLEM = {"type": "object", "required": ["code", "detail", "status"]}
 
 
 class Portal:
-    """The routes in one process; people sign in as ID@OWNER."""
+    """The routes in one process; people sign in by their names alone."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self.routes = deliveries.routes(cloud.services, lambda: REPORTS, self.who)
+        name_people(cloud)
+        self.routes = deliveries.routes(cloud.services, lambda: REPORTS, Door(cloud.services, Names()))
+        self.headers: Mapping[str, str] = {}
 
-    def who(self, request: Request) -> Asker:
-        id_, _, owner = request.headers["authorization"].removeprefix("Bearer ").partition("@")
-        return Asker(id_, owner)
-
-    def ask(self, method: str, path: str, said: object = None, who: str = "ann@reseller.aurora") -> tuple[int, Any]:
+    def ask(
+        self, method: str, path: str, said: object = None, who: str = "ann", **headers: str
+    ) -> tuple[int, Any]:  # fmt: skip
         body = "" if said is None else json.dumps(said)
-        came = event(method, path, body, token=who)
+        came = event(method, path, body, token=who, **headers)
         answer = json.loads(http.answer(came, self.routes, step_log(None)))
-        return int(answer["statusCode"]), json.loads(answer["body"])
+        self.headers = {name.lower(): value for name, value in answer["headers"].items()}
+        return int(answer["statusCode"]), json.loads(answer["body"] or "null")
 
 
 @pytest.fixture
@@ -82,16 +85,16 @@ def test_what_is_anothers_is_as_if_it_were_not_there(portal: Portal) -> None:
         ("POST", f"/v1/webhooks/{webhook}/disable"),
     ):
         id_ = path.split("/")[3]
-        status, answer = portal.ask(method, path, who="bob@customer.acme")
-        other, nobody = portal.ask(method, path.replace(id_, "x" * len(id_)), who="bob@customer.acme")
+        status, answer = portal.ask(method, path, who="bob")
+        other, nobody = portal.ask(method, path.replace(id_, "x" * len(id_)), who="bob")
         assert (
             (status, answer["detail"].replace(id_, "x" * len(id_)))
             == (other, nobody["detail"])
             == (404, nobody["detail"])
         )
 
-    assert portal.ask("GET", "/v1/schedules", who="bob@customer.acme")[1] == {"schedules": []}
-    assert portal.ask("GET", "/v1/webhooks", who="bob@customer.acme")[1]["webhooks"] == []
+    assert portal.ask("GET", "/v1/schedules", who="bob")[1] == {"schedules": []}
+    assert portal.ask("GET", "/v1/webhooks", who="bob")[1]["webhooks"] == []
 
 
 def test_a_secret_is_in_the_answer_that_makes_it_and_in_no_other(portal: Portal) -> None:
@@ -125,3 +128,29 @@ def test_what_cannot_be_is_refused_and_nothing_is_made(
     assert found == status, answer
     assert portal.ask("GET", "/v1/schedules")[1] == {"schedules": []}
     assert portal.ask("GET", "/v1/webhooks")[1]["webhooks"] == []
+
+
+def test_what_is_asked_again_by_its_key_is_carried_out_once(portal: Portal) -> None:
+    key = {"Idempotency-Key": "one"}
+    _, made = portal.ask("POST", "/v1/webhooks", HOOK, **key)
+    status, again = portal.ask("POST", "/v1/webhooks", HOOK, **key)
+    assert (status, portal.headers["idempotency-replayed"]) == (200, "true")
+    assert made["secret"].startswith("whsec_")
+    assert again == {**made, "secret": None}  # a secret is kept nowhere, and answered once
+    assert portal.ask("POST", "/v1/webhooks", {"url": "https://other.example/"}, **key)[0] == 422
+    assert len(portal.ask("GET", "/v1/webhooks")[1]["webhooks"]) == 1
+
+
+def test_what_was_read_is_not_sent_again(portal: Portal) -> None:
+    portal.ask("POST", "/v1/schedules", SCHEDULE)
+    portal.ask("GET", "/v1/schedules")
+    tag = {"If-None-Match": portal.headers["etag"]}
+    assert portal.ask("GET", "/v1/schedules", **tag) == (304, None)
+    portal.ask("POST", "/v1/schedules", {**SCHEDULE, "name": "More"})
+    assert portal.ask("GET", "/v1/schedules", **tag)[0] == 200
+
+
+def test_whoever_may_take_no_report_away_has_none_delivered(portal: Portal) -> None:
+    for method, path in (("GET", "/v1/schedules"), ("POST", "/v1/webhooks"), ("GET", "/v1/deliveries")):
+        assert portal.ask(method, path, HOOK if method == "POST" else None, who="vic")[0] == 403
+        assert portal.ask(method, path, HOOK if method == "POST" else None, who="nobody")[0] == 403

@@ -780,6 +780,8 @@ def test_a_schedule_of_a_key_that_has_expired_asks_for_nothing(ask: Client) -> N
 
 def test_a_schedule_asks_for_its_report_and_tells_a_link_that_leads_to_it(ask: Client) -> None:
     from shared.steps.delivering import schedules
+    from shared.steps.delivering.each import Each
+    from shared.steps.delivering.reports import Wanted
     from shared.steps.reporting import scheduled
 
     said = {"name": "Bills", "when": {"every": "day", "time": "09:00"}, "format": "csv",
@@ -790,22 +792,38 @@ def test_a_schedule_asks_for_its_report_and_tells_a_link_that_leads_to_it(ask: C
     services, at = ask.world.services, parse_instant("2025-07-06T02:00:00Z")
     ask.at = stamp(at)
     reports = scheduled.reports(ADDRESS, lambda: at)
-    schedules.due(services, reports, at, lambda: False)
+    each = Each()
+    schedules.due(services, reports, at, each)
     ask.world.pump.drain()
-    schedules.due(services, reports, at, lambda: False)
+    schedules.due(services, reports, at, each)
+    each.finish()
     [slot] = list(ask.world.cloud.rows.tables["slots"].values())
     kept = json.loads(str(slot["said"]))
 
-    other = reports.link(services, "reseller.aurora", kept["run"], f"key.{key['id']}")
+    def link(by: str, slot: str) -> str:
+        wanted = Wanted("reseller.aurora", by, said["ask"], "csv", at.date())  # type: ignore[arg-type]
+        return reports.link(services, wanted, kept["run"], slot)
+
+    other = link(f"key.{key['id']}", "s/1")
     ask.done("ria", "POST", f"/v1/keys/{key['id']}/revoke")
     assert ask("", "GET", other.removeprefix(ADDRESS))[0] == 410
     with pytest.raises(LacksRightError, match="is revoked"):
-        reports.link(services, "reseller.aurora", kept["run"], f"key.{key['id']}")
+        link(f"key.{key['id']}", "s/1")
 
     assert (made["state"], kept["state"]) == ("active", "ready")
     assert kept["link"].startswith(f"{ADDRESS}/d/")
     assert fetched(ask, kept["link"].removeprefix(ADDRESS))[1].endswith(".csv")
-    assert reports.link(services, "reseller.aurora", kept["run"], "ria") == kept["link"]
+    assert link("ria", f"{kept['schedule']}/{kept['slot']}") == kept["link"]
+
+    # A link that somebody took back is not told again for the next slot, be the run the same.
+    [first] = [
+        one for one in ask.done("ria", "GET", f"/v1/report-runs/{kept['run']}/links")["links"] if one["by"] == "ria"
+    ]
+    ask.done("ria", "POST", f"/v1/links/{first['id']}/revoke")
+    assert ask("", "GET", kept["link"].removeprefix(ADDRESS))[0] == 410
+    following = link("ria", f"{made['id']}/2025-07-07")
+    assert following != kept["link"]
+    assert fetched(ask, following.removeprefix(ADDRESS))[1].endswith(".csv")
 
 
 # -- the command ------------------------------------------------------------------------------------------------

@@ -16,18 +16,21 @@ from infra.localcloud.faults.plan import Fault
 from infra.provision.event_schemas import FOLDER
 from shared.cycle import Cycle
 from shared.errors import BadInputError, ClearbookError, SettingError
+from shared.events.owners import OwnerEvent
 from shared.ids import digest_of
 from shared.ports import ObjectEvent, ServiceError
 from shared.services import Services
 from shared.steps.delivering import deliveries, kept, schedules, webhooks
+from shared.steps.delivering.each import UnfinishedError
+from shared.steps.delivering.kept import SLOTS
 from shared.steps.delivering.reports import Outcome, Reports, Standing, Wanted
 from shared.steps.delivering.timer import deliver
 from shared.steps.notify import notify
-from shared.steps.sweep import never
+from shared.steps.stopping import never
 from tests.fakes import Cloud, KilledError, State
+from tests.owners import ACME, AURORA, name_people
 
 BEGIN = datetime(2025, 7, 1, 12, 0, tzinfo=UTC)
-AURORA, ACME = "reseller.aurora", "customer.acme"
 DAILY: dict[str, Any] = {
     "name": "Costs",
     "when": {"every": "day"},
@@ -50,7 +53,7 @@ class Runs:
     @property
     def reports(self) -> Reports:
         return Reports(self.check, self.request, self.outcome, lambda *one: f"https://portal.example/runs/{one[2]}",
-                       lambda *_: [], lambda _, owner, month: self.standing(str(month)))  # fmt: skip
+                       lambda *_: None, lambda _, owner, month: self.standing(str(month)))  # fmt: skip
 
     def standing(self, month: str) -> Standing:
         if month in self.without_bills:
@@ -79,6 +82,7 @@ class Runs:
 def cloud(tmp_path: Path) -> Cloud:
     cloud = Cloud(tmp_path)
     cloud.clock.now = BEGIN
+    name_people(cloud)
     return cloud
 
 
@@ -306,6 +310,81 @@ def test_a_pause_has_no_slots_and_what_is_deleted_is_gone(cloud: Cloud) -> None:
     assert create(cloud, runs)["state"] == "active"
 
 
+@pytest.mark.parametrize("state", ["begun", "requested", "ready"])
+def test_a_slot_that_is_open_when_its_schedule_is_deleted_is_told_to_nobody(cloud: Cloud, state: str) -> None:
+    runs = Runs()
+    webhooks.register(cloud.services, AURORA, "ann", {"url": "https://hooks.example/"}, BEGIN)
+    id_ = create(cloud, runs)["id"]
+    if state == "begun":
+        unreachable = ServiceError("cannot ask", "the connection broke", "later", retryable=True)
+        with pytest.raises(ClearbookError):
+            deliver(cloud.services, day(2), never, replace(runs.reports, request=_raising(unreachable)))
+    else:
+        deliver(cloud.services, day(2), never, runs.reports)
+    if state == "ready":
+        cloud.take_created()
+        deliver(cloud.services, day(2, 2), never, runs.reports)  # and then its mails are slower than the deletion
+    schedules.delete(cloud.services, AURORA, id_)
+    for hour in (3, 4):
+        fire(cloud, runs, day(2, hour))
+    slot = kept.find(cloud.services, SLOTS, AURORA, f"{id_}/2025-07-02")
+
+    assert cloud.mail.sent == []
+    assert slot is not None
+    assert (slot.said["state"], slot.due) == ("cancelled" if state != "ready" else "ready", "")
+    assert len(cloud.post.sent) == (1 if state == "ready" else 0)  # it was told before, and the webhook is there still
+
+
+def _raising(exc: Exception) -> Callable[..., Any]:
+    def raised(*_: object) -> Any:
+        raise exc
+
+    return raised
+
+
+def test_a_failed_report_is_told_with_its_reason_and_without_a_link(cloud: Cloud) -> None:
+    runs = Runs(fails="more than 1,000,000 rows; ask for less")
+    create(cloud, runs)
+    for hour in (1, 2):
+        fire(cloud, runs, day(2, hour))
+    [mail] = cloud.mail.sent
+    text, page = mail.get_body(("plain",)), mail.get_body(("html",))
+
+    assert text is not None
+    assert page is not None
+    assert "Because: more than 1,000,000 rows; ask for less" in text.get_content()
+    assert "href" not in page.get_content()
+
+
+def test_one_that_brings_out_a_defect_stops_no_other_and_is_said(cloud: Cloud) -> None:
+    runs = Runs()
+    create(cloud, runs)
+    create(cloud, runs, owner=ACME)
+
+    def broken(services: Services, wanted: Wanted, at: str) -> str:
+        return runs.request(services, wanted, at) if wanted.owner == ACME else str(1 // 0)
+
+    with pytest.raises(
+        UnfinishedError,
+        match=r"^2 could .*OSError.*; slot reseller.aurora sch_.*ZeroDivisionError",
+    ):
+        deliver(cloud.services, day(2), never, replace(runs.reports, request=broken, wake=_raising(OSError("x"))))
+    assert [one.owner for one in runs.asked] == [ACME]
+    fire(cloud, runs, day(2, 2))
+    assert [one.owner for one in runs.asked] == [ACME, AURORA]
+
+
+def test_an_event_that_is_no_event_keeps_no_other_untold(cloud: Cloud) -> None:
+    webhooks.register(cloud.services, AURORA, "ann", {"url": "https://hooks.example/"}, BEGIN)
+    event = OwnerEvent(AURORA, "report.ready", "run-1", "2025-07-02T00:00:00Z", {})
+    event.leave(cloud.work)
+    cloud.work.put_once(event.key.replace(event.id, "0" * 32), b"no event")  # listed before the other
+    with pytest.raises(UnfinishedError, match=r"1 could not be carried on with, first event outbox/owners/.*/0000"):
+        deliver(cloud.services, day(2), never, Runs().reports)
+
+    assert len(cloud.post.sent) == 1
+
+
 def test_the_last_day_ends_a_schedule(cloud: Cloud) -> None:
     runs = Runs()
     create(cloud, runs, ends="2025-07-03")
@@ -334,6 +413,11 @@ def test_the_same_schedule_again_is_the_same(cloud: Cloud) -> None:
         ({"ends": "2025-07-01"}, "ends"),  # its slot of today is over
         ({"starts": "2025-07-10", "ends": "2025-07-09"}, "ends"),
         ({"starts": 7}, "starts"),
+        ({"ends": "9999-12-31"}, "ends"),
+        ({"starts": "1999-12-31"}, "starts"),
+        ({"when": {"every": "day", "time": "08+01"}}, "when.time"),
+        ({"when": {"every": "day", "zone": "localtime"}}, "when.zone"),
+        ({"mail": ["=?a?q?b?=@b.example"]}, "mail[0]"),
         ({"starts": "2025-7-10"}, "starts"),
         ({"name": "a\r\nBcc: b"}, "name"),
         ({"name": " "}, "name"),

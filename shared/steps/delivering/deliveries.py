@@ -11,16 +11,18 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 from shared.cycle import parse_instant, stamp
 from shared.delivery import mailing, signing
 from shared.delivery.targets import parse_target
-from shared.errors import ClearbookError, SettingError
+from shared.errors import ClearbookError
 from shared.ids import digest_of
 from shared.ports import Posted, UndeliveredError
 from shared.services import Services
 from shared.steps.delivering import kept, webhooks
+from shared.steps.delivering.each import Each
 from shared.steps.delivering.kept import DELIVERIES, Kept
 
 WHAT = "delivery"
@@ -38,13 +40,6 @@ WEBHOOK, MAIL = "webhook", "mail"
 BEGUN, LOST = "begun", "lost"
 
 
-class DeliveriesUnfinishedError(ClearbookError):
-    """Some could not be tried now; the others were."""
-
-    code = "deliveries_unfinished"
-    retryable = True
-
-
 def for_webhooks(
     services: Services, owner: str, name: str, about: str, at: str, data: Mapping[str, Any]
 ) -> list[str]:  # fmt: skip
@@ -52,15 +47,8 @@ def for_webhooks(
 
     A webhook is told of nothing that was before it was registered.
     """
-    mine = [
-        one
-        for one in webhooks.of_owner(services, owner)
-        if one.state == webhooks.ENABLED and (not one.events or name in one.events) and one.made_at <= at
-    ]
-    if not mine:
-        return []
-    body = _payload(name, at, {"id": about, **data}).decode()
-    return [_open(services, owner, WEBHOOK, one.id, name, about, at, {"body": body}) for one in mine]
+    told = [one for one in webhooks.of_owner(services, owner) if one.wants(name, at)]
+    return [_open(services, owner, WEBHOOK, one.id, name, about, at, {"data": {"id": about, **data}}) for one in told]
 
 
 def for_mail(
@@ -75,7 +63,9 @@ def for_mail(
 def attempt(services: Services, owner: str, id_: str) -> str:
     """Make the attempt that is due, if one is; what the delivery is then.
 
-    An attempt for which a setting is missing fails as any other, and says so: others are not held up by it.
+    Nothing is sent to a webhook once whoever registered it may have nothing delivered any more, and no link of a file
+    that they may not take away. A message that cannot be made, for a setting that is missing or a defect, is a failed
+    attempt that says so.
     """
     now = services.outside.clock()
     found = kept.find(services, DELIVERIES, owner, id_)
@@ -85,14 +75,14 @@ def attempt(services: Services, owner: str, id_: str) -> str:
     if number >= len(DELAYS):
         kept.replace(services, found, _ended(found.said, FAILED))
         return FAILED
-    send = _sender(services, found, now)
+    send = partial(_mail, services) if found.said["kind"] == MAIL else _post_of(services, owner, found.said["to"], now)
     if send is None:
         kept.replace(services, found, _ended(found.said, FAILED, "the webhook is disabled"))
         return FAILED
     begun = _begin(services, found, now, number)
     if begun is None:
         return "another makes it"
-    state, next_at, status, because = _tried(send, number, now)
+    state, next_at, status, because = _tried(partial(send, begun), number, now)
     if status == _GONE:
         webhooks.disable(services, owner, begun.said["to"], "its endpoint answered 410: it is gone")
     done = {**begun.said["attempts"][-1], "is": DELIVERED if state == DELIVERED else FAILED, "status": status}
@@ -103,19 +93,13 @@ def attempt(services: Services, owner: str, id_: str) -> str:
     return state
 
 
-def attempt_due(services: Services, stop: Callable[[], bool]) -> list[dict[str, Any]]:
-    """Make every attempt that is due, longest due first; ids and outcomes. Raises at the end where some failed."""
-    outcomes, problems = [], []
-    for owner, id_ in kept.due(services, DELIVERIES, stamp(services.outside.clock())):
-        if stop():
-            break
-        try:
-            outcomes.append({"delivery": id_, "owner": owner, "outcome": attempt(services, owner, id_)})
-        except ClearbookError as exc:
-            problems.append(f"{id_}: {exc}")
-    if problems:
-        raise DeliveriesUnfinishedError(f"{len(problems)} deliveries could not be tried, first {problems[0]}")
-    return outcomes
+def attempt_due(services: Services, each: Each) -> None:
+    """Make every attempt that is due."""
+
+    def make(one: tuple[str, str]) -> list[dict[str, Any]]:
+        return [{"delivery": one[1], "owner": one[0], "outcome": attempt(services, *one)}]
+
+    each.of(kept.due(services, DELIVERIES, stamp(services.outside.clock())), make, WHAT)
 
 
 def replay(services: Services, owner: str, id_: str) -> dict[str, Any]:
@@ -180,6 +164,9 @@ def _tried(send: Callable[[], Posted], number: int, now: datetime) -> tuple[str,
         answered = send()
     except UndeliveredError as exc:
         return (FAILED if is_last or exc.is_final else WAITING), next_at, 0, str(exc)
+    except Exception as exc:
+        because = str(exc) if isinstance(exc, ClearbookError) else f"it could not be made: {exc!r}; this is a defect"
+        return (FAILED if is_last else WAITING), next_at, 0, because
     if 200 <= answered.status < 300:
         return DELIVERED, now, answered.status, ""
     if answered.status == _GONE or is_last:
@@ -194,45 +181,35 @@ def retry_after(said: str, now: datetime) -> timedelta:
         return timedelta(seconds=min(int(said[:10]), int(_RETRY_AFTER_MAX.total_seconds())))
     try:
         until = parsedate_to_datetime(said)
-    except ValueError:
+        until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
+        return max(timedelta(0), until - now)
+    except (ValueError, OverflowError):  # years and zones may be as long as its sender likes
         return timedelta(0)
-    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
-    return max(timedelta(0), until - now)
 
 
-def _sender(services: Services, found: Kept, now: datetime) -> Callable[[], Posted] | None:
-    """What sends it, with all that is needed for that at hand; None where it is not to be sent any more."""
-    try:
-        return _prepared(services, found, now)
-    except SettingError as exc:
-        problem = str(exc)
-
-    def fail() -> Posted:
-        raise UndeliveredError(problem)
-
-    return fail
+def _mail(services: Services, found: Kept) -> Posted:
+    said, mailer = found.said, services.outside.mailer()
+    lines, at = [(english, chinese) for english, chinese in said["lines"]], parse_instant(said["at"])
+    mailer.send(mailing.message(mailer.sender, said["to"], found.id, at, said["subject"], lines, said["link"]))
+    return Posted(250)
 
 
-def _prepared(services: Services, found: Kept, now: datetime) -> Callable[[], Posted] | None:
-    """As `_sender`; raises SettingError."""
-    said = found.said
-    if said["kind"] == MAIL:
-        mailer = services.outside.mailer()
-        lines = [(english, chinese) for english, chinese in said["lines"]]
-        at = parse_instant(said["at"])
-        mail = mailing.message(mailer.sender, said["to"], found.id, at, said["subject"], lines, said["link"])
-
-        def hand_over() -> Posted:
-            mailer.send(mail)
-            return Posted(250)
-
-        return hand_over
-    webhook = webhooks.get(services, found.owner, said["to"])
-    if webhook.state != webhooks.ENABLED:
+def _post_of(services: Services, owner: str, webhook_id: str, now: datetime) -> Callable[[Kept], Posted] | None:
+    """What posts to a webhook; None where nothing is to be told to it."""
+    webhook = webhooks.get(services, owner, webhook_id)
+    who = webhooks.listener(services, webhook, stamp(now))
+    if who is None:
         return None
-    body = said["body"].encode()
-    headers = signing.headers(webhooks.secrets(services, webhook, now), found.id, now, body)
-    return lambda: services.outside.poster.post(parse_target(webhook.url), headers, body)
+
+    def post(found: Kept) -> Posted:
+        data = dict(found.said["data"])
+        if data.get("link") and data["format"] not in who.formats:
+            data["link"] = ""
+        body = _payload(found.said["name"], found.said["at"], data)
+        headers = signing.headers(webhooks.secrets(services, webhook, now), found.id, now, body)
+        return services.outside.poster.post(parse_target(webhook.url), headers, body)
+
+    return post
 
 
 def _ended(said: Mapping[str, Any], state: str, because: str = "") -> dict[str, Any]:

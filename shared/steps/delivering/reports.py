@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.cycle import Cycle
 from shared.services import Services
+from shared.steps.delivering.each import Each
 
 
 class Standing(StrEnum):
@@ -51,6 +52,6 @@ class Reports:
     check: Callable[[Services, Wanted, str], None]  # at an instant
     request: Callable[[Services, Wanted, str], str]  # at an instant, too
     outcome: Callable[[Services, str, str], Outcome | None]  # of an owner's run
-    link: Callable[[Services, str, str, str], str]  # to an owner's run, for whoever asked for it
-    wake: Callable[[Services, datetime], list[dict[str, Any]]]  # runs whose order was lost; what was done
+    link: Callable[[Services, Wanted, str, str], str]  # to a run, for whoever asked for it, and for a slot
+    wake: Callable[[Services, datetime, Each], None]  # the makers of runs whose order was lost
     standing: Callable[[Services, str, Cycle], Standing]  # of an owner's month

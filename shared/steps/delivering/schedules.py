@@ -7,7 +7,7 @@ the newest is carried out and the others are kept as skipped, which the newest s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from shared.ports import ServiceError
 from shared.report.asking import FORMATS
 from shared.services import Services
 from shared.steps.delivering import deliveries, kept
+from shared.steps.delivering.each import Each
 from shared.steps.delivering.kept import SCHEDULES, SLOTS, Kept
 from shared.steps.delivering.reports import Reports, Standing, Wanted
 
@@ -35,13 +36,8 @@ _WAITS_MAX = timedelta(days=2)  # for a run that never ends
 _FIELDS = ("name", "when", "ask", "format", "mail", "starts", "ends")
 ACTIVE, PAUSED, DELETED, ENDED = "active", "paused", "deleted", "ended"
 BEGUN, REQUESTED, SKIPPED, READY, FAILED = "begun", "requested", "skipped", "ready", "failed"
-
-
-class SchedulesUnfinishedError(ClearbookError):
-    """Some could not be carried out now; the others were."""
-
-    code = "schedules_unfinished"
-    retryable = True
+CANCELLED = "cancelled"  # its schedule was deleted before it was told
+_YEARS = range(2000, 2100)  # that an instant may be of
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ def get(services: Services, owner: str, id_: str) -> dict[str, Any]:
 
 
 def pause(services: Services, owner: str, id_: str) -> dict[str, Any]:
-    """No slot is carried out until it is resumed; again changes nothing."""
+    """No slot is opened until it is resumed, one that is open goes on; again changes nothing."""
     return _shown(_moved(services, owner, id_, {ACTIVE: PAUSED}, None))
 
 
@@ -121,28 +117,14 @@ def resume(services: Services, owner: str, id_: str, at: datetime) -> dict[str, 
 
 
 def delete(services: Services, owner: str, id_: str) -> None:
-    """Never carry out a slot again; what was delivered stays listed."""
+    """Never carry out a slot again, nor tell of one that is open; what was delivered stays listed."""
     _moved(services, owner, id_, {ACTIVE: DELETED, PAUSED: DELETED, ENDED: DELETED}, None)
 
 
-def due(services: Services, reports: Reports, at: datetime, stop: Callable[[], bool]) -> list[dict[str, Any]]:
-    """Open every slot that is due, then carry on with all that wait; ids and outcomes.
-
-    Raises SchedulesUnfinishedError at the end where some could not be carried on with now.
-    """
-    outcomes: list[dict[str, Any]] = []
-    problems: list[str] = []
-    for table, carry_on in ((SCHEDULES, _open_slots), (SLOTS, _carry_on)):
-        for owner, id_ in kept.due(services, table, stamp(at)):
-            if stop():
-                return outcomes
-            try:
-                outcomes += carry_on(services, reports, owner, id_, at)
-            except ClearbookError as exc:
-                problems.append(f"{id_}: {exc}")
-    if problems:
-        raise SchedulesUnfinishedError(f"{len(problems)} could not be carried on with, first {problems[0]}")
-    return outcomes
+def due(services: Services, reports: Reports, at: datetime, each: Each) -> None:
+    """Open every slot that is due, then carry on with all that wait."""
+    each.of(kept.due(services, SCHEDULES, stamp(at)), lambda one: _open_slots(services, reports, *one, at), WHAT)
+    each.of(kept.due(services, SLOTS, stamp(at)), lambda one: _carry_on(services, reports, *one, at), "slot")
 
 
 def mail_of(services: Services, owner: str, event: Mapping[str, Any]) -> list[str]:
@@ -155,13 +137,16 @@ def mail_of(services: Services, owner: str, event: Mapping[str, Any]) -> list[st
     schedule = kept.find(services, SCHEDULES, owner, str(data["schedule"]))
     if slot is None or schedule is None or slot.said["state"] not in (READY, FAILED):
         raise BadInputError(f"event {event['id']}", "is of no slot that was carried out", "find out who wrote it")
+    if _is_gone(schedule):
+        return []
     name, said = schedule.said["name"], slot.said
     if said["state"] == READY:
         lines = [(f"The report “{name}” of {said['slot']} is ready.", f"报表“{name}”（{said['slot']}）已生成。")]
         subject, kind = f"{name}: {said['slot']}", "schedule.ready"
     else:
         lines = [
-            (f"The report “{name}” of {said['slot']} could not be made.", f"报表“{name}”（{said['slot']}）未能生成。")
+            (f"The report “{name}” of {said['slot']} could not be made.", f"报表“{name}”（{said['slot']}）未能生成。"),
+            (f"Because: {said['because']}", f"原因：{said['because']}"),
         ]
         subject, kind = f"{name}: {said['slot']} failed", "schedule.failed"
     if said["skipped"]:
@@ -232,8 +217,12 @@ def _slot(services: Services, schedule: Kept, slot: Slot, state: str, skipped: l
 
 
 def _carry_on(services: Services, reports: Reports, owner: str, id_: str, at: datetime) -> list[dict[str, Any]]:
-    """Carry a slot as far as it goes now: asked for, ready or failed, told."""
+    """Carry a slot as far as it goes now: asked for, ready or failed, told; cancelled, where its schedule is gone."""
     slot = kept.find(services, SLOTS, owner, id_)
+    schedule = None if slot is None else kept.find(services, SCHEDULES, owner, slot.said["schedule"])
+    if slot is not None and (schedule is None or _is_gone(schedule)):
+        kept.replace(services, slot, {**slot.said, "state": CANCELLED})
+        return [{"slot": slot.id, "owner": owner, "outcome": CANCELLED}]
     if slot is not None and slot.said["state"] == BEGUN:
         slot = _requested(services, reports, slot, at)
     if slot is not None and slot.said["state"] == REQUESTED:
@@ -248,15 +237,19 @@ def _carry_on(services: Services, reports: Reports, owner: str, id_: str, at: da
 
 def _requested(services: Services, reports: Reports, slot: Kept, at: datetime) -> Kept | None:
     said = slot.said
-    wanted = Wanted(slot.owner, said["by"], said["ask"], said["format"], date.fromisoformat(said["today"]))
     try:
-        run = reports.request(services, wanted, stamp(at))
+        run = reports.request(services, _wanted(slot), stamp(at))
     except ClearbookError as exc:
         if exc.retryable or isinstance(exc, ServiceError | SettingError):
             raise
         # Rights that are gone, a report that is not there any more: said once, and not asked again.
         return kept.replace(services, slot, _failed(said, str(exc), at), slot.due)
     return kept.replace(services, slot, {**said, "state": REQUESTED, "run": run, "asked_at": stamp(at)}, slot.due)
+
+
+def _wanted(slot: Kept) -> Wanted:
+    said = slot.said
+    return Wanted(slot.owner, said["by"], said["ask"], said["format"], date.fromisoformat(said["today"]))
 
 
 def _ended(services: Services, reports: Reports, slot: Kept, at: datetime) -> Kept | None:
@@ -269,7 +262,7 @@ def _ended(services: Services, reports: Reports, slot: Kept, at: datetime) -> Ke
     if not outcome.is_ready:
         return kept.replace(services, slot, _failed(said, outcome.because, at), slot.due)
     try:
-        link = reports.link(services, slot.owner, said["run"], said["by"])
+        link = reports.link(services, _wanted(slot), said["run"], slot.id)
     except ClearbookError as exc:
         if exc.retryable or isinstance(exc, ServiceError | SettingError):
             raise
@@ -357,7 +350,10 @@ def _date(said: Mapping[str, Any], name: str) -> date | None:
         return None
     if not isinstance(value, str):
         raise BadInputError(name, f"is {value!r}", "write YYYY-MM-DD")
-    return parse_date(value, name)
+    found = parse_date(value, name)
+    if found.year not in _YEARS:
+        raise BadInputError(name, f"is {value!r}", "write a day of 2000 to 2099")
+    return found
 
 
 def _mail(said: object) -> list[str]:

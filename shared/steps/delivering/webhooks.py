@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.access.principal import LacksRightError, Principal
+from shared.access.roles import EXPORT
 from shared.cycle import parse_instant, stamp
 from shared.delivery import signing
 from shared.delivery.targets import parse_target
@@ -16,9 +18,11 @@ from shared.ids import digest_of
 from shared.services import Services
 from shared.steps.delivering import kept
 from shared.steps.delivering.kept import WEBHOOKS, Kept
+from shared.steps.reporting import keys
 
 WHAT = "webhook"
-WEBHOOKS_MAX = 20  # of an owner
+WEBHOOKS_MAX = 20  # of an owner, that are enabled
+_EVER_MAX = 500  # with those that are not: each event looks through them
 OLD_SECRET = timedelta(hours=24)  # both secrets sign for so long after a rotation
 ENABLED, DISABLED = "enabled", "disabled"
 
@@ -30,6 +34,7 @@ class Webhook:
     owner: str
     id: str
     url: str
+    by: str  # the id of the person or key that registered it
     events: tuple[str, ...]  # names of their types; none: all
     made_at: str
     state: str
@@ -37,11 +42,16 @@ class Webhook:
     old_until: str  # until then the secret before signs too; empty where there is none
     because: str  # why it is disabled
 
+    def wants(self, event: str, at: str) -> bool:
+        """Whether it is told of an event of this name and instant."""
+        return self.state == ENABLED and (not self.events or event in self.events) and self.made_at <= at
+
     def as_json(self) -> dict[str, Any]:
         """As people see it."""
         return {
             "id": self.id,
             "url": self.url,
+            "by": self.by,
             "events": list(self.events),
             "made_at": self.made_at,
             "state": self.state,
@@ -66,8 +76,12 @@ def register(
     target, events = parse_target(said.get("url")), _events(said.get("events", []), owner)
     there = list(kept.of_owner(services, WEBHOOKS, owner))
     id_ = f"wh_{digest_of([owner, target.url])[:24]}"
-    if len(there) >= WEBHOOKS_MAX and id_ not in {one.id for one in there}:
-        raise BadInputError("url", f"would be webhook {len(there) + 1}", f"an owner has at most {WEBHOOKS_MAX}")
+    told = [one.id for one in there if one.said["state"] == ENABLED]
+    if len(told) >= WEBHOOKS_MAX and id_ not in told:
+        remedy = f"an owner has at most {WEBHOOKS_MAX} that are enabled: disable one"
+        raise BadInputError("url", f"would be webhook {len(told) + 1}", remedy)
+    if len(there) >= _EVER_MAX and id_ not in {one.id for one in there}:
+        raise BadInputError("url", f"would be address {len(there) + 1}", "register one that was registered before")
     services.outside.poster.check(target)
     services.outside.master()  # a setting that is missing is missed before anything is there
     first = {
@@ -103,6 +117,22 @@ def get(services: Services, owner: str, id_: str) -> Webhook:
     if found is None:
         raise kept.UnknownIdError(WHAT, id_)
     return _webhook(found)
+
+
+def listener(services: Services, webhook: Webhook, at: str) -> Principal | None:
+    """Whoever registered it, as they may at an instant; None where nothing is to be told to it.
+
+    Where they may have nothing delivered any more it is disabled, for good.
+    """
+    if webhook.state != ENABLED:
+        return None
+    try:
+        who = keys.by_id(services, webhook.owner, webhook.by, at)
+        who.need(EXPORT)
+    except LacksRightError as exc:
+        disable(services, webhook.owner, webhook.id, str(exc))
+        return None
+    return who
 
 
 def rotate(services: Services, owner: str, id_: str, at: datetime) -> tuple[Webhook, str]:
@@ -157,6 +187,6 @@ def _events(said: object, owner: str) -> tuple[str, ...]:
 def _webhook(found: Kept) -> Webhook:
     said = found.said
     return Webhook(
-        found.owner, found.id, said["url"], tuple(said["events"]), said["made_at"], said["state"],
+        found.owner, found.id, said["url"], said["by"], tuple(said["events"]), said["made_at"], said["state"],
         said["generation"], said["old_until"], said["because"],
     )  # fmt: skip

@@ -48,17 +48,17 @@ def create(
     return _shown(_make(services, who, run, given.get("file", ""), token, timedelta(hours=hours), at), at), token
 
 
-def delivered(services: Services, owner: str, run: Run, by: str, at: str) -> str:
-    """The path of the link that messages about a run tell for whoever asked: the same each time, so told once.
+def delivered(services: Services, run: Run, by: str, slot: str, at: str) -> str:
+    """The path of the link that messages about a slot tell for whoever asked: the same each time, so told once.
 
-    Its token is made of our own secret, the owner, the run and who asked, which nobody else can: the same run may be
-    another's too, whose rights end later.
+    Its token is made of our own secret and of all these, which nobody else can. The same run may be of other slots and
+    of other people: their links begin later, and end with others' rights.
     """
-    who = keys.by_id(services, owner, by, at)
-    message = f"clearbook link {owner} {run.id} {run.said['attempt']} {by}".encode()
+    who = keys.by_id(services, run.owner, by, at)
+    message = f"clearbook link {run.owner} {run.id} {run.said['attempt']} {by} {slot}".encode()
     token = hmac.new(services.outside.master(), message, hashlib.sha256).hexdigest()
     if tokens.find(services, TABLE, token) is None:
-        _make(services, who, run, "", token, _DELIVERED, at, f"{run.id}/{run.said['attempt']}/{by}")
+        _make(services, who, run, "", token, _DELIVERED, at, f"{run.id}/{by}/{slot}")
     return PATH + token
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from shared.access.principal import Principal, scope_of
+from shared.access.principal import Principal, is_known, scope_of
 from shared.access.roles import EXPORT
 from shared.cycle import Cycle, stamp
 from shared.report.asking import Ask, parse_ask
@@ -24,9 +24,10 @@ def reports(address: str, clock: Callable[[], datetime]) -> Reports:
             return None  # a late one is woken
         return Outcome(found.state == runs.SUCCEEDED, found.because)
 
-    def link(services: Services, owner: str, run: str, by: str) -> str:
+    def link(services: Services, wanted: Wanted, run: str, slot: str) -> str:
         at = clock()
-        return address.rstrip("/") + links.delivered(services, owner, runs.get(services, owner, run, at), by, stamp(at))
+        found = runs.get(services, wanted.owner, run, at)
+        return address.rstrip("/") + links.delivered(services, found, wanted.by, slot, stamp(at))
 
     return Reports(_check, _request, outcome, link, overdue.wake, _standing)
 
@@ -56,6 +57,8 @@ def _ask(who: Principal, wanted: Wanted) -> Ask:
 
 def _standing(services: Services, owner: str, cycle: Cycle) -> Standing:
     parties, _ = state.parties(services)
+    if not is_known(parties, owner):
+        return Standing.NOTHING
     found = facts.known(services, scope_of(parties, owner), [cycle])
     if found.is_final:
         return Standing.FINAL
