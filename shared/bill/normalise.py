@@ -20,6 +20,7 @@ from shared.ids import digest_of
 # cast to DECIMAL rounds in silence.
 _PLAIN_AMOUNT = r"[+-]?[0-9]{1,18}(\.[0-9]{0,10}0*)?"
 _PLAIN_QUANTITY = r"[+-]?[0-9]{1,20}(\.[0-9]{0,18}0*)?"
+_PLAIN = dict.fromkeys((*AMOUNTS, *CHECKED_AMOUNTS), _PLAIN_AMOUNT) | dict.fromkeys(QUANTITIES, _PLAIN_QUANTITY)
 _SCIENTIFIC = r"[+-]?[0-9](\.[0-9]{1,7})?[eE](-?0?[0-9]|-10)"
 _BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
 _DAY = r"20[0-9]{6}|20[0-9]{2}-[0-9]{2}-[0-9]{2}"
@@ -101,6 +102,16 @@ def checked_sql(reading: Reading, rows: str, headers: Sequence[str], *, is_trimm
     return _checked(reading, texts, _typed(reading, texts, texts.select(rows)))
 
 
+def absent(reading: Reading) -> list[str]:
+    """The columns of a line that no row of this reading has anything in."""
+    form = reading.form
+    read = {*form.required.values(), *form.optional.values()}
+    found = {"line_id", "payer", "account", "cycle", "date", "kind", "currency"} | (
+        {"repair"} if reading.repairs else set()
+    )
+    return [name for name in COLUMNS if name not in read | found]
+
+
 class _Texts:
     """Which of the form's columns these headers hold."""
 
@@ -115,6 +126,15 @@ class _Texts:
             name = column if not known else f"{column}__{len(known) + 1}"
             known.append(name)
             self._select.append((header, name))
+        of_repairs = {column for repair in self._repairs for column in repair.set}
+        # What is written like a number has no blanks to look for, and need not be looked at again. Not where a repair
+        # may have written something else.
+        self._plain = {
+            name: pattern
+            for column, pattern in _PLAIN.items()
+            for name in self.columns.get(column, ())
+            if not is_trimmed and column not in of_repairs
+        }
 
     def __contains__(self, column: str) -> bool:
         return column in self.columns
@@ -125,25 +145,42 @@ class _Texts:
 
     def select(self, rows: str) -> str:
         """The texts of each row, trimmed and repaired; what is empty is absent."""
-        as_it_is = _name if self._is_trimmed else _trimmed
-        texts = ", ".join(f"{as_it_is(header)} AS {name}" for header, name in self._select)
-        query = f"SELECT {texts}, nullif(problem, '') AS problem, page, row, NULL AS repaired FROM {rows}"  # noqa: S608
+        texts = [f"{self._text(header, name)} AS {name}" for header, name in self._select]
+        if self._plain:
+            headers = [(_name(header), name) for header, name in self._select if name in self._plain]
+            found = [f"{_is_like(header, self._plain[name])} AS plain_{name}" for header, name in headers]
+            rows = f"(SELECT *, {', '.join(found)} FROM {rows})"  # noqa: S608
+            texts += [f"plain_{name}" for name in self._plain]
+        rest = "nullif(problem, '') AS problem, page, row, NULL AS repaired"
+        query = f"SELECT {', '.join(texts)}, {rest} FROM {rows}"  # noqa: S608
         for repair in self._repairs:
             if all(column in self for column in (*repair.when, *repair.set)):
                 query = _repaired(query, repair)
         return query
 
+    def number(self, name: str, pattern: str, type_: str) -> str:
+        """The number that a text stands for, as far as it can be held exactly."""
+        number = f"try_cast({name} AS {type_})"
+        # A small exponent may put digits beyond those of an amount, and a cast would round them off.
+        is_exact = f"{_is_like(name, _SCIENTIFIC)} AND {number} = try_cast({name} AS {QUANTITY})"
+        found = f"WHEN {_is_like(name, pattern)} THEN {number} WHEN {is_exact} THEN {number}"
+        if name in self._plain:
+            found = f"WHEN plain_{name} THEN {number} {found}"
+        return f"CASE {found} END AS exact_{name}"
+
+    def _text(self, header: str, name: str) -> str:
+        text = _name(header)
+        if self._is_trimmed:
+            return text
+        is_plain = f"WHEN plain_{name} THEN {text} " if name in self._plain else ""
+        # Hardly any text needs it, and looking at both ends costs far less than trimming.
+        has_blank = f"regexp_extract({text}, '^[{_BLANKS}]|[{_BLANKS}]$') <> ''"
+        trimmed = f"nullif(trim({text}, {quoted(_BLANKS)}), '')"
+        return f"CASE {is_plain}WHEN {text} = '' THEN NULL WHEN {has_blank} THEN {trimmed} ELSE {text} END"
+
 
 def _name(header: str) -> str:
     return '"' + header.replace('"', '""') + '"'
-
-
-def _trimmed(header: str) -> str:
-    name = _name(header)
-    # Hardly any text needs it, and looking at both ends costs far less than trimming.
-    has_blank = f"regexp_extract({name}, '^[{_BLANKS}]|[{_BLANKS}]$') <> ''"
-    trimmed = f"nullif(trim({name}, {quoted(_BLANKS)}), '')"
-    return f"CASE WHEN {name} = '' THEN NULL WHEN {has_blank} THEN {trimmed} ELSE {name} END"
 
 
 def _repaired(query: str, repair: Repair) -> str:
@@ -159,10 +196,9 @@ def _repaired(query: str, repair: Repair) -> str:
 def _typed(reading: Reading, texts: _Texts, query: str) -> str:
     """The texts with the numbers, times and kinds that they stand for."""
     added = [f"{_kind(reading.form, texts)} AS kind"]
-    for amount in (*AMOUNTS, *CHECKED_AMOUNTS):
-        added += [_number(name, _PLAIN_AMOUNT, AMOUNT) for name in texts.columns.get(amount, ())]
-    for quantity in QUANTITIES:
-        added += [_number(name, _PLAIN_QUANTITY, QUANTITY) for name in texts.columns.get(quantity, ())]
+    for column, pattern in _PLAIN.items():
+        type_ = QUANTITY if column in QUANTITIES else AMOUNT
+        added += [texts.number(name, pattern, type_) for name in texts.columns.get(column, ())]
     added += [f"{_time(name)} AS time_of_{name}" for name in ("service_from", "service_until") if name in texts]
     added.append(f"{_day('date')} AS day_of_date" if "date" in texts else "NULL::DATE AS day_of_date")
     month = _month("cycle") if "cycle" in texts else quoted(reading.cycle)
@@ -183,14 +219,6 @@ def _kind(form: Format, texts: _Texts) -> str:
             found = " AND ".join(f"{column} IN ({_texts_of(values)})" for column, values in kind.when.items())
             cases.append(f"WHEN {found} THEN {quoted(kind.name)}")
     return f"CASE {' '.join(cases)} END" if cases else "NULL"
-
-
-def _number(name: str, plain: str, type_: str) -> str:
-    number = f"try_cast({name} AS {type_})"
-    is_plain = _is_like(name, plain)
-    # A small exponent may put digits beyond those of an amount, and a cast would round them off.
-    is_exact = f"{_is_like(name, _SCIENTIFIC)} AND {number} = try_cast({name} AS {QUANTITY})"
-    return f"CASE WHEN {is_plain} THEN {number} WHEN {is_exact} THEN {number} END AS exact_{name}"
 
 
 def _time(name: str) -> str:

@@ -215,16 +215,17 @@ class _Counted:
 def _counts(
     connection: duckdb.DuckDBPyConnection, lines: str, equations: list[str], places: Iterable[str]
 ) -> dict[str, _Counted]:
-    columns = "place, payer, account, cycle, date, currency, broken, repair"
+    columns = "place, account, currency, broken, repair"
+    same = "any_value(payer), any_value(cycle), any_value(date)"  # of which a place is
     sums = ", ".join(["count(*)", "sum(gross)", "sum(pretax)", *(f"count({name})" for name in _SELDOM)])
-    query = f"SELECT {columns}, {sums} FROM {lines} GROUP BY {columns}"  # noqa: S608
+    query = f"SELECT {columns}, {same}, {sums} FROM {lines} GROUP BY {columns}"  # noqa: S608
     found = {place: _Counted() for place in places}
     for row in connection.execute(query).fetchall():
-        place, payer, account, cycle, date, currency, broken, repair, count, gross, pretax, *filled = row
+        place, account, currency, broken, repair, payer, cycle, date, count, gross, pretax, *filled = row
         counted = found[place]
         counted.accounts[account] += count
         counted.add(currency, gross, pretax)
-        counted.same |= {"payer": payer, "cycle": cycle, "date": str(date)}  # of which a place is
+        counted.same |= {"payer": payer, "cycle": cycle, "date": str(date)}
         for name in compress(_SELDOM, filled):
             counted.same.pop(name, None)
         for number in broken.split(",") if broken else ():

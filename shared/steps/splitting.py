@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shared.bill import files, normalise, raw
 from shared.bill.files import Member
 from shared.bill.formats import Format
+from shared.bill.line import COLUMNS
 from shared.bill.normalise import REJECTED, TOTAL, Reading
 from shared.bill.parts import Reject
 from shared.bill.raw import Table
@@ -64,7 +65,9 @@ class Split:
     @property
     def all(self) -> str:
         """SQL for all rows, with their place."""
-        return f"read_parquet([{', '.join(quoted(str(path)) for path in self.checked)}])"
+        files = f"read_parquet([{', '.join(quoted(str(path)) for path in self.checked)}])"
+        none = "".join(f", NULL::{COLUMNS[name]} AS {name}" for name in normalise.absent(self.reading))
+        return f"(SELECT *{none} FROM {files})"  # noqa: S608
 
 
 def split(
@@ -124,15 +127,17 @@ def _check(connection: duckdb.DuckDBPyConnection, found: Split, member: Member, 
 
     checked = normalise.checked_sql(found.reading, table.rows, table.headers)
     try:
-        found.rows += _write(connection, checked, target)
+        found.rows += _write(connection, found, checked, target)
     except (duckdb.InvalidInputException, duckdb.ConversionException) as exc:
         raise BadInputError(member.name, f"cannot be read ({files.said(exc)})", "export it again") from exc
     found.checked.append(target)
 
 
-def _write(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> int:
+def _write(connection: duckdb.DuckDBPyConnection, found: Split, rows: str, target: Path) -> int:
+    none = normalise.absent(found.reading)
+    kept = f"SELECT * EXCLUDE ({', '.join(none)}) FROM ({rows})" if none else rows  # noqa: S608
     # Dates mostly follow each other in a bill, so that small groups of rows are of few of them.
-    written = f"COPY ({rows}) TO {quoted(str(target))} (FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 16384)"
+    written = f"COPY ({kept}) TO {quoted(str(target))} (FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 16384)"
     [(count,)] = connection.execute(written).fetchall()
     return int(count)
 
@@ -150,7 +155,7 @@ def _refuse_repeated(connection: duckdb.DuckDBPyConnection, found: Split, folder
         said = "'the line ' || left(source_id, 60) || ' is there already'"
         reason = f"CASE WHEN a.row IS NULL THEN reason ELSE {said} END AS reason"
         refused, target = f"{found.all} r LEFT JOIN again a ON a.page = r.page AND a.row = r.row", folder / "refused"
-        _write(connection, f"SELECT r.* REPLACE ({place}, {reason}) FROM {refused}", target)  # noqa: S608
+        _write(connection, found, f"SELECT r.* REPLACE ({place}, {reason}) FROM {refused}", target)  # noqa: S608
         found.checked = [target]
 
 
