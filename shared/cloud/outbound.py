@@ -77,12 +77,11 @@ class Outbound:
     def _addresses(self, target: Target) -> list[str]:
         try:
             found = list(self._resolve(target.host, target.port))
-        except (OSError, UnicodeError) as exc:
-            raise UndeliveredError("has no address") from exc
-        if not found:
-            raise UndeliveredError("has no address")
-        if not all(self._is_open(one) for one in found):
-            raise UndeliveredError("leads into a network that is not the internet's")
+        except (OSError, UnicodeError):
+            found = []
+        if not found or not all(self._is_open(one) for one in found):
+            # One answer for both: which names there are inside is nobody's business.
+            raise UndeliveredError("has no address, or one in a network that is not the internet's")
         return found
 
     def _exchange(

@@ -91,10 +91,10 @@ class _Deliveries:
         return schedules.resume(self.services, who.owner, id, parse_instant(request.at))
 
     def delete(self, who: Principal, request: Request, id: str) -> Any:
-        from shared.steps.delivering import schedules
+        from shared.steps.delivering import kept, schedules
 
         schedules.delete(self.services, who.owner, id)
-        return {"id": id, "state": schedules.DELETED}
+        return {"id": id, "state": kept.DELETED}
 
     def webhooks(self, who: Principal, request: Request) -> Any:
         from shared.steps.delivering import webhooks

@@ -14,7 +14,7 @@ import pytest
 
 from infra.localcloud.faults.plan import Fault
 from infra.provision.event_schemas import FOLDER
-from shared.cycle import Cycle
+from shared.cycle import Cycle, stamp
 from shared.errors import BadInputError, ClearbookError, SettingError
 from shared.events.owners import OwnerEvent
 from shared.ids import digest_of
@@ -333,6 +333,53 @@ def test_a_slot_that_is_open_when_its_schedule_is_deleted_is_told_to_nobody(clou
     assert slot is not None
     assert (slot.said["state"], slot.due) == ("cancelled" if state != "ready" else "ready", "")
     assert len(cloud.post.sent) == (1 if state == "ready" else 0)  # it was told before, and the webhook is there still
+
+
+def test_a_schedule_that_is_deleted_stops_the_mails_that_wait_and_the_event_that_was_left(cloud: Cloud) -> None:
+    runs = Runs()
+    id_ = create(cloud, runs)["id"]
+    services = cloud.services
+    unset = _raising(SettingError("CLEARBOOK_SMTP", "is not set", "set it"))
+    cloud.services = replace(services, outside=replace(services.outside, mailer=unset))
+    for hour in (1, 2):
+        fire(cloud, runs, day(2, hour))
+    cloud.services = services
+    assert deliveries.listed(cloud.services, AURORA)[0]["state"] == "waiting"
+    for hour in (0, 1):
+        deliver(cloud.services, day(3, hour), never, runs.reports)  # leaves an event, and dies before its row says so
+    slot = kept.find(cloud.services, SLOTS, AURORA, f"{id_}/2025-07-03")
+    assert slot is not None
+    kept.replace(cloud.services, slot, slot.said, stamp(day(3)))
+    schedules.delete(cloud.services, AURORA, id_)
+    for hour in (3, 4):
+        fire(cloud, runs, day(3, hour))
+
+    assert cloud.mail.sent == []
+    assert {one["because"] for one in deliveries.listed(cloud.services, AURORA)} == {"its schedule is deleted"}
+
+
+def test_a_pause_takes_no_month_that_waits_to_be_final(cloud: Cloud) -> None:
+    runs = Runs()
+    id_ = create(cloud, runs, when={"every": "final"}, ask={"report": "cost", "preset": "last_month"})["id"]
+    fire(cloud, runs, day(4))
+    schedules.pause(cloud.services, AURORA, id_)
+    schedules.resume(cloud.services, AURORA, id_, day(5))
+    runs.finals.add("2025-06")
+    for number in (8, 9):
+        fire(cloud, runs, day(number))
+
+    assert slots(cloud) == {"2025-06": "ready"}
+
+
+def test_schedules_that_are_made_and_deleted_have_an_end(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedules, "_EVER_MAX", 2)
+    runs = Runs()
+    for name in ("a", "b"):
+        schedules.delete(cloud.services, AURORA, create(cloud, runs, name=name)["id"])
+    with pytest.raises(BadInputError, match="schedule 3 that was ever made"):
+        create(cloud, runs, name="c")
+
+    assert create(cloud, runs, name="a")["state"] == "active"
 
 
 def _raising(exc: Exception) -> Callable[..., Any]:

@@ -23,7 +23,7 @@ from shared.ports import Posted, UndeliveredError
 from shared.services import Services
 from shared.steps.delivering import kept, webhooks
 from shared.steps.delivering.each import Each
-from shared.steps.delivering.kept import DELIVERIES, Kept
+from shared.steps.delivering.kept import DELETED, DELIVERIES, SCHEDULES, Kept
 
 WHAT = "delivery"
 # How long after the attempt before: the sample schedule of Standard Webhooks 1.0.0, 75 h 35 min in all.
@@ -75,9 +75,11 @@ def attempt(services: Services, owner: str, id_: str) -> str:
     if number >= len(DELAYS):
         kept.replace(services, found, _ended(found.said, FAILED))
         return FAILED
-    send = partial(_mail, services) if found.said["kind"] == MAIL else _post_of(services, owner, found.said["to"], now)
+    is_mail = found.said["kind"] == MAIL
+    send = _mail_of(services, found) if is_mail else _post_of(services, owner, found.said["to"], now)
     if send is None:
-        kept.replace(services, found, _ended(found.said, FAILED, "the webhook is disabled"))
+        because = "its schedule is deleted" if is_mail else "the webhook is disabled"
+        kept.replace(services, found, _ended(found.said, FAILED, because))
         return FAILED
     begun = _begin(services, found, now, number)
     if begun is None:
@@ -187,11 +189,19 @@ def retry_after(said: str, now: datetime) -> timedelta:
         return timedelta(0)
 
 
-def _mail(services: Services, found: Kept) -> Posted:
-    said, mailer = found.said, services.outside.mailer()
-    lines, at = [(english, chinese) for english, chinese in said["lines"]], parse_instant(said["at"])
-    mailer.send(mailing.message(mailer.sender, said["to"], found.id, at, said["subject"], lines, said["link"]))
-    return Posted(250)
+def _mail_of(services: Services, found: Kept) -> Callable[[Kept], Posted] | None:
+    """What mails; None where the schedule that it tells of is deleted."""
+    schedule = kept.find(services, SCHEDULES, found.owner, found.said["about"].partition("/")[0])
+    if schedule is not None and schedule.said["state"] == DELETED:
+        return None
+
+    def mail(found: Kept) -> Posted:
+        said, mailer = found.said, services.outside.mailer()
+        lines, at = [(english, chinese) for english, chinese in said["lines"]], parse_instant(said["at"])
+        mailer.send(mailing.message(mailer.sender, said["to"], found.id, at, said["subject"], lines, said["link"]))
+        return Posted(250)
+
+    return mail
 
 
 def _post_of(services: Services, owner: str, webhook_id: str, now: datetime) -> Callable[[Kept], Posted] | None:

@@ -14,6 +14,7 @@ from shared.ports import Key, Row
 from shared.services import Services
 
 SCHEDULES, SLOTS, WEBHOOKS, DELIVERIES = "schedules", "slots", "webhooks", "deliveries"
+DELETED = "deleted"  # of a schedule: its row stays, for what it delivered
 DUE = "due"  # the column of the index: a row without it waits for nothing
 _LAST = "\U0010ffff"
 _TRIES = 5

@@ -24,17 +24,18 @@ from shared.report.asking import FORMATS
 from shared.services import Services
 from shared.steps.delivering import deliveries, kept
 from shared.steps.delivering.each import Each
-from shared.steps.delivering.kept import SCHEDULES, SLOTS, Kept
+from shared.steps.delivering.kept import DELETED, SCHEDULES, SLOTS, Kept
 from shared.steps.delivering.reports import Reports, Standing, Wanted
 
 WHAT = "schedule"
 SCHEDULES_MAX = 50  # of an owner
+_EVER_MAX = 500  # with those that are deleted, which stay listed beside what they delivered
 MAIL_MAX = 20  # addresses of a schedule
 _NAME_MAX = 100
 _ASK_MAX = 64 * 1024  # bytes
 _WAITS_MAX = timedelta(days=2)  # for a run that never ends
 _FIELDS = ("name", "when", "ask", "format", "mail", "starts", "ends")
-ACTIVE, PAUSED, DELETED, ENDED = "active", "paused", "deleted", "ended"
+ACTIVE, PAUSED, ENDED = "active", "paused", "ended"
 BEGUN, REQUESTED, SKIPPED, READY, FAILED = "begun", "requested", "skipped", "ready", "failed"
 CANCELLED = "cancelled"  # its schedule was deleted before it was told
 _YEARS = range(2000, 2100)  # that an instant may be of
@@ -82,7 +83,11 @@ def create(
     if is_of_months and reports.standing(services, owner, last) is Standing.OPEN:
         # Who asks while last month is not final yet means that one.
         first["upto"] = min(first["upto"], stamp(last.final_from() - timedelta(seconds=1)))
-    there = [one for one in kept.of_owner(services, SCHEDULES, owner) if one.said["state"] != DELETED]
+    ever = list(kept.of_owner(services, SCHEDULES, owner))
+    if len(ever) >= _EVER_MAX and id_ not in {one.id for one in ever}:
+        problem = f"would be schedule {len(ever) + 1} that was ever made"
+        raise BadInputError("schedule", problem, "create one as it was before, or ask who operates this for room")
+    there = [one for one in ever if not _is_gone(one)]
     if len(there) >= SCHEDULES_MAX and id_ not in {one.id for one in there}:
         problem = f"would be schedule {len(there) + 1}"
         raise BadInputError("schedule", problem, f"an owner has at most {SCHEDULES_MAX}: delete one")
@@ -112,7 +117,7 @@ def pause(services: Services, owner: str, id_: str) -> dict[str, Any]:
 
 
 def resume(services: Services, owner: str, id_: str, at: datetime) -> dict[str, Any]:
-    """Carry out slots again, from now on: those of the pause are nobody's."""
+    """Carry out slots again, from now on: those of the pause are nobody's, but for months, which are made late."""
     return _shown(_moved(services, owner, id_, {PAUSED: ACTIVE}, at))
 
 
@@ -135,10 +140,10 @@ def mail_of(services: Services, owner: str, event: Mapping[str, Any]) -> list[st
     data = event["data"]
     slot = kept.find(services, SLOTS, owner, f"{data['schedule']}/{data['slot']}")
     schedule = kept.find(services, SCHEDULES, owner, str(data["schedule"]))
+    if slot is not None and schedule is not None and _is_gone(schedule):
+        return []
     if slot is None or schedule is None or slot.said["state"] not in (READY, FAILED):
         raise BadInputError(f"event {event['id']}", "is of no slot that was carried out", "find out who wrote it")
-    if _is_gone(schedule):
-        return []
     name, said = schedule.said["name"], slot.said
     if said["state"] == READY:
         lines = [(f"The report “{name}” of {said['slot']} is ready.", f"报表“{name}”（{said['slot']}）已生成。")]
@@ -374,7 +379,8 @@ def _moved(services: Services, owner: str, id_: str, moves: Mapping[str, str], s
         said = {**found.said, "state": moves[state]}
         if said["state"] != ACTIVE or since is None:
             return said, ""
-        said["upto"] = max(found.said["upto"], stamp(since))
+        if said["when"]["every"] != Every.FINAL:  # a month that waits to be final is no less wanted
+            said["upto"] = max(found.said["upto"], stamp(since))
         following = _Plan.of(said).next()
         return (said if following else {**said, "state": ENDED}), following
 
