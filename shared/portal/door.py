@@ -72,8 +72,9 @@ class Door:
             key = request.headers.get(IDEMPOTENCY)
             if key is None:
                 return _answer(answer(who, request, **named))
-            what = f"{request.method} {request.path}\n".encode() + request.body
-            begun = repeats.begin(self.services, who.id, key, what, request.at)
+            # Whoever has become another's since, or may other things, is not answered what they were then.
+            what = f"{request.method} {request.path} {' '.join(sorted(who.rights))}\n".encode() + request.body
+            begun = repeats.begin(self.services, f"{who.owner} {who.id}", key, what, request.at)
             if isinstance(begun, repeats.Before):
                 return Answer(begun.answer, HTTPStatus(begun.status), {REPLAYED: "true"})
             try:

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from shared.cloud import http
 from shared.cloud.log import step_log
+from shared.control import approvals
 from shared.portal import deliveries
 from shared.portal.deliveries import SCHEMAS
 from shared.portal.door import Door
@@ -139,6 +140,20 @@ def test_what_is_asked_again_by_its_key_is_carried_out_once(portal: Portal) -> N
     assert again == {**made, "secret": None}  # a secret is kept nowhere, and answered once
     assert portal.ask("POST", "/v1/webhooks", {"url": "https://other.example/"}, **key)[0] == 422
     assert len(portal.ask("GET", "/v1/webhooks")[1]["webhooks"]) == 1
+
+
+def test_whoever_has_become_anothers_is_not_answered_what_they_were_before(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"Idempotency-Key": "one"}
+    made = portal.ask("POST", "/v1/schedules", SCHEDULE, **key)[1]
+    ann = {"name": "Ann", "role": "customer", "of": "acme"}
+    monkeypatch.setattr(approvals, "users", lambda _: {"ann": ann})
+    status, answer = portal.ask("POST", "/v1/schedules", SCHEDULE, **key)
+
+    assert status == 200
+    assert "idempotency-replayed" not in portal.headers
+    assert answer["id"] != made["id"]
 
 
 def test_what_was_read_is_not_sent_again(portal: Portal) -> None:

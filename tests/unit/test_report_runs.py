@@ -826,6 +826,23 @@ def test_a_schedule_asks_for_its_report_and_tells_a_link_that_leads_to_it(ask: C
     assert fetched(ask, following.removeprefix(ADDRESS))[1].endswith(".csv")
 
 
+def test_a_schedule_by_a_mapping_is_asked_for_as_deliver_may(ask: Client) -> None:
+    from shared.steps.delivering import schedules
+    from shared.steps.delivering.each import Each
+    from shared.steps.reporting import scheduled
+
+    ask.done("ria", "POST", "/v1/mappings", submitted(1))
+    asked = {"report": "allocation", "preset": "last_month", "allocation": "all"}
+    said = {"name": "Teams", "when": {"every": "day", "time": "09:00"}, "format": "csv", "ask": asked}
+    made = ask.done("ria", "POST", "/v1/schedules", said)
+    at, each = parse_instant("2025-07-06T02:00:00Z"), Each()
+    reports = scheduled.reports(ADDRESS, lambda: at)
+    schedules.due(granted(ask.world.services, "deliver"), reports, at, each)
+
+    each.finish()
+    assert schedules.get(ask.world.services, "reseller.aurora", made["id"])["slots"][0]["state"] == "requested"
+
+
 # -- the command ------------------------------------------------------------------------------------------------
 
 

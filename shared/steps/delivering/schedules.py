@@ -226,8 +226,10 @@ def _carry_on(services: Services, reports: Reports, owner: str, id_: str, at: da
     slot = kept.find(services, SLOTS, owner, id_)
     schedule = None if slot is None else kept.find(services, SCHEDULES, owner, slot.said["schedule"])
     if slot is not None and (schedule is None or _is_gone(schedule)):
-        kept.replace(services, slot, {**slot.said, "state": CANCELLED})
-        return [{"slot": slot.id, "owner": owner, "outcome": CANCELLED}]
+        is_told = slot.said["state"] in (READY, FAILED)  # by its event, which may be left already
+        state = slot.said["state"] if is_told else CANCELLED
+        kept.replace(services, slot, {**slot.said, "state": state})
+        return [{"slot": slot.id, "owner": owner, "outcome": state}]
     if slot is not None and slot.said["state"] == BEGUN:
         slot = _requested(services, reports, slot, at)
     if slot is not None and slot.said["state"] == REQUESTED:
