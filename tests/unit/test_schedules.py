@@ -358,6 +358,22 @@ def test_a_schedule_that_is_deleted_stops_the_mails_that_wait_and_the_event_that
     assert {one["because"] for one in deliveries.listed(cloud.services, AURORA)} == {"its schedule is deleted"}
 
 
+def test_an_older_timer_that_comes_again_leaves_no_missed_slot_unsaid(cloud: Cloud) -> None:
+    runs = Runs()
+    id_ = create(cloud, runs)["id"]
+    found = kept.find(cloud.services, kept.SCHEDULES, AURORA, id_)
+    assert found is not None
+    for slot in schedules._Plan.of(found.said).until(day(4))[:-1]:  # a timer of the 4th began, and died
+        schedules._slot(cloud.services, found, slot, schedules.SKIPPED, [])
+    for at in (day(3), day(4), day(4, 2)):
+        fire(cloud, runs, at)
+
+    assert slots(cloud) == {"2025-07-02": "skipped", "2025-07-03": "skipped", "2025-07-04": "ready"}
+    text = cloud.mail.sent[0].get_body(("plain",))
+    assert text is not None
+    assert "Missed and not made: 2025-07-02, 2025-07-03." in text.get_content()
+
+
 def test_a_pause_takes_no_month_that_waits_to_be_final(cloud: Cloud) -> None:
     runs = Runs()
     id_ = create(cloud, runs, when={"every": "final"}, ask={"report": "cost", "preset": "last_month"})["id"]

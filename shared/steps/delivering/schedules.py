@@ -182,8 +182,9 @@ def _open_slots(services: Services, reports: Reports, owner: str, id_: str, at: 
         # A run that died may have begun what is an older one by now: that is carried out, it waits.
         row = _slot(services, found, slot, SKIPPED, [])
         skipped += [slot.key] if row.said["state"] == SKIPPED else []
-    for slot in begun:
-        _slot(services, found, slot, BEGUN, skipped)
+    rows = [_slot(services, found, slot, BEGUN, skipped) for slot in begun]
+    if rows[-1].said["state"] == SKIPPED:
+        return []  # by a later timer, which died: the next one makes what was the newest then, and says so
     said = {**found.said, "upto": stamp(begun[-1].at)}
     following = _Plan.of(said).next()
     # Somebody who paused it meanwhile is not overruled: the slots are rows, and found again as they are.
